@@ -1,0 +1,7 @@
+"""`python -m verigap`."""
+
+from __future__ import annotations
+
+from verigap.cli import main
+
+main()

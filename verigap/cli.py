@@ -1,0 +1,84 @@
+"""`verigap`: the command line. Each command lives in `verigap.commands`; this file only assembles them.
+
+An exception class that one of our four packages defines is a message for the user: one line on
+stderr, exit code 2. Any other exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from verigap import __version__
+from verigap.commands.drift import drift
+
+__all__ = ["app", "main"]
+
+OURS = ("theory", "fits", "empirical", "verigap")
+
+app = typer.Typer(
+    name="verigap",
+    help="What a noisy verifier costs in RLVR, whether more compute buys it back, what to fix first.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"verigap {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(drift)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 on success, 2 with one line on a user's mistake, 130 on Ctrl-C."""
+    try:
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        code = 2
+    except click.ClickException as error:
+        code = _complain(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("verigap: interrupted\n")
+        code = 130
+    except BrokenPipeError:
+        # The reader (head, a closed pager) has gone; keep the interpreter's last flush quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in OURS:
+            raise
+        code = _complain(str(error))
+    raise SystemExit(code)
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write("verigap: " + " ".join(message.split()) + "\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()
