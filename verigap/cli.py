@@ -10,7 +10,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from verigap import __version__
@@ -20,10 +19,15 @@ __all__ = ["app", "main"]
 
 OURS = ("theory", "fits", "empirical", "verigap")
 
+# typer carries its own copy of click from 0.26 on; the base of its usage errors is the one in use.
+_UsageError: type[Exception] = next(
+    cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"
+)
+
 app = typer.Typer(
     name="verigap",
     help="What a noisy verifier costs in RLVR, whether more compute buys it back, what to fix first.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -38,6 +42,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -45,7 +50,8 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 app.command()(drift)
@@ -56,12 +62,7 @@ def main() -> None:
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(error.format_message() + "\n")
-        code = 2
-    except click.ClickException as error:
-        code = _complain(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("verigap: interrupted\n")
         code = 130
     except BrokenPipeError:
@@ -69,15 +70,22 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in OURS:
+        message = _for_the_user(error)
+        if message is None:
             raise
-        code = _complain(str(error))
+        sys.stderr.write("verigap: " + " ".join(message.split()) + "\n")
+        code = 2
     raise SystemExit(code)
 
 
-def _complain(message: str) -> int:
-    sys.stderr.write("verigap: " + " ".join(message.split()) + "\n")
-    return 2
+def _for_the_user(error: Exception) -> str | None:
+    """The line a user's mistake deserves, or None where the error is a bug of ours."""
+    if isinstance(error, _UsageError):
+        text: str = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        return text
+    if type(error).__module__.partition(".")[0] in OURS:
+        return str(error)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+# All set-up is here: `make demo` and `make test` on a fresh machine with Python 3.11 or newer.
+#
+#   make demo    light core into .venv, then the main job end to end on data in the repository
+#   make test    what the tests need into .venv, then lint, types, layering and every test
+#   make bench   the side-by-side measurements (minutes; leave the machine alone meanwhile)
+#   make format  apply ruff's formatting and safe fixes
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint bench format clean
+
+demo: $(VENV)/.installed-core
+	$(BIN)/verigap demo
+
+test: $(VENV)/.installed-tests lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc
+
+format: $(VENV)/.installed-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "verigap needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make re-runs instant and a changed dependency reinstall; an interrupted install leaves none.
+$(VENV)/.installed-core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) --editable '.[train,dev]'
+	@touch $@ $(VENV)/.installed-core
+
+clean:
+	rm -rf $(VENV) build dist
