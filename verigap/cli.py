@@ -1,4 +1,4 @@
-"""`verigap`: the command line. Each command lives in `verigap.commands`; this file only assembles them.
+"""`verigap`: the command line. Commands live in `verigap.commands`; this file assembles them.
 
 An exception class that one of our four packages defines is a message for the user: one line on
 stderr, exit code 2. Any other exception is a bug and keeps its traceback.
@@ -58,7 +58,7 @@ app.command()(drift)
 
 
 def main() -> None:
-    """Run the command line and exit: 0 on success, 2 with one line on a user's mistake, 130 on Ctrl-C."""
+    """Run the command line and exit: 0 on success, 2 with one line on a user's mistake."""
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0

@@ -1,4 +1,4 @@
-"""What every command shares: one JSON document or a human view on stdout, everything else on stderr."""
+"""What every command shares: a JSON document or a human view on stdout, the rest on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -36,20 +36,19 @@ def fail(message: str) -> NoReturn:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: dataclasses become objects, arrays lists, non-finite numbers null."""
+    """`value` as JSON holds it: dataclasses as objects, arrays as lists, non-finite numbers as null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy arrays and scalars
-        return plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Path):
         return str(value)
-    return value
+    listed = getattr(value, "tolist", None)  # NumPy arrays and scalars
+    return value if listed is None else plain(listed())
 
 
 def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> None:
@@ -63,10 +62,16 @@ def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> No
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Progress]:
+def progress(*, quiet: bool = False) -> Generator[Progress]:
     """A progress bar on stderr while a person waits; silent where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     with Progress(
@@ -81,7 +86,7 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader, or a kill, sees the old file or the new one whole."""
+    """Write `text` to `path` so that whoever reads it, or kills us, finds the old or the new whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

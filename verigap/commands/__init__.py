@@ -1,1 +1,1 @@
-"""One module a command. A module imports nothing heavy at its top: `verigap --help` loads them all."""
+"""One module a command; nothing heavy at the top, since `verigap --help` loads them all."""
