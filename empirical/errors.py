@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class StudyError(ValueError):
-    """A study file, its data or this machine cannot do what was asked; the message says which and why."""
+    """A study, its data or this machine cannot do what was asked; the message says which and why."""
