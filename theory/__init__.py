@@ -1,11 +1,41 @@
 """How false-positive and false-negative verifier noise biases group-relative policy gradients.
 
-Exact at finite group size, fast on a CPU, and free of torch and pandas.
+Exact at finite group size, fast on a CPU, and free of torch and pandas. What needs a compiler is a
+submodule (`theory.bandit`, `theory.kernels`), so that importing `theory` stays cheap.
 """
 
 from __future__ import annotations
 
 from theory.channel import VerifierChannel
 from theory.errors import ArgumentError
+from theory.estimators import (
+    DR_GRPO,
+    GRPO,
+    GRPO_LOO,
+    NEMO_LOO,
+    REINFORCE,
+    RLOO,
+    Drift,
+    Estimator,
+    advantages,
+    drift,
+    estimator_named,
+    gain,
+)
 
-__all__ = ["ArgumentError", "VerifierChannel"]
+__all__ = [
+    "DR_GRPO",
+    "GRPO",
+    "GRPO_LOO",
+    "NEMO_LOO",
+    "REINFORCE",
+    "RLOO",
+    "ArgumentError",
+    "Drift",
+    "Estimator",
+    "VerifierChannel",
+    "advantages",
+    "drift",
+    "estimator_named",
+    "gain",
+]

@@ -102,7 +102,6 @@ def uniforms(
     on a rollout, `prompt` is the prompt's id and `index` the rollout's place in the global batch.
     Raises ArgumentError naming the argument that is out of range.
     """
-    high, low, _, _ = philox_words(
-        (check_seed(seed), int(purpose)), (step, prompt, index, block)
-    )
-    return ((high >> np.uint32(5)) * 67108864.0 + (low >> np.uint32(6))) / 9007199254740992.0
+    high, low, _, _ = philox_words((check_seed(seed), int(purpose)), (step, prompt, index, block))
+    high53 = (high >> np.uint32(5)).astype(np.float64)
+    return (high53 * 67108864.0 + (low >> np.uint32(6))) / 9007199254740992.0

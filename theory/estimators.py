@@ -1,0 +1,327 @@
+"""Group-relative advantages of a noisy verifier, and their exact moments at finite group size.
+
+Law. With binary rewards, rollout i's advantage depends only on its own reward and on S, the number of
+paid rollouts in its group: A_i = A_1(S) if paid, A_0(S) if not. Given S, the right ones among the paid
+are Binomial(S, pi_1) and among the unpaid Binomial(G - S, pi_0), independently, with
+pi_1 = a(1 - fnr)/q and pi_0 = a fnr/(1 - q). So the moments of
+    X = (1/G) sum_i A_i (1{right_i} - a)
+are sums over S ~ Binomial(G, q), q = fpr + J a, for every estimator at once, and
+    E[X] = J a(1 - a) D_G(q),   D_G = E[A_1 | r_1 = 1] - E[A_1 | r_1 = 0]  (`gain`).
+Fails first when the rollouts of a group are not judged independently (see `theory.noise`).
+Source: derived in paper/, theorem 1; the limit G -> infinity is arXiv 2601.04411. The estimators are
+those of TRL (`grpo`), arXiv 2503.20783 (`dr_grpo`), arXiv 2402.14740 (`rloo`) and NeMo-RL (`nemo_loo`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from theory.channel import FloatArray, VerifierChannel, check_rates
+from theory.errors import ArgumentError
+
+Baseline = Literal["none", "group", "others"]
+Scale = Literal["none", "group", "others"]
+
+__all__ = [
+    "DR_GRPO",
+    "GRPO",
+    "GRPO_LOO",
+    "NEMO_LOO",
+    "PRESETS",
+    "REINFORCE",
+    "RLOO",
+    "Drift",
+    "Estimator",
+    "advantage_table",
+    "advantages",
+    "check_group_size",
+    "drift",
+    "estimator_named",
+    "gain",
+    "mean_field_gain",
+    "zero_advantage_probability",
+]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """How a group's rewards become advantages: (r - baseline) / (scale + eps).
+
+    baseline: "none"; "group", the mean of the whole group; "others", the mean of the other rollouts.
+    scale: "none"; "group", the standard deviation of the whole group; "others", that of the other
+        rollouts, and 1 where it is 0.
+    ddof: degrees of freedom taken off in that standard deviation, 0 or 1.
+    eps: added to the standard deviation; unused where scale is "none" or where "others" agree.
+    """
+
+    baseline: Baseline
+    scale: Scale
+    ddof: int = 1
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.baseline not in get_args(Baseline):
+            raise ArgumentError(f"baseline must be none, group or others, got {self.baseline!r}")
+        if self.scale not in get_args(Scale):
+            raise ArgumentError(f"scale must be none, group or others, got {self.scale!r}")
+        if self.ddof not in (0, 1):
+            raise ArgumentError(f"ddof must be 0 or 1, got {self.ddof!r}")
+        if not (math.isfinite(self.eps) and self.eps >= 0.0):
+            raise ArgumentError(f"eps must be a finite number of at least 0, got {self.eps!r}")
+
+
+GRPO: Final = Estimator("group", "group", ddof=1, eps=1e-4)
+DR_GRPO: Final = Estimator("group", "none")
+RLOO: Final = Estimator("others", "none")
+GRPO_LOO: Final = Estimator("others", "group", ddof=1, eps=1e-4)
+NEMO_LOO: Final = Estimator("others", "others", ddof=1, eps=1e-6)
+REINFORCE: Final = Estimator("none", "none")
+
+PRESETS: Final = {
+    "grpo": GRPO,
+    "dr_grpo": DR_GRPO,
+    "rloo": RLOO,
+    "grpo_loo": GRPO_LOO,
+    "nemo_loo": NEMO_LOO,
+    "reinforce": REINFORCE,
+}
+
+
+def estimator_named(name: str) -> Estimator:
+    """The preset called `name` (grpo, dr_grpo, rloo, grpo_loo, nemo_loo, reinforce).
+
+    Raises ArgumentError that lists the names.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ArgumentError(
+            f"estimator must be one of {', '.join(PRESETS)}, got {name!r}"
+        ) from None
+
+
+def check_group_size(group_size: int) -> int:
+    """Return `group_size` if it is an integer of at least 2; raise ArgumentError otherwise."""
+    if isinstance(group_size, bool) or not isinstance(group_size, int | np.integer):
+        raise ArgumentError(f"group_size must be an integer, got {group_size!r}")
+    if group_size < 2:
+        raise ArgumentError(f"group_size must be at least 2, got {group_size}")
+    return int(group_size)
+
+
+def advantages(rewards_G: ArrayLike, estimator: Estimator = GRPO) -> FloatArray:
+    """Advantages of actual groups, any real rewards.
+
+    rewards_G: shape [..., G], one group along the last axis, G >= 2. Returns the same shape.
+    Raises ArgumentError for a group of fewer than two rollouts or a reward that is not finite.
+    """
+    rewards = np.asarray(rewards_G, dtype=np.float64)
+    if rewards.ndim == 0:
+        raise ArgumentError("rewards must be an array of shape [..., group_size]")
+    size = check_group_size(rewards.shape[-1])
+    if not np.all(np.isfinite(rewards)):
+        raise ArgumentError("rewards must be finite; leave unscorable rollouts out of their group")
+    if estimator.baseline == "none":
+        centred = rewards
+    elif estimator.baseline == "group":
+        centred = rewards - rewards.mean(axis=-1, keepdims=True)
+    else:
+        centred = rewards - _mean_of_others(rewards)
+    if estimator.scale == "none":
+        return centred
+    if estimator.scale == "group":
+        # Two passes: the mean of squares minus the squared mean would leave a rounding where all
+        # rewards are equal, and eps is small enough to blow it up.
+        spread = rewards.std(axis=-1, ddof=estimator.ddof, keepdims=True)
+        return _quotient(centred, spread + estimator.eps)
+    others = size - 1
+    if others <= estimator.ddof:
+        return centred
+    # Leave-one-out squares from deviations from the group's mean, where nothing cancels.
+    deviations = rewards - rewards.mean(axis=-1, keepdims=True)
+    squares = (deviations**2).sum(axis=-1, keepdims=True) - deviations**2 * (size / others)
+    spread = np.sqrt(np.maximum(squares, 0.0) / (others - estimator.ddof))
+    # Others that agree exactly must give exactly 0, not the rounding of a difference.
+    spread[_others_agree(rewards)] = 0.0
+    return np.where(spread > 0.0, _quotient(centred, spread + estimator.eps), centred)
+
+
+def _mean_of_others(rewards: FloatArray) -> FloatArray:
+    return (rewards.sum(axis=-1, keepdims=True) - rewards) / (rewards.shape[-1] - 1)
+
+
+def _quotient(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """numerator / denominator, and 0 where both are 0 (a group whose rewards agree, eps = 0)."""
+    denominator = np.broadcast_to(denominator, numerator.shape)
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0.0)
+
+
+def _others_agree(rewards: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Whether all rewards but this one are equal, per rollout."""
+    ordered = np.sort(rewards, axis=-1)
+    low, high = ordered[..., :1], ordered[..., -1:]
+    second_low, second_high = ordered[..., 1:2], ordered[..., -2:-1]
+    lowest_odd = (rewards == low) & (second_low == high)
+    highest_odd = (rewards == high) & (low == second_high)
+    return lowest_odd | highest_odd
+
+
+def advantage_table(group_size: int, estimator: Estimator = GRPO) -> tuple[FloatArray, FloatArray]:
+    """(A_0, A_1): the advantage of an unpaid and of a paid rollout, by the number paid in its group.
+
+    Two arrays of shape [G + 1], indexed by S. A_0(G) and A_1(0) belong to no rollout and are 0.
+    """
+    size = check_group_size(group_size)
+    paid = np.arange(size + 1, dtype=np.float64)
+    table: list[FloatArray] = []
+    for reward in (0.0, 1.0):
+        others_paid = np.clip(paid - reward, 0.0, size - 1.0)
+        share = paid / size
+        if estimator.baseline == "none":
+            centred = np.full(size + 1, reward)
+        elif estimator.baseline == "group":
+            centred = reward - share
+        else:
+            centred = reward - others_paid / (size - 1)
+        if estimator.scale == "group":
+            spread = np.sqrt(share * (1.0 - share) * size / (size - estimator.ddof))
+            values = _quotient(centred, spread + estimator.eps)
+        elif estimator.scale == "others" and size - 1 > estimator.ddof:
+            other = others_paid / (size - 1)
+            spread = np.sqrt(other * (1.0 - other) * (size - 1) / (size - 1 - estimator.ddof))
+            values = np.where(spread > 0.0, _quotient(centred, spread + estimator.eps), centred)
+        else:
+            values = centred.copy()
+        values[0 if reward else size] = 0.0
+        table.append(values)
+    return table[0], table[1]
+
+
+def _binomial_pmf(trials: int, rate: FloatArray) -> FloatArray:
+    """P(S = s) for s = 0 … trials along a new last axis; exact at rate 0 and 1."""
+    s = np.arange(trials + 1, dtype=np.float64)
+    rate = rate[..., np.newaxis]
+    log_choose = (
+        special.gammaln(trials + 1.0) - special.gammaln(s + 1.0) - special.gammaln(trials - s + 1.0)
+    )
+    return np.exp(log_choose + special.xlogy(s, rate) + special.xlog1py(trials - s, -rate))
+
+
+def gain(observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GRPO) -> FloatArray:
+    """Expected advantage of a paid over an unpaid rollout, D_G(q).
+
+    observed_rate: probability that a rollout is paid, in [0, 1], any shape.
+    Returns the same shape; at q = 0 and 1 the limit, (G - 1)/sqrt(G) for GRPO with eps = 0.
+    Raises ArgumentError if group_size < 2 or a rate lies outside [0, 1].
+    """
+    size = check_group_size(group_size)
+    rate = check_rates("observed_rate", observed_rate)
+    unpaid, paid = advantage_table(size, estimator)
+    # Given its own reward, the others' S' is Binomial(G - 1, q): no division by q(1 - q) anywhere.
+    return _binomial_pmf(size - 1, rate) @ (paid[1:] - unpaid[:-1])
+
+
+def mean_field_gain(observed_rate: ArrayLike, *, estimator: Estimator = GRPO) -> FloatArray:
+    """The limit of `gain` as G -> infinity with eps = 0: 1/sqrt(q(1 - q)) if scaled, else 1.
+
+    Infinite at q = 0 and 1 for a scaled estimator.
+    """
+    rate = check_rates("observed_rate", observed_rate)
+    if estimator.scale == "none":
+        return np.ones_like(rate)
+    spread = np.sqrt(rate * (1.0 - rate))
+    return np.divide(1.0, spread, out=np.full_like(rate, np.inf), where=spread > 0.0)
+
+
+def zero_advantage_probability(
+    observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GRPO
+) -> FloatArray:
+    """P(every advantage of a group is 0): q^G + (1 - q)^G, all rewards equal.
+
+    Without a baseline (`reinforce`) a group that is paid throughout still pushes: (1 - q)^G.
+    """
+    size = check_group_size(group_size)
+    rate = check_rates("observed_rate", observed_rate)
+    none_paid = (1.0 - rate) ** size
+    return none_paid if estimator.baseline == "none" else none_paid + rate**size
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Moments of one prompt's gradient along its ability; each field has the shape of `pass_rate`.
+
+    youden: J, in [-1, 1].
+    observed_rate: q, the probability that a rollout is paid.
+    gain: D_G(q) = drift/(J a(1 - a)), also where that is 0/0 (its limit).
+    drift, variance: mean and variance of X = (1/G) sum_i A_i (1{right_i} - a), per group.
+    mean_field_drift: the drift at G = infinity and eps = 0.
+    snr: drift/sqrt(variance), per group; 0 where the gradient is 0 in every group.
+    zero_advantage_fraction: P(every advantage of a group is 0).
+    """
+
+    youden: float
+    observed_rate: FloatArray
+    gain: FloatArray
+    drift: FloatArray
+    variance: FloatArray
+    mean_field_drift: FloatArray
+    snr: FloatArray
+    zero_advantage_fraction: FloatArray
+
+
+def drift(
+    pass_rate: ArrayLike,
+    channel: VerifierChannel,
+    group_size: int,
+    *,
+    estimator: Estimator = GRPO,
+) -> Drift:
+    """Exact finite-group moments of the gradient of prompts with these pass rates.
+
+    pass_rate: P(right) per prompt, in [0, 1], any shape. group_size: rollouts per prompt, >= 2.
+    Returns a `Drift` of arrays of that shape. Memory grows as pass_rate.size * group_size.
+    Raises ArgumentError naming the argument that is out of range.
+    """
+    size = check_group_size(group_size)
+    a = check_rates("pass_rate", pass_rate)
+    q = channel.observed_rate(a)
+    signal = channel.youden * a * (1.0 - a)
+    gains = gain(q, size, estimator=estimator)
+
+    unpaid, paid = advantage_table(size, estimator)
+    # Where q is 0 or 1 one of the two conditionals is of an event that never happens: any value does.
+    right_if_paid = _quotient(a * (1.0 - channel.fnr), q)
+    right_if_unpaid = _quotient(a * channel.fnr, 1.0 - q)
+    s = np.arange(size + 1, dtype=np.float64)
+    pull_paid, pull_unpaid = paid * s, unpaid * (size - s)
+    pmf = _binomial_pmf(size, q)
+    given_s = (
+        (right_if_paid - a)[..., np.newaxis] * pull_paid
+        + (right_if_unpaid - a)[..., np.newaxis] * pull_unpaid
+    ) / size
+    expected = channel.youden * a * (1.0 - a) * gains
+    between = (pmf * (given_s - expected[..., np.newaxis]) ** 2).sum(axis=-1)
+    within = (
+        (right_if_paid * (1.0 - right_if_paid)) * (pmf @ (paid * pull_paid))
+        + (right_if_unpaid * (1.0 - right_if_unpaid)) * (pmf @ (unpaid * pull_unpaid))
+    ) / size**2
+    variance = between + within
+
+    limit = mean_field_gain(q, estimator=estimator)
+    return Drift(
+        youden=channel.youden,
+        observed_rate=q,
+        gain=gains,
+        drift=expected,
+        variance=variance,
+        # J a(1 - a)/sigma tends to 0 wherever sigma does, so 0 * inf is 0 here.
+        mean_field_drift=np.multiply(signal, limit, out=np.zeros_like(a), where=signal != 0.0),
+        snr=_quotient(expected, np.sqrt(variance)),
+        zero_advantage_fraction=zero_advantage_probability(q, size, estimator=estimator),
+    )
