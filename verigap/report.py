@@ -1,0 +1,84 @@
+"""An HTML report: one self-contained file (figures inline as SVG), no script, no network.
+
+The builders that decide what to say live with the commands; this module only lays it out.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verigap.console import write_text_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Picture", "Report", "Section", "Table", "picture", "write_report"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are to be read; columns named in `text_columns` are set flush left."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: frozenset[str] = frozenset()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as inline SVG, with the caption that says how to read it."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it, in this order: paragraphs, tables, figures."""
+
+    heading: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """A title, the answer in a sentence or two, the sections, and where every number came from."""
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def picture(figure: Figure, caption: str) -> Picture:
+    """`figure` as inline SVG: the same bytes for the same figure, ids salted by the caption."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    # A fixed salt keeps the bytes reproducible; the caption in it keeps two figures' ids apart.
+    with mpl.rc_context({"svg.hashsalt": caption, "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    svg = buffer.getvalue()
+    return Picture(svg=svg[svg.index("<svg") :], caption=caption)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write `report` to `path` as one HTML file, atomically."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("verigap"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("report.html.j2").render(report=report)
+    write_text_atomically(path, text + "\n")
