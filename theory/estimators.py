@@ -40,6 +40,7 @@ __all__ = [
     "Estimator",
     "advantage_table",
     "advantages",
+    "binomial_pmf",
     "check_group_size",
     "drift",
     "estimator_named",
@@ -203,14 +204,17 @@ def advantage_table(group_size: int, estimator: Estimator = GRPO) -> tuple[Float
     return table[0], table[1]
 
 
-def _binomial_pmf(trials: int, rate: FloatArray) -> FloatArray:
-    """P(S = s) for s = 0 … trials along a new last axis; exact at rate 0 and 1."""
+def binomial_pmf(trials: int, rate: FloatArray) -> FloatArray:
+    """P(S = s) for s = 0 … trials along a new last axis; rates in [0, 1], the ends included."""
     s = np.arange(trials + 1, dtype=np.float64)
-    rate = rate[..., np.newaxis]
     log_choose = (
         special.gammaln(trials + 1.0) - special.gammaln(s + 1.0) - special.gammaln(trials - s + 1.0)
     )
-    return np.exp(log_choose + special.xlogy(s, rate) + special.xlog1py(trials - s, -rate))
+    # A floor instead of log 0: e^-690 is 0 to every digit we keep, and 0 * -690 is 0 where s = 0.
+    hit = np.log(np.maximum(rate, 1e-300))[..., np.newaxis]
+    miss = np.log1p(-np.minimum(rate, 1.0 - 2.0**-53))[..., np.newaxis]
+    miss = np.where(rate[..., np.newaxis] == 1.0, -690.0, miss)
+    return np.exp(log_choose + s * hit + (trials - s) * miss)
 
 
 def gain(observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GRPO) -> FloatArray:
@@ -224,7 +228,7 @@ def gain(observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GR
     rate = check_rates("observed_rate", observed_rate)
     unpaid, paid = advantage_table(size, estimator)
     # Given its own reward, the others' S' is Binomial(G - 1, q): no division by q(1 - q) anywhere.
-    return _binomial_pmf(size - 1, rate) @ (paid[1:] - unpaid[:-1])
+    return binomial_pmf(size - 1, rate) @ (paid[1:] - unpaid[:-1])
 
 
 def mean_field_gain(observed_rate: ArrayLike, *, estimator: Estimator = GRPO) -> FloatArray:
@@ -300,7 +304,7 @@ def drift(
     right_if_unpaid = _quotient(a * channel.fnr, 1.0 - q)
     s = np.arange(size + 1, dtype=np.float64)
     pull_paid, pull_unpaid = paid * s, unpaid * (size - s)
-    pmf = _binomial_pmf(size, q)
+    pmf = binomial_pmf(size, q)
     given_s = (
         (right_if_paid - a)[..., np.newaxis] * pull_paid
         + (right_if_unpaid - a)[..., np.newaxis] * pull_unpaid

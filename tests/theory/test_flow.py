@@ -1,0 +1,116 @@
+"""The population flow against a fine integrator, its symmetries, and Adam's law."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import theory
+from theory import flow
+from theory.estimators import PRESETS
+
+CLEAN, FP, FN = (theory.VerifierChannel(*rates) for rates in [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3)])
+DIFFICULTIES = flow.normal_difficulties(24, spread=2.0)
+
+
+def population(**options: object) -> flow.PopulationFlow:
+    return flow.PopulationFlow(
+        **({"difficulties": DIFFICULTIES, "theta": -1.5, "ceiling": 0.8, "rate": 0.15} | options)  # pyright: ignore[reportArgumentType]
+    )
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+@pytest.mark.parametrize("channel", [CLEAN, FP, FN, theory.VerifierChannel(0.7, 0.6)])
+def test_the_clock_solves_the_equation(optimiser: str, channel: theory.VerifierChannel) -> None:
+    model = population(optimiser=optimiser, warmup_steps=30, rate=0.1)
+    steps = np.array([0, 3, 30, 100, 233])
+
+    def right_hand_side(_: float, theta: np.ndarray) -> np.ndarray:
+        return model.velocity(theta, channel)
+
+    reference = [
+        float(solve_ivp(right_hand_side, (0, tau), [model.theta], rtol=1e-10, atol=1e-12).y[0, -1])
+        for tau in model.progress(steps)
+    ]
+    np.testing.assert_allclose(flow.ability(model, channel, steps), reference, atol=5e-6)
+
+
+def test_steps_may_come_in_any_order_and_shape() -> None:
+    model = population()
+    whole = flow.accuracy(model, FP, [[200, 0], [50, 50]])
+    assert whole.shape == (2, 2)
+    for steps, value in [(200, whole[0, 0]), (0, whole[0, 1]), (50, whole[1, 0])]:
+        assert flow.accuracy(model, FP, steps) == pytest.approx(value, abs=1e-9)
+
+
+def test_no_information_no_motion_and_inverted_information_reverses() -> None:
+    model = population()
+    steps = np.arange(0, 200, 20)
+    np.testing.assert_array_equal(
+        flow.ability(model, theory.VerifierChannel(0.4, 0.6), steps), model.theta
+    )
+    assert np.all(np.diff(flow.accuracy(model, FP, steps)) > 0)
+    assert np.all(np.diff(flow.accuracy(model, theory.VerifierChannel(0.8, 0.6), steps)) < 0)
+
+
+def test_warm_up_delays_by_what_it_withholds() -> None:
+    plain, warm = population(), population(warmup_steps=50, warmup_from=0.1)
+    lost = 50 * (1 - 0.1) / 2
+    late = flow.accuracy(warm, FN, 150.0)
+    assert late == pytest.approx(float(flow.accuracy(plain, FN, 150.0 - lost)), abs=1e-9)
+
+
+def test_the_ceiling_bounds_the_accuracy_and_sgd_nears_it() -> None:
+    model = population(difficulties=np.zeros(1), rate=1.0)
+    accuracy = flow.accuracy(model, CLEAN, [1e3, 1e5, 1e6])
+    assert np.all(accuracy < 0.8)
+    assert accuracy[-1] > 0.799
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PRESETS if name not in ("nemo_loo", "reinforce")]
+)
+def test_mean_square_advantage_in_closed_form(name: str) -> None:
+    estimator, group = PRESETS[name], 8
+    q = np.linspace(0, 1, 21)
+    if estimator.scale == "none":
+        expected = (group - 1) / group * q * (1 - q)
+        rtol = 1e-12
+    else:
+        expected = (group - 1) / group * (1 - q**group - (1 - q) ** group)
+        rtol = 7e-4  # eps = 1e-4 beside a standard deviation of at least .35
+    if estimator.baseline == "others":
+        expected = expected * (group / (group - 1)) ** 2
+    values = flow.mean_square_advantage(q, group, estimator=estimator)
+    np.testing.assert_allclose(values, expected, rtol=rtol, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "fraction"),
+    [("grpo", FP, 0.4477), ("grpo", FN, 0.5761), ("dr_grpo", FP, 0.4495), ("dr_grpo", FN, 0.5794)],
+)
+def test_adam_steps_a_fraction_set_by_the_signal(
+    name: str, channel: theory.VerifierChannel, fraction: float
+) -> None:
+    """THEORY prediction 3: dr_grpo does not remove the FP/FN asymmetry under Adam."""
+    one = flow.PopulationFlow(
+        difficulties=flow.difficulties_of([0.2]),
+        group_size=8,
+        prompts_per_step=8,
+        optimiser="adam",
+        rate=1.0,
+        signal=0.3,
+        noise="both",
+        estimator=PRESETS[name],
+    )
+    assert one.velocity(0.0, channel) == pytest.approx(fraction, abs=5e-5)
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(theory.ArgumentError, match="ceiling must lie in"):
+        population(ceiling=1.5)
+    with pytest.raises(theory.ArgumentError, match="optimiser must be sgd or adam"):
+        population(optimiser="lion")
+    with pytest.raises(theory.ArgumentError, match="steps must be finite"):
+        flow.accuracy(population(), CLEAN, [-1])
