@@ -3,5 +3,38 @@
 from __future__ import annotations
 
 from fits.errors import InputError
+from fits.fit import CurveFit, GroupFit, find_turn, fit_curve, fit_groups
+from fits.gap import GapReport, gap_report
+from fits.laws import CURVE_LAWS, EXPONENTIAL, LOG, POWER, SIGMOID, Law, Parameter, curve_law
+from fits.readers import FORMATS, read_runs, recognise
+from fits.selection import parse_assignments, parse_selection, select
+from fits.table import COLUMNS, RunTable, validate_runs, write_runs
 
-__all__ = ["InputError"]
+__all__ = [
+    "COLUMNS",
+    "CURVE_LAWS",
+    "EXPONENTIAL",
+    "FORMATS",
+    "LOG",
+    "POWER",
+    "SIGMOID",
+    "CurveFit",
+    "GapReport",
+    "GroupFit",
+    "InputError",
+    "Law",
+    "Parameter",
+    "RunTable",
+    "curve_law",
+    "find_turn",
+    "fit_curve",
+    "fit_groups",
+    "gap_report",
+    "parse_assignments",
+    "parse_selection",
+    "read_runs",
+    "recognise",
+    "select",
+    "validate_runs",
+    "write_runs",
+]

@@ -14,6 +14,9 @@ import typer
 
 from verigap import __version__
 from verigap.commands.drift import drift
+from verigap.commands.fit import fit
+from verigap.commands.gap import gap
+from verigap.commands.import_ import import_
 
 __all__ = ["app", "main"]
 
@@ -55,6 +58,9 @@ def _options(
 
 
 app.command()(drift)
+app.command()(fit)
+app.command()(gap)
+app.command(name="import")(import_)
 
 
 def main() -> None:

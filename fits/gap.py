@@ -1,0 +1,739 @@
+"""The accuracy gap of a noisy verifier: does it close, at what floor, and what would settle it.
+
+Law. Arms are matched: runs of one seed see the same prompts, so the gap g_s = accuracy(clean) -
+accuracy(noisy) is taken within seeds and its interval is Student's t over seeds. The floor is the
+difference of the two asymptotes where both are identified, else the gap at the largest budget both
+arms reached, and then the verdict is about that budget only. With delta the smallest gap of interest:
+closes when the upper 95 % limit is below delta, persists when the lower is above, else undetermined.
+Fails first when seeds do not match arms (another prompt order): pairing then costs power, not truth.
+Source: DESIGN section 2; t over seeds rather than a bootstrap, which over 3 seeds covers 76 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from fits.errors import InputError
+from fits.fit import CurveFit, Interval, fit_curve, group_rows, student_interval
+from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
+from fits.selection import Selection, select
+from fits.table import need_columns, varying
+
+__all__ = [
+    "ArmGap",
+    "Asymmetry",
+    "ExchangeRate",
+    "GapPoint",
+    "GapReport",
+    "MirrorPair",
+    "Multiplier",
+    "PerPoint",
+    "Settle",
+    "Verdict",
+    "gap_report",
+    "seeds_needed",
+    "verdict_of",
+]
+
+Verdict = Literal["closes", "persists", "undetermined"]
+
+# What must agree between a noisy run and the clean run it is held against.
+MATCHED: Final = ("model", "group_size", "prompts_per_step")
+POWER: Final = 0.8
+MOST_SEEDS: Final = 1000
+DRAWS: Final = 2000
+
+
+@dataclass(frozen=True)
+class GapPoint:
+    """The paired gap at one budget: mean over seeds, and its 95 % t interval (None with one seed)."""
+
+    x: float
+    gap: float
+    ci: Interval | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Settle:
+    """What data would settle an undetermined verdict, with 80 % power if the floor is as estimated.
+
+    seeds: matched seeds in all. budget: x that both arms must reach. None where no number helps.
+    """
+
+    text: str
+    seeds: int | None = None
+    budget: float | None = None
+
+
+@dataclass(frozen=True)
+class ArmGap:
+    """One noisy arm against its clean arm.
+
+    floor: accuracy lost, clean minus noisy. basis: "asymptote" or "largest budget".
+    floor_ci: 95 % t interval over seeds, None where `reason` says why.
+    """
+
+    arm: str
+    verdict: Verdict
+    floor: float
+    floor_ci: Interval | None
+    basis: Literal["asymptote", "largest budget"]
+    reason: str
+    would_settle_it: Settle | None
+    seeds: int
+    x_max: float
+    gap_at_x_max: float
+    fpr: float | None
+    fnr: float | None
+    curve: tuple[GapPoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class MirrorPair:
+    """Two arms of equal J: rates (fpr, fnr) = (high, low) and (low, high), matched in all else.
+
+    difference: accuracy of the arm with more false positives minus that with more false negatives.
+    """
+
+    fp_arm: str
+    fn_arm: str
+    fpr: float
+    fnr: float
+    difference: float
+    ci: Interval | None
+    p_value: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Asymmetry:
+    """False positives against false negatives at equal J, over all mirror pairs.
+
+    At the largest budget both arms of a pair reached."""
+
+    difference: float | None
+    ci: Interval | None
+    reason: str
+    pairs: tuple[MirrorPair, ...] = ()
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """Compute a noisy arm needs, over what the clean arm needs, to reach one accuracy.
+
+    multiplier: None where no finite amount does. ci: 95 %, an upper end of None is unbounded.
+    p_no_finite_amount: probability, over seeds, that no amount of compute reaches it.
+    """
+
+    arm: str
+    target: float
+    multiplier: float | None
+    ci: tuple[float, float | None] | None
+    p_no_finite_amount: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class PerPoint:
+    """Compute multiplier per percentage point of one error rate, from the arms with that error only."""
+
+    rate: Literal["fpr", "fnr"]
+    multiplier: float | None
+    ci: tuple[float, float | None] | None
+    p_no_finite_amount: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExchangeRate:
+    """What a point of fpr or fnr costs in compute, at the accuracy the clean arm ends with."""
+
+    fpr: PerPoint
+    fnr: PerPoint
+    arms: tuple[Multiplier, ...]
+
+
+@dataclass(frozen=True)
+class GapReport:
+    """Every arm's gap, the asymmetry test and the exchange rate; `law` is the one used throughout."""
+
+    arms: tuple[ArmGap, ...]
+    asymmetry: Asymmetry
+    exchange_rate: ExchangeRate
+    delta: float
+    x: str
+    law: str
+    notes: tuple[str, ...] = ()
+
+
+def verdict_of(ci: Interval | None, delta: float) -> Verdict:
+    """closes, persists or undetermined, from the 95 % interval of the floor."""
+    if ci is None:
+        return "undetermined"
+    if ci[1] < delta:
+        return "closes"
+    if ci[0] > delta:
+        return "persists"
+    return "undetermined"
+
+
+def seeds_needed(spread: float, margin: float, *, power: float = POWER) -> int | None:
+    """Fewest seeds whose 95 % t interval excludes a value `margin` away with probability `power`.
+
+    spread: standard deviation of the paired differences over seeds. None above 1,000 seeds.
+    """
+    from scipy.special import stdtrit
+
+    counts = np.arange(2, MOST_SEEDS + 1)
+    reach = (stdtrit(counts - 1, 0.975) + stdtrit(counts - 1, power)) * spread / np.sqrt(counts)
+    enough = reach <= margin
+    return int(counts[enough.argmax()]) if enough.any() else None
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One condition with its fit, which may be unusable; rows carry `_unit`, what is replicated."""
+
+    label: str
+    rows: pd.DataFrame
+    fit: CurveFit
+
+    def rate(self, name: str) -> float | None:
+        if name not in self.rows.columns:
+            return None
+        value = float(self.rows[name].iloc[0])
+        return value if np.isfinite(value) else None
+
+
+def gap_report(
+    frame: pd.DataFrame,
+    *,
+    clean: Selection,
+    delta: float = 0.01,
+    x: str = "rollouts",
+    group: str | None = None,
+    law: str = "auto",
+    seed: int = 0,
+    source: str = "the table",
+) -> GapReport:
+    """The gap of every noisy arm of a run table against its clean arm.
+
+    clean: which rows are the clean arm. delta: smallest gap of interest, accuracy. x: compute column.
+    group: columns that make an arm (default: see `fits.fit.group_rows`). law: one law for all arms, or
+    "auto" for the least total AICc. seed: of the draws behind the exchange rate's intervals.
+    Raises InputError naming a missing column, a delta outside (0, 1), or the lack of a clean arm.
+    """
+    if not 0.0 < delta < 1.0:
+        raise InputError(f"delta must lie in (0, 1), got {delta:g}")
+    frame, x, notes = _with_axis(frame, x, source)
+    is_clean = select(frame, clean, source=source)
+    if not is_clean.any():
+        raise InputError(_no_clean(frame, clean, source))
+    if is_clean.all():
+        raise InputError(
+            f"{source}: every row satisfies --clean {clean.text}: no noisy arm to compare"
+        )
+    if "seed" in frame.columns and frame["seed"].notna().all():
+        unit = frame["seed"].astype(str)
+        paired = True
+    else:
+        unit = frame["run_id"].astype(str)
+        paired = False
+    frame = frame.assign(_unit=unit)
+    noisy_groups = group_rows(frame[~is_clean], group)
+    matched = [name for name in varying(frame, MATCHED) if group is None or name not in group]
+    chosen = _choose_law(law, [frame[is_clean], *(rows for _, rows in noisy_groups)], x)
+    clean_arms: dict[tuple[Any, ...], _Arm] = {}
+    arms: list[ArmGap] = []
+    pairs: list[tuple[_Arm, _Arm]] = []
+    for label, rows in noisy_groups:
+        config = tuple(rows[name].iloc[0] for name in matched)
+        reference = frame[is_clean]
+        for name, value in zip(matched, config, strict=True):
+            reference = reference[reference[name] == value]
+        if reference.empty:
+            spoken = ", ".join(f"{n}={v}" for n, v in zip(matched, config, strict=True))
+            notes.append(f"{label}: no clean run with {spoken} to hold it against: left out")
+            continue
+        single = not paired and reference["run_id"].nunique() == 1 and rows["run_id"].nunique() == 1
+        if config not in clean_arms:
+            clean_arms[config] = _arm("clean", reference, x, chosen, single=single)
+        pair = (clean_arms[config], _arm(label, rows, x, chosen, single=single))
+        pairs.append(pair)
+        arms.append(_arm_gap(*pair, x=x, delta=delta, chosen=chosen, paired=paired or single))
+    if not arms:
+        raise InputError(f"{source}: no noisy arm has a clean run of the same {', '.join(matched)}")
+    rng = np.random.default_rng(seed)
+    return GapReport(
+        arms=tuple(arms),
+        asymmetry=_asymmetry([arm for _, arm in pairs], x, paired=paired),
+        exchange_rate=_exchange_rate(pairs, rng),
+        delta=delta,
+        x=x,
+        law=chosen.name,
+        notes=tuple(notes),
+    )
+
+
+def _with_axis(frame: pd.DataFrame, x: str, source: str) -> tuple[pd.DataFrame, str, list[str]]:
+    """The compute column, and a stand-in where every run has one row and none was logged."""
+    if x not in frame.columns and not frame["run_id"].duplicated().any():
+        note = f"no column {x}, and one row per run: every run counts as one budget"
+        return frame.assign(**{x: 1.0}), x, [note]
+    need_columns(frame, x, purpose="the gap against compute", source=source)
+    values = pd.to_numeric(frame[x], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if not (np.isfinite(values) & (values >= 0.0)).all():
+        row = int((~(np.isfinite(values) & (values >= 0.0))).argmax())
+        raise InputError(
+            f"{source}, row {row + 1}, column {x}: {frame[x].iloc[row]!r} is no amount of compute"
+        )
+    return frame.assign(**{x: values}), x, []
+
+
+def _no_clean(frame: pd.DataFrame, clean: Selection, source: str) -> str:
+    message = f"{source}: no row satisfies --clean {clean.text}, so there is no gap to measure;"
+    if {"fpr", "fnr"} <= set(frame.columns):
+        total = frame["fpr"] + frame["fnr"]
+        least = frame.iloc[int(total.to_numpy().argmin())]
+        message += (
+            " still possible: `verigap fit` for each arm, or the gap relative to the least noisy arm"
+            f" with --clean fpr={least['fpr']:g},fnr={least['fnr']:g}"
+        )
+    elif "arm" in frame.columns:
+        names = ", ".join(str(name) for name in frame["arm"].unique()[:8])
+        message += (
+            " still possible: `verigap fit` for each arm, or name the reference with --clean arm=…"
+            f" ({names})"
+        )
+    return message
+
+
+def _arm(label: str, rows: pd.DataFrame, x: str, law: Law, *, single: bool) -> _Arm:
+    unit = np.full(len(rows), "only") if single else rows["_unit"].to_numpy()
+    fit = fit_curve(
+        rows[x].to_numpy(np.float64),
+        rows["accuracy"].to_numpy(np.float64),
+        law=law,
+        run=unit,
+        forecast=False,
+    )
+    return _Arm(label, rows.assign(_unit=unit), fit)
+
+
+def _choose_law(name: str, curves: Sequence[pd.DataFrame], x: str) -> Law:
+    """One law for every arm, so that what a law gets wrong about asymptotes cancels in the gap."""
+    if name != "auto":
+        return curve_law(name)
+    totals: dict[str, float] = {}
+    for law in CURVE_LAWS:
+        if not law.has_asymptote:
+            continue
+        scores = [
+            fit_curve(
+                rows[x].to_numpy(np.float64),
+                rows["accuracy"].to_numpy(np.float64),
+                law=law,
+                forecast=False,
+            ).aicc
+            for rows in curves
+        ]
+        known = [score for score in scores if score is not None]
+        if len(known) == len(scores):
+            totals[law.name] = float(sum(known))
+    return curve_law(min(totals, key=lambda key: totals[key])) if totals else CURVE_LAWS[0]
+
+
+def _usable(fit: CurveFit) -> bool:
+    """Whether the fitted curve describes the data where they are."""
+    return fit.status in ("converged", "at bound") and fit.n > len(fit.law.parameters)
+
+
+def _level_at(arm: _Arm, x: str, at: float) -> dict[str, float]:
+    """Accuracy of every unit at compute `at`: the fit's pseudo-values, or the evaluations themselves."""
+    if _usable(arm.fit):
+        return dict(zip(arm.fit.runs, arm.fit.pseudo_predict(at).tolist(), strict=True))
+    levels: dict[str, float] = {}
+    for unit, rows in arm.rows.groupby("_unit"):
+        mean = rows.groupby(x)["accuracy"].mean()
+        levels[str(unit)] = float(
+            np.interp(at, mean.index.to_numpy(np.float64), mean.to_numpy(np.float64))
+        )
+    return levels
+
+
+def _difference(
+    first: Mapping[str, float], second: Mapping[str, float], *, paired: bool
+) -> tuple[float, Interval | None, float, int]:
+    """first - second over replicates: estimate, 95 % interval, spread of one difference, replicates.
+
+    Paired by unit where units are shared, else Welch's interval for independent runs.
+    """
+    shared = [unit for unit in first if unit in second]
+    if paired and shared:
+        values = np.array([first[unit] - second[unit] for unit in shared])
+        mean, ci = student_interval(values)
+        return mean, ci, float(values.std(ddof=1)) if len(values) > 1 else float("nan"), len(values)
+    from scipy.special import stdtrit
+
+    a, b = np.array(list(first.values())), np.array(list(second.values()))
+    mean = float(a.mean() - b.mean())
+    fewer = min(len(a), len(b))
+    if fewer < 2:
+        return mean, None, float("nan"), fewer
+    va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    if va + vb == 0.0:
+        return mean, (mean, mean), 0.0, fewer
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    half = float(stdtrit(freedom, 0.975)) * (va + vb) ** 0.5
+    return mean, (mean - half, mean + half), ((va + vb) * fewer) ** 0.5, fewer
+
+
+def _arm_gap(
+    clean: _Arm, noisy: _Arm, *, x: str, delta: float, chosen: Law, paired: bool
+) -> ArmGap:
+    x_max = min(float(clean.rows[x].max()), float(noisy.rows[x].max()))
+    at_x_max, ci_x_max, spread, seeds = _difference(
+        _level_at(clean, x, x_max), _level_at(noisy, x, x_max), paired=paired
+    )
+    both = clean.fit.identified and noisy.fit.identified and chosen.has_asymptote
+    floor, ci, basis = at_x_max, ci_x_max, "largest budget"
+    if both:
+        floor, ci, spread, seeds = _difference(
+            dict(zip(clean.fit.runs, clean.fit.pseudo("asymptote").tolist(), strict=True)),
+            dict(zip(noisy.fit.runs, noisy.fit.pseudo("asymptote").tolist(), strict=True)),
+            paired=paired,
+        )
+        basis = "asymptote"
+    reasons: list[str] = []
+    if not both:
+        which, fit = ("clean", clean.fit) if not clean.fit.identified else ("noisy", noisy.fit)
+        single = clean.rows[x].nunique() == 1 and noisy.rows[x].nunique() == 1
+        why = (
+            "one evaluation per run shows no curve"
+            if single
+            else f"the {which} arm's asymptote is not identified ({fit.reason})"
+        )
+        reasons.append(f"about {x} = {x_max:.4g} only: {why}")
+    if ci is None:
+        reasons.append("no interval: one matched seed shows no spread between seeds")
+    elif not paired:
+        reasons.append("no column seed: runs are compared unpaired (Welch)")
+    verdict = verdict_of(ci, delta)
+    return ArmGap(
+        arm=noisy.label,
+        verdict=verdict,
+        floor=floor,
+        floor_ci=ci,
+        basis="asymptote" if basis == "asymptote" else "largest budget",
+        reason="; ".join(reasons),
+        would_settle_it=None
+        if verdict != "undetermined"
+        else _settle(floor, spread, seeds, delta, clean.fit, noisy.fit, x=x, asymptote=both),
+        seeds=seeds,
+        x_max=x_max,
+        gap_at_x_max=at_x_max,
+        fpr=noisy.rate("fpr"),
+        fnr=noisy.rate("fnr"),
+        curve=_paired_curve(clean, noisy, x, paired=paired),
+    )
+
+
+def _settle(
+    floor: float,
+    spread: float,
+    seeds: int,
+    delta: float,
+    clean: CurveFit,
+    noisy: CurveFit,
+    *,
+    x: str,
+    asymptote: bool,
+) -> Settle:
+    """What to buy: seeds from the spread of paired differences, budget from the midpoints."""
+    budget = None
+    text: list[str] = []
+    if not asymptote:
+        middles = [
+            fit.law.midpoint(fit.theta_P)
+            for fit in (clean, noisy)
+            if fit.law.midpoint is not None and np.isfinite(fit.theta_P).all()
+        ]
+        budget = 3.0 * max(middles) if len(middles) == 2 else None
+        if budget is not None and budget > 1.01 * max(clean.x_max, noisy.x_max):
+            text.append(f"for the asymptote, runs to {x} of about {budget:.3g} (3 midpoints)")
+        else:
+            budget = None
+    margin = abs(floor - delta)
+    if not np.isfinite(spread):
+        text.insert(0, "at least 3 matched seeds, since one shows nothing of how far seeds differ")
+        return Settle("; ".join(text), seeds=3, budget=budget)
+    needed = seeds_needed(spread, margin)
+    if needed is None:
+        text.insert(
+            0,
+            f"no feasible number of seeds: the estimate {floor:+.4f} lies within {margin:.4f} of delta ="
+            f" {delta:g} and paired seeds differ by {spread:.4f}; choose another delta",
+        )
+    else:
+        needed = max(needed, seeds + 1)
+        text.insert(
+            0,
+            f"{needed} matched seeds (now {seeds}), if the gap is {floor:+.4f} and paired seeds differ"
+            f" by {spread:.4f}",
+        )
+    return Settle("; ".join(text), seeds=needed, budget=budget)
+
+
+def _paired_curve(clean: _Arm, noisy: _Arm, x: str, *, paired: bool) -> tuple[GapPoint, ...]:
+    """The gap at every budget that both arms were evaluated at."""
+    points: list[GapPoint] = []
+    ours = dict(iter(clean.rows.groupby(x)))
+    for at, rows in noisy.rows.groupby(x):
+        if at not in ours:
+            continue
+        first = ours[at].groupby("_unit")["accuracy"].mean().to_dict()
+        second = rows.groupby("_unit")["accuracy"].mean().to_dict()
+        gap, ci, _, seeds = _difference(
+            {str(k): float(v) for k, v in first.items()},
+            {str(k): float(v) for k, v in second.items()},
+            paired=paired,
+        )
+        points.append(GapPoint(float(at), gap, ci, seeds))  # pyright: ignore[reportArgumentType]
+    return tuple(points)
+
+
+# --- asymmetry ---------------------------------------------------------------------------------
+
+
+def _asymmetry(arms: Sequence[_Arm], x: str, *, paired: bool) -> Asymmetry:
+    """Mirror pairs (high, low) and (low, high) of (fpr, fnr), alike in everything else."""
+    if any(arm.rate("fpr") is None or arm.rate("fnr") is None for arm in arms):
+        return Asymmetry(None, None, "no columns fpr and fnr to find mirror pairs by")
+    found: list[tuple[_Arm, _Arm]] = []
+    for fp in arms:
+        for fn in arms:
+            mirrored = fp.rate("fpr") == fn.rate("fnr") and fp.rate("fnr") == fn.rate("fpr")
+            alike = all(
+                fp.rows[name].iloc[0] == fn.rows[name].iloc[0]
+                for name in (*MATCHED, "noise")
+                if name in fp.rows.columns and (name != "noise" or paired)
+            )
+            if mirrored and alike and (fp.rate("fpr") or 0.0) > (fp.rate("fnr") or 0.0):
+                found.append((fp, fn))
+    if not found:
+        return Asymmetry(None, None, "no mirror pair: two arms with fpr and fnr exchanged")
+    results: list[tuple[MirrorPair, dict[str, float]]] = []
+    for fp, fn in found:
+        at = min(float(fp.rows[x].max()), float(fn.rows[x].max()))
+        first, second = _level_at(fp, x, at), _level_at(fn, x, at)
+        mean, ci, spread, seeds = _difference(first, second, paired=paired)
+        p_value = _p_value(mean, spread, seeds)
+        differences = {unit: first[unit] - second[unit] for unit in first if unit in second}
+        results.append(
+            (
+                MirrorPair(
+                    fp.label,
+                    fn.label,
+                    fp.rate("fpr") or 0.0,
+                    fp.rate("fnr") or 0.0,
+                    mean,
+                    ci,
+                    p_value,
+                    None,
+                ),
+                differences,
+            )
+        )
+    adjusted = _holm([pair.p_value for pair, _ in results])
+    pairs = tuple(
+        MirrorPair(p.fp_arm, p.fn_arm, p.fpr, p.fnr, p.difference, p.ci, p.p_value, holm)
+        for (p, _), holm in zip(results, adjusted, strict=True)
+    )
+    units = set.intersection(*(set(differences) for _, differences in results))
+    if paired and len(units) >= 2:
+        per_unit = np.array(
+            [float(np.mean([d[unit] for _, d in results])) for unit in sorted(units)]
+        )
+        mean, ci = student_interval(per_unit)
+        return Asymmetry(
+            mean, ci, f"t over {len(units)} seeds of the mean of {len(pairs)} mirror pairs", pairs
+        )
+    values = np.array([pair.difference for pair in pairs])
+    if len(values) >= 3:
+        mean, ci = student_interval(values)
+        return Asymmetry(
+            mean, ci, f"one seed: t over {len(values)} mirror pairs, taken as replicates", pairs
+        )
+    return Asymmetry(
+        float(values.mean()),
+        None,
+        f"one seed and {len(values)} mirror pairs: no spread to judge by",
+        pairs,
+    )
+
+
+def _p_value(mean: float, spread: float, count: int) -> float | None:
+    """Two-sided t test of zero from `count` differences of standard deviation `spread`."""
+    if count < 2 or not np.isfinite(spread):
+        return None
+    from scipy.special import stdtr
+
+    if spread == 0.0:
+        return 1.0 if mean == 0.0 else 0.0
+    return float(2.0 * stdtr(count - 1, -abs(mean) / spread * count**0.5))
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment; tests that could not be made do not count."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    running = 0.0
+    for rank, (p, i) in enumerate(known):
+        running = max(running, min(1.0, (len(known) - rank) * p))
+        adjusted[i] = running
+    return adjusted
+
+
+# --- exchange rate -----------------------------------------------------------------------------
+
+
+def _exchange_rate(pairs: Sequence[tuple[_Arm, _Arm]], rng: np.random.Generator) -> ExchangeRate:
+    """Iso-accuracy contours: compute of the noisy over the clean arm at the clean arm's last level."""
+    multipliers: list[Multiplier] = []
+    draws: dict[str, list[tuple[float, float, FloatArray | None]]] = {"fpr": [], "fnr": []}
+    for clean, noisy in pairs:
+        multiplier, drawn, log_multiplier = _multiplier(clean, noisy, rng)
+        multipliers.append(multiplier)
+        fpr, fnr = noisy.rate("fpr"), noisy.rate("fnr")
+        if fpr is None or fnr is None or log_multiplier is None:
+            continue
+        if fpr > 0.0 and fnr == 0.0:
+            draws["fpr"].append((100.0 * fpr, log_multiplier, drawn))
+        if fnr > 0.0 and fpr == 0.0:
+            draws["fnr"].append((100.0 * fnr, log_multiplier, drawn))
+    return ExchangeRate(
+        _per_point("fpr", draws["fpr"]), _per_point("fnr", draws["fnr"]), tuple(multipliers)
+    )
+
+
+def _multiplier(
+    clean: _Arm, noisy: _Arm, rng: np.random.Generator
+) -> tuple[Multiplier, FloatArray | None, float | None]:
+    """The multiplier at the clean arm's final level, draws of its logarithm, its logarithm."""
+    for arm in (clean, noisy):
+        if not _usable(arm.fit):
+            which = "clean" if arm is clean else "noisy"
+            why = f"the {which} arm has no fitted curve ({arm.fit.reason or arm.fit.status})"
+            return Multiplier(noisy.label, float("nan"), None, None, None, why), None, None
+    at = min(clean.fit.x_max, noisy.fit.x_max)
+    target = float(clean.fit.predict(at))
+    point = float(
+        _log_reach(noisy.fit, noisy.fit.theta_P[None], np.array([target]), at)[0] - np.log(at)
+    )
+    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
+    reason = ""
+    finite = bool(np.isfinite(point))
+    if not finite:
+        reason = (
+            f"no finite amount of compute takes the arm to {target:.4f}: its fitted limit is below"
+        )
+    elif point > np.log(3.0):
+        reason = "extrapolated past three times the largest budget"
+    if len(shared) < 2:
+        text = "; ".join(part for part in (reason, "no interval: one matched seed") if part)
+        return (
+            Multiplier(
+                noisy.label, target, float(np.exp(point)) if finite else None, None, None, text
+            ),
+            None,
+            point,
+        )
+    pick = [[fit.runs.index(unit) for unit in shared] for fit in (clean.fit, noisy.fit)]
+    influence = np.concatenate(
+        [clean.fit.influence_SP[pick[0]], noisy.fit.influence_SP[pick[1]]], axis=1
+    )
+    joint = _student_draws(influence, rng)
+    P = len(clean.fit.theta_P)
+    low, high = clean.fit.law.bounds(np.array([[at]]))
+    ours = np.clip(clean.fit.theta_P + joint[:, :P], low, high)
+    theirs = np.clip(noisy.fit.theta_P + joint[:, P:], low, high)
+    targets = clean.fit.law.predict(np.array([[at]]), ours)[:, 0]
+    drawn = _log_reach(noisy.fit, theirs, targets, at) - np.log(at)
+    return (
+        Multiplier(
+            noisy.label,
+            target,
+            float(np.exp(point)) if finite else None,
+            _quantiles(drawn),
+            float(np.mean(~np.isfinite(drawn))),
+            reason,
+        ),
+        drawn,
+        point,
+    )
+
+
+def _student_draws(influence_SQ: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Draws of the estimate's error, (DRAWS, Q): multivariate t over S seeds, from their influences."""
+    S = len(influence_SQ)
+    centred = influence_SQ - influence_SQ.mean(axis=0)
+    normal = rng.standard_normal((DRAWS, S)) @ centred / (S * (S - 1)) ** 0.5
+    return normal * np.sqrt((S - 1) / rng.chisquare(S - 1, size=(DRAWS, 1)))
+
+
+def _log_reach(fit: CurveFit, theta_RP: FloatArray, target_R: FloatArray, at: float) -> FloatArray:
+    """log x at which each curve reaches its target, +inf where it never does; (R,), by bisection."""
+    low = np.full(len(theta_RP), np.log(at) - 30.0)
+    high = np.full(len(theta_RP), np.log(at) + 30.0)
+
+    def level(log_x: FloatArray) -> FloatArray:
+        return _diagonal(fit.law, np.exp(log_x), theta_RP)
+
+    never = level(high) < target_R
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        above = level(middle) >= target_R
+        high, low = np.where(above, middle, high), np.where(above, low, middle)
+    return np.where(never, np.inf, high)
+
+
+def _diagonal(law: Law, x_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    """f(x_r; theta_r), (R,): laws broadcast an (R, 1) row of x against (R, P) parameters."""
+    return law.predict(x_R[None, :, None], theta_RP)[:, 0]
+
+
+def _quantiles(log_multiplier_R: FloatArray) -> tuple[float, float | None]:
+    ordered = np.sort(log_multiplier_R)
+    low, high = ordered[int(0.025 * len(ordered))], ordered[int(0.975 * len(ordered))]
+    return float(np.exp(low)), float(np.exp(high)) if np.isfinite(high) else None
+
+
+def _per_point(
+    rate: Literal["fpr", "fnr"], arms: Sequence[tuple[float, float, FloatArray | None]]
+) -> PerPoint:
+    """Slope of log multiplier against points of the rate, through the origin: no noise, no cost."""
+    if not arms:
+        return PerPoint(rate, None, None, None, f"no arm with {rate} alone and a fitted curve")
+    points = np.array([p for p, _, _ in arms])
+    logs = np.array([value for _, value, _ in arms])
+    point = float((points * logs).sum() / (points**2).sum()) if np.isfinite(logs).all() else np.inf
+    finite = bool(np.isfinite(point))
+    reason = "" if finite else "no finite amount of compute makes up for it"
+    drawn = [d for _, _, d in arms if d is not None]
+    if len(drawn) < len(arms):
+        text = "; ".join(part for part in (reason, "no interval: one matched seed") if part)
+        return PerPoint(rate, float(np.exp(point)) if finite else None, None, None, text)
+    slope_R = (points[:, None] * np.stack(drawn)).sum(axis=0) / (points**2).sum()
+    return PerPoint(
+        rate,
+        float(np.exp(point)) if finite else None,
+        _quantiles(slope_R),
+        float(np.mean(~np.isfinite(slope_R))),
+        reason,
+    )

@@ -1,0 +1,307 @@
+"""Scaling laws of accuracy against compute, as objects with analytic Jacobians.
+
+Law. Each is a map from compute x >= 0 to accuracy with parameters theta; scales and exponents enter as
+logarithms, so that steps are relative and positivity needs no guard:
+    sigmoid      y = R0 + (A - R0) / (1 + (m/x)^b)               (in log compute; ScaleRL)
+    power        y = A - (A - R0) (1 + x/c)^(-k)                 (power law to an asymptote)
+    exponential  y = A - (A - R0) exp(-x/c)
+    log          y = y1 + s log(x/x1)                            (no asymptote; x > 0 only)
+R0 is the accuracy before training, A the asymptote. All but `log` hold at x = 0 and are monotone.
+Fails first when training collapses: a monotone law then fits the turn with nonsense, which
+`fits.fit_curve` detects. Source: arXiv 2510.13786 (sigmoid); 2404.10102 (log-parametrisation).
+
+A law of one's own (the theory's, say) is another `Law`: nothing here knows the four by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.errors import InputError
+
+FloatArray = NDArray[np.float64]
+
+__all__ = [
+    "CURVE_LAWS",
+    "EXPONENTIAL",
+    "LOG",
+    "POWER",
+    "SIGMOID",
+    "FloatArray",
+    "Law",
+    "Parameter",
+    "curve_law",
+]
+
+_TINY: Final = 1e-300  # log of this stands for log 0: every law above is at its limit there
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its name, its unit, and whether the solver sees its logarithm."""
+
+    name: str
+    unit: str
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law y = f(inputs; theta), vectorised over rows of theta (replicates R) and points N.
+
+    predict(inputs_KN, theta_RP) -> y_RN; jacobian(...) -> dy/dtheta, shape (R, P, N), in the solver's
+    coordinates (log where Parameter.log). starts(inputs_KN, y_N) -> (S, P), a few rows.
+    bounds(inputs_KN) -> (low_P, high_P). midpoint(theta_P): the compute at which half the rise is
+    done, None for laws without an asymptote. inputs: what the K rows of the inputs are.
+    """
+
+    name: str
+    formula: str
+    parameters: tuple[Parameter, ...]
+    predict: Callable[[FloatArray, FloatArray], FloatArray]
+    jacobian: Callable[[FloatArray, FloatArray], FloatArray]
+    starts: Callable[[FloatArray, FloatArray], FloatArray]
+    bounds: Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+    midpoint: Callable[[FloatArray], float] | None = None
+    inputs: tuple[str, ...] = ("x",)
+    needs_positive_x: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, in order."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    def index(self, name: str) -> int:
+        """The place of parameter `name`."""
+        return self.names.index(name)
+
+    @property
+    def has_asymptote(self) -> bool:
+        """Whether one parameter is the accuracy at infinite compute."""
+        return "asymptote" in self.names
+
+    def natural(self, theta_P: FloatArray) -> FloatArray:
+        """theta with logarithms undone, same shape; the last axis runs over parameters."""
+        logs = np.array([parameter.log for parameter in self.parameters])
+        return np.where(logs, np.exp(np.where(logs, theta_P, 0.0)), theta_P)
+
+
+def _scale_range(x_N: FloatArray) -> tuple[float, float]:
+    """Logarithms between which a compute scale may lie: what the data could conceivably show."""
+    positive = x_N[x_N > 0.0]
+    if not positive.size:
+        raise InputError("a curve against compute needs a positive x")
+    return float(np.log(positive.min()) - 3.0), float(np.log(positive.max()) + 5.0)
+
+
+def _level_starts(x_N: FloatArray, y_N: FloatArray) -> tuple[float, float]:
+    """Accuracy at the small and the large end of x, each from an eighth of the points."""
+    order = np.argsort(x_N, kind="stable")
+    few = max(1, len(order) // 8)
+    return float(y_N[order[:few]].mean()), float(y_N[order[-few:]].mean())
+
+
+def _starts(
+    inputs_KN: FloatArray,
+    y_N: FloatArray,
+    *,
+    exponents: tuple[float, ...],
+    reach: float,
+) -> FloatArray:
+    """Starts for (start, asymptote, log scale, log exponent): the scale from where half the rise is."""
+    x_N = inputs_KN[0]
+    first, last = _level_starts(x_N, y_N)
+    order = np.argsort(x_N, kind="stable")
+    half = 0.5 * (first + last)
+    past = (y_N[order] - half) * np.sign(last - first) >= 0.0
+    positive = x_N[x_N > 0.0]
+    at = x_N[order][int(past.argmax())] if past.any() else float(np.median(positive))
+    low, high = _scale_range(x_N)
+    middle = float(np.clip(np.log(max(at, positive.min())), low + 1.0, high - 1.0))
+    rows = [
+        [
+            first,
+            float(np.clip(first + reach_ * (last - first), 0.0, 1.0)),
+            middle + shift,
+            np.log(e),
+        ]
+        for e in exponents
+        for shift, reach_ in ((0.0, 1.02), (1.0, reach))
+    ]
+    return np.array(rows)
+
+
+def _bounds(inputs_KN: FloatArray, low_exponent: float, high_exponent: float):
+    low, high = _scale_range(inputs_KN[0])
+    return (
+        np.array([0.0, 0.0, low, np.log(low_exponent)]),
+        np.array([1.0, 1.0, high, np.log(high_exponent)]),
+    )
+
+
+# --- sigmoid in log compute --------------------------------------------------------------------
+
+
+def _sigmoid_parts(inputs_KN: FloatArray, theta_RP: FloatArray) -> tuple[FloatArray, ...]:
+    slope_R1 = np.exp(theta_RP[:, 3:4])
+    distance_RN = np.log(np.maximum(inputs_KN[0], _TINY)) - theta_RP[:, 2:3]
+    # exp overflows to inf past 709 and 1/(1 + inf) is the right limit; clip only to keep it silent.
+    share_RN = 1.0 / (1.0 + np.exp(np.minimum(-slope_R1 * distance_RN, 700.0)))
+    return slope_R1, distance_RN, share_RN
+
+
+def _sigmoid(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    _, _, share_RN = _sigmoid_parts(inputs_KN, theta_RP)
+    return theta_RP[:, 0:1] + (theta_RP[:, 1:2] - theta_RP[:, 0:1]) * share_RN
+
+
+def _sigmoid_jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    slope_R1, distance_RN, share_RN = _sigmoid_parts(inputs_KN, theta_RP)
+    jacobian_RPN = np.empty((len(theta_RP), 4, inputs_KN.shape[1]))
+    steep_RN = (theta_RP[:, 1:2] - theta_RP[:, 0:1]) * share_RN * (1.0 - share_RN) * slope_R1
+    jacobian_RPN[:, 0] = 1.0 - share_RN
+    jacobian_RPN[:, 1] = share_RN
+    jacobian_RPN[:, 2] = -steep_RN
+    jacobian_RPN[:, 3] = steep_RN * distance_RN
+    return jacobian_RPN
+
+
+SIGMOID: Final = Law(
+    name="sigmoid",
+    formula="start + (asymptote - start) / (1 + (midpoint/x)^slope)",
+    parameters=(
+        Parameter("start", "accuracy"),
+        Parameter("asymptote", "accuracy"),
+        Parameter("midpoint", "x", log=True),
+        Parameter("slope", "1", log=True),
+    ),
+    predict=_sigmoid,
+    jacobian=_sigmoid_jacobian,
+    starts=lambda inputs_KN, y_N: _starts(inputs_KN, y_N, exponents=(1.0, 2.5), reach=1.3),
+    bounds=lambda inputs_KN: _bounds(inputs_KN, 0.2, 12.0),
+    midpoint=lambda theta_P: float(np.exp(theta_P[2])),
+)
+
+# --- power law to an asymptote -----------------------------------------------------------------
+
+
+def _power_parts(inputs_KN: FloatArray, theta_RP: FloatArray) -> tuple[FloatArray, ...]:
+    power_R1 = np.exp(theta_RP[:, 3:4])
+    ratio_RN = inputs_KN[0] * np.exp(-theta_RP[:, 2:3])
+    log_RN = np.log1p(ratio_RN)
+    return power_R1, ratio_RN, log_RN, np.exp(-power_R1 * log_RN)
+
+
+def _power(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    *_, left_RN = _power_parts(inputs_KN, theta_RP)
+    return theta_RP[:, 1:2] - (theta_RP[:, 1:2] - theta_RP[:, 0:1]) * left_RN
+
+
+def _power_jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    power_R1, ratio_RN, log_RN, left_RN = _power_parts(inputs_KN, theta_RP)
+    jacobian_RPN = np.empty((len(theta_RP), 4, inputs_KN.shape[1]))
+    rest_RN = (theta_RP[:, 1:2] - theta_RP[:, 0:1]) * left_RN * power_R1
+    jacobian_RPN[:, 0] = left_RN
+    jacobian_RPN[:, 1] = 1.0 - left_RN
+    jacobian_RPN[:, 2] = -rest_RN * ratio_RN / (1.0 + ratio_RN)
+    jacobian_RPN[:, 3] = rest_RN * log_RN
+    return jacobian_RPN
+
+
+def _power_midpoint(theta_P: FloatArray) -> float:
+    return float(np.exp(theta_P[2]) * np.expm1(np.log(2.0) * np.exp(-theta_P[3])))
+
+
+POWER: Final = Law(
+    name="power",
+    formula="asymptote - (asymptote - start) (1 + x/scale)^(-power)",
+    parameters=(
+        Parameter("start", "accuracy"),
+        Parameter("asymptote", "accuracy"),
+        Parameter("scale", "x", log=True),
+        Parameter("power", "1", log=True),
+    ),
+    predict=_power,
+    jacobian=_power_jacobian,
+    starts=lambda inputs_KN, y_N: _starts(inputs_KN, y_N, exponents=(1.0, 3.0), reach=1.2),
+    bounds=lambda inputs_KN: _bounds(inputs_KN, 0.1, 20.0),
+    midpoint=_power_midpoint,
+)
+
+# --- exponential saturation --------------------------------------------------------------------
+
+
+def _exponential(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    left_RN = np.exp(-inputs_KN[0] * np.exp(-theta_RP[:, 2:3]))
+    return theta_RP[:, 1:2] - (theta_RP[:, 1:2] - theta_RP[:, 0:1]) * left_RN
+
+
+def _exponential_jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    ratio_RN = inputs_KN[0] * np.exp(-theta_RP[:, 2:3])
+    left_RN = np.exp(-ratio_RN)
+    rise_R1 = theta_RP[:, 1:2] - theta_RP[:, 0:1]
+    return np.stack([left_RN, 1.0 - left_RN, -rise_R1 * left_RN * ratio_RN], axis=1)
+
+
+EXPONENTIAL: Final = Law(
+    name="exponential",
+    formula="asymptote - (asymptote - start) exp(-x/scale)",
+    parameters=(
+        Parameter("start", "accuracy"),
+        Parameter("asymptote", "accuracy"),
+        Parameter("scale", "x", log=True),
+    ),
+    predict=_exponential,
+    jacobian=_exponential_jacobian,
+    starts=lambda inputs_KN, y_N: _starts(inputs_KN, y_N, exponents=(1.0,), reach=1.2)[:, :3],
+    bounds=lambda inputs_KN: (
+        _bounds(inputs_KN, 0.1, 1.0)[0][:3],
+        _bounds(inputs_KN, 0.1, 1.0)[1][:3],
+    ),
+    midpoint=lambda theta_P: float(np.exp(theta_P[2]) * np.log(2.0)),
+)
+
+# --- log-linear --------------------------------------------------------------------------------
+
+
+def _log_linear(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    return theta_RP[:, 0:1] + theta_RP[:, 1:2] * np.log(inputs_KN[0])
+
+
+def _log_linear_jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    log_N = np.log(inputs_KN[0])
+    return np.broadcast_to(np.stack([np.ones_like(log_N), log_N]), (len(theta_RP), 2, log_N.size))
+
+
+def _log_linear_starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
+    log_N = np.log(inputs_KN[0])
+    spread = float(log_N.var())
+    slope = float(((log_N - log_N.mean()) * y_N).mean() / spread) if spread > 0.0 else 0.0
+    return np.array([[float(y_N.mean()) - slope * float(log_N.mean()), slope]])
+
+
+LOG: Final = Law(
+    name="log",
+    formula="intercept + slope log(x)",
+    parameters=(Parameter("intercept", "accuracy"), Parameter("slope", "accuracy per e-fold")),
+    predict=_log_linear,
+    jacobian=_log_linear_jacobian,
+    starts=_log_linear_starts,
+    bounds=lambda _inputs_KN: (np.array([-50.0, -5.0]), np.array([50.0, 5.0])),
+    needs_positive_x=True,
+)
+
+CURVE_LAWS: Final = (SIGMOID, POWER, EXPONENTIAL, LOG)
+
+
+def curve_law(name: str) -> Law:
+    """The law called `name`. Raises InputError listing the laws where there is none."""
+    for law in CURVE_LAWS:
+        if law.name == name:
+            return law
+    raise InputError(f"law {name!r} is none of: auto, {', '.join(law.name for law in CURVE_LAWS)}")

@@ -1,0 +1,180 @@
+"""Readers: whatever a trainer left behind, as one run table.
+
+`read_runs` recognises the format, lets the reader of that format deliver raw rows, then does the same
+for all of them: manifest, `--map`, `--set`, derived columns, `--where`, validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from fits.errors import InputError
+from fits.readers.folders import (
+    find_run_folders,
+    frame_of,
+    is_run_folder,
+    read_run_folder,
+    read_trainer_state,
+)
+from fits.readers.text import read_csv, read_parquet, read_text
+from fits.selection import parse_selection, select
+from fits.table import (
+    COLUMNS,
+    RunTable,
+    derive_columns,
+    fill_columns,
+    map_columns,
+    validate_runs,
+)
+
+__all__ = ["FORMATS", "read_runs", "recognise"]
+
+Raw = tuple[pd.DataFrame, tuple[str, ...]]
+Reader = Callable[[Path, str | None], Raw]
+
+
+def _csv(path: Path, _metric: str | None) -> Raw:
+    return read_csv(path)
+
+
+def _parquet(path: Path, _metric: str | None) -> Raw:
+    return read_parquet(path)
+
+
+def _trainer_state(path: Path, metric: str | None) -> Raw:
+    return read_trainer_state(path, metric=metric)
+
+
+def _run_folder(path: Path, metric: str | None) -> Raw:
+    return read_run_folder(path, metric=metric)
+
+
+def _folder_of_runs(path: Path, metric: str | None) -> Raw:
+    folders = find_run_folders(path) if path.is_dir() else []
+    if not folders:
+        raise InputError(f"{path}: a folder with no runs in it")
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for folder in folders:
+        frame, said = read_run_folder(folder, metric=metric)
+        rows.extend({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
+        notes.extend(said)
+    return frame_of(rows), tuple(dict.fromkeys(notes))
+
+
+FORMATS: Final[Mapping[str, tuple[str, Reader]]] = {
+    "csv": ("a CSV table", _csv),
+    "parquet": ("a Parquet table", _parquet),
+    "trl": ("a trainer_state.json of TRL", _trainer_state),
+    "run": ("a run folder", _run_folder),
+    "runs": ("a folder of run folders", _folder_of_runs),
+}
+
+
+def recognise(path: Path) -> str:
+    """The format of `path`, one of FORMATS.
+
+    Raises InputError where there is nothing, nothing recognisable, or a folder without runs.
+    """
+    if path.is_dir():
+        if is_run_folder(path):
+            return "run"
+        if find_run_folders(path):
+            return "runs"
+        raise InputError(
+            f"{path}: a folder with no runs in it (name a table inside it, or a run folder)"
+        )
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.suffix == ".parquet":
+        return "parquet"
+    text = read_text(path)
+    if path.name == "trainer_state.json" or (path.suffix == ".json" and '"log_history"' in text):
+        return "trl"
+    if path.suffix in (".csv", ".tsv", ".txt", ""):
+        return "csv"
+    raise InputError(f"{path}: no format recognised; name one with --format: {', '.join(FORMATS)}")
+
+
+def read_runs(
+    path: Path,
+    *,
+    format: str = "auto",
+    metric: str | None = None,
+    manifest: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    constants: Mapping[str, object] | None = None,
+    where: Sequence[str] = (),
+) -> RunTable:
+    """Read `path` as a checked run table.
+
+    path: a table, a log, a run folder or a folder of run folders. format: one of FORMATS, or "auto".
+    metric: which logged value is the accuracy, where a log holds several.
+    manifest: a YAML file, run -> columns, for logs that do not carry their condition.
+    columns: {new: existing} copies. constants: {column: value}. where: selections, any of which may
+    hold. They apply in this order; then the rows that are left are checked.
+    Raises InputError, one line naming file, row or column, and the value.
+    """
+    chosen = recognise(path) if format == "auto" else format
+    if chosen not in FORMATS:
+        raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")
+    source = str(path)
+    frame, notes = FORMATS[chosen][1](path, metric)
+    if manifest is not None:
+        frame, said = _apply_manifest(frame, manifest)
+        notes = (*notes, *said)
+    frame = map_columns(frame, columns or {}, source=source)
+    frame = fill_columns(frame, constants or {})
+    if where:
+        selection = parse_selection(where)
+        rows = select(frame, selection, source=source)
+        if not rows.any():
+            raise InputError(f"{source}: no row satisfies --where {selection.text}")
+        frame = frame[rows].reset_index(drop=True)
+    table, checked = validate_runs(frame, source=source)
+    table, derived = derive_columns(table)
+    return RunTable(table, source, chosen, (*notes, *checked, *derived))
+
+
+def _apply_manifest(frame: pd.DataFrame, manifest: Path) -> Raw:
+    """Columns from a manifest, {run_id or path: {column: value}}, onto the runs it names."""
+    import yaml
+
+    text = read_text(manifest)
+    try:
+        entries: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{manifest}: is no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(entries, dict) or not all(isinstance(v, dict) for v in entries.values()):
+        raise InputError(f"{manifest}: expected run: {{column: value, …}} for each run")
+    known = {column.name for column in COLUMNS}
+    if "run_id" not in frame.columns:
+        raise InputError(f"{manifest}: the log names no runs to attach the manifest to")
+    runs = frame["run_id"].astype(str)
+    fills: dict[str, dict[str, Any]] = {}
+    for name, values in entries.items():
+        strange = [key for key in values if key not in known]
+        if strange:
+            raise InputError(f"{manifest}, {name}: {strange[0]!r} is no column of the run table")
+        matches = {run for run in runs.unique() if run == str(name) or run == Path(str(name)).name}
+        if not matches:
+            raise InputError(
+                f"{manifest}: {name!r} names no run; there are: {', '.join(runs.unique()[:8])}"
+            )
+        for run in matches:
+            fills.setdefault(run, {}).update(values)
+    absent = [run for run in runs.unique() if run not in fills]
+    out = frame.copy()
+    for column in dict.fromkeys(key for values in fills.values() for key in values):
+        old = (
+            frame[column] if column in frame.columns else pd.Series([""] * len(frame), dtype=object)
+        )
+        out[column] = [
+            fills.get(run, {}).get(column, before) for run, before in zip(runs, old, strict=True)
+        ]
+    said = (f"not in the manifest: {', '.join(absent)}",) if absent else ()
+    return out, said

@@ -1,0 +1,229 @@
+"""Run folders: ours (`spec.json`, `metrics.jsonl`, `DONE`) and TRL's (`trainer_state.json`).
+
+A run folder of ours holds one JSON object a line in `metrics.jsonl`; lines of kind "eval" carry
+columns of the run table, lines of kind "train" the trainer's own logs. `spec.json` names the run and
+its condition. TRL's `trainer_state.json` holds the same as one `log_history`, in its own names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from fits.errors import InputError
+from fits.readers.text import read_text
+from fits.table import COLUMNS, ORIGIN
+
+__all__ = [
+    "choose_metric",
+    "find_run_folders",
+    "frame_of",
+    "is_run_folder",
+    "read_json_lines",
+    "read_run_folder",
+    "read_trainer_state",
+]
+
+_SPEC_COLUMNS: Final = (
+    "run_id",
+    "arm",
+    "model",
+    "fpr",
+    "fnr",
+    "noise",
+    "seed",
+    "group_size",
+    "prompts_per_step",
+)
+_KNOWN: Final = frozenset(column.name for column in COLUMNS)
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether `path` is one run: ours, or one that TRL's trainer wrote."""
+    return (
+        (path / "metrics.jsonl").is_file()
+        or (path / "trainer_state.json").is_file()
+        or bool(_checkpoints(path))
+    )
+
+
+def find_run_folders(path: Path) -> list[Path]:
+    """The run folders in and below `path`, in order of name; folders inside a run are not searched."""
+    if is_run_folder(path):
+        return [path]
+    found: list[Path] = []
+    for child in sorted(path.iterdir()):
+        if child.is_dir() and not child.name.startswith("."):
+            found.extend(find_run_folders(child))
+    return found
+
+
+def _checkpoints(path: Path) -> list[Path]:
+    """trainer_state.json files of the run's checkpoints, the latest last."""
+    if not path.is_dir():
+        return []
+    states = [
+        (int(match.group(1)), child / "trainer_state.json")
+        for child in path.iterdir()
+        if (match := re.fullmatch(r"checkpoint-(\d+)", child.name))
+        and (child / "trainer_state.json").is_file()
+    ]
+    return [state for _, state in sorted(states)]
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Raw rows as a frame of untyped cells; what a row does not say is None, never NaN."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
+    )
+
+
+def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
+    """(line number, object) for each line; a torn last line is dropped and said in the notes.
+
+    Raises InputError naming any other line that is not a JSON object.
+    """
+    rows: list[tuple[int, dict[str, Any]]] = []
+    lines = [
+        (i, line) for i, line in enumerate(read_text(path).splitlines(), start=1) if line.strip()
+    ]
+    for place, (number, line) in enumerate(lines):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            if place == len(lines) - 1:
+                return rows, (f"{path.name}, line {number}: last line cut short, dropped",)
+            raise InputError(f"{path}, line {number}: is no JSON ({error.msg})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: is no JSON object: {line[:40]}")
+        rows.append((number, row))
+    return rows, ()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: is no JSON ({error.msg})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return value
+
+
+def read_run_folder(
+    path: Path, *, metric: str | None = None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The evaluations of one run folder, ours or TRL's, as raw run-table rows.
+
+    metric: which logged value is the accuracy, where a TRL log holds several.
+    Raises InputError naming file and line; a folder with no evaluation is refused.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder")
+    if (path / "metrics.jsonl").is_file():
+        return _read_ours(path)
+    states = [path / "trainer_state.json"] if (path / "trainer_state.json").is_file() else []
+    states = states or _checkpoints(path)[-1:]
+    if not states:
+        raise InputError(f"{path}: holds neither metrics.jsonl nor trainer_state.json")
+    return read_trainer_state(states[-1], run_id=path.name, metric=metric)
+
+
+def _read_ours(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    spec = _read_json(path / "spec.json") if (path / "spec.json").is_file() else {}
+    lines, torn = read_json_lines(path / "metrics.jsonl")
+    notes = [f"{path.name}: {note}" for note in torn]
+    fixed = {name: spec[name] for name in _SPEC_COLUMNS if spec.get(name) is not None}
+    fixed.setdefault("run_id", path.name)
+    by_step: dict[object, dict[str, Any]] = {}
+    replaced = 0
+    for number, line in lines:
+        if line.get("kind") != "eval":
+            continue
+        row = {**fixed, **{k: v for k, v in line.items() if k in _KNOWN and v is not None}}
+        row[ORIGIN] = f"{path.name}/metrics.jsonl line {number}"
+        # A run resumed after an interruption logs its last evaluations again: the later line holds.
+        replaced += line.get("step") in by_step
+        by_step[line.get("step")] = row
+    if replaced:
+        notes.append(
+            f"{path.name}: {replaced} evaluations logged again after a resume: the last one holds"
+        )
+    if not by_step:
+        raise InputError(
+            f"{path / 'metrics.jsonl'}: no line of kind 'eval': nothing was evaluated yet"
+        )
+    if not (path / "DONE").exists():
+        notes.append(f"{path.name}: not finished (no DONE)")
+    return frame_of(list(by_step.values())), tuple(notes)
+
+
+def choose_metric(names: Sequence[str], *, metric: str | None, source: str) -> str:
+    """Which of the logged `names` is the accuracy: `metric`, or the only one that says so.
+
+    Raises InputError listing the candidates where there is none or more than one.
+    """
+    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    if metric is not None:
+        if metric in names:
+            return metric
+        raise InputError(
+            f"{source}: nothing is logged as {metric!r}; there are: {listed or 'no values'}"
+        )
+    exact = [name for name in names if name in ("accuracy", "eval_accuracy", "eval/accuracy")]
+    candidates = exact or [
+        name for name in names if re.search(r"(^|[/_@-])(acc|accuracy)($|[/_@-])", name)
+    ]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise InputError(
+            f"{source}: several accuracies are logged, choose with --metric: {', '.join(candidates)}"
+        )
+    raise InputError(
+        f"{source}: no accuracy is logged; name one with --metric: {listed or 'nothing is logged'}"
+    )
+
+
+_TRL_NOT_METRICS: Final = frozenset({"step", "epoch"})
+
+
+def read_trainer_state(
+    path: Path, *, run_id: str | None = None, metric: str | None = None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The evaluations in TRL's `trainer_state.json` as raw run-table rows.
+
+    run_id: the folder's name where not given. `reward` becomes observed_reward and `num_tokens`
+    tokens where the same step logged them.
+    """
+    history = _read_json(path).get("log_history")
+    if not isinstance(history, list):
+        raise InputError(f"{path}: has no log_history: not a trainer state of transformers or TRL")
+    entries = [entry for entry in history if isinstance(entry, dict) and "step" in entry]
+    names = sorted({k for entry in entries for k in entry} - _TRL_NOT_METRICS)
+    chosen = choose_metric(names, metric=metric, source=str(path))
+    companions: dict[Any, dict[str, Any]] = {}
+    for entry in entries:
+        found = {
+            new: entry[old]
+            for old, new in (("reward", "observed_reward"), ("num_tokens", "tokens"))
+            if old in entry
+        }
+        companions.setdefault(entry["step"], {}).update(found)
+    rows: dict[Any, dict[str, Any]] = {}
+    for i, entry in enumerate(entries):
+        if chosen in entry:
+            rows[entry["step"]] = {
+                "run_id": run_id or path.parent.name,
+                "step": entry["step"],
+                "accuracy": entry[chosen],
+                **companions[entry["step"]],
+                ORIGIN: f"log_history entry {i + 1}",
+            }
+    return frame_of(list(rows.values())), (f"accuracy is {chosen!r} of the trainer's log",)

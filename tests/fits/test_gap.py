@@ -1,0 +1,170 @@
+"""The gap: signs, pairing, verdicts, and honest answers where the data cannot tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fits import InputError, gap_report, parse_selection
+from fits.gap import seeds_needed, verdict_of
+from tests.fits.synthetic import CLEAN, matched_runs
+
+IS_CLEAN = parse_selection(["fpr=0,fnr=0"])
+
+
+def by_arm(frame: pd.DataFrame, **options: object):
+    report = gap_report(frame, clean=IS_CLEAN, **options)  # pyright: ignore[reportArgumentType]
+    return {arm.arm: arm for arm in report.arms}, report
+
+
+def test_a_large_floor_persists_and_a_delay_closes() -> None:
+    arms, report = by_arm(matched_runs(seeds=8, n_eval=20000, spread=0.004))
+    assert arms["fn"].verdict == "persists"
+    assert arms["fp"].verdict == "closes"
+    assert arms["fn"].basis == arms["fp"].basis == "asymptote"
+    assert abs(arms["fn"].floor - 0.1) < 0.01
+    assert arms["fn"].would_settle_it is None
+    assert report.law == "sigmoid"
+    assert report.asymmetry.difference is not None
+    assert report.asymmetry.difference > 0.05
+
+
+def test_two_seeds_are_usually_undetermined_and_say_what_would_settle_it() -> None:
+    fps = [by_arm(matched_runs(seeds=2, n_eval=500, seed=seed))[0]["fp"] for seed in range(10)]
+    undetermined = [fp for fp in fps if fp.verdict == "undetermined"]
+    assert len(undetermined) >= 8
+    for fp in undetermined:
+        assert fp.floor_ci is not None
+        assert fp.would_settle_it is not None
+        assert fp.would_settle_it.text
+
+
+def test_one_seed_has_no_interval_and_a_reason() -> None:
+    arms, report = by_arm(matched_runs(seeds=1))
+    for arm in arms.values():
+        assert arm.floor_ci is None
+        assert arm.verdict == "undetermined"
+        assert "one matched seed" in arm.reason
+        assert arm.would_settle_it is not None
+        assert arm.would_settle_it.seeds == 3
+    assert report.asymmetry.ci is None
+    assert report.exchange_rate.fpr.ci is None
+
+
+def test_pairing_cancels_what_a_seed_shares() -> None:
+    frame = matched_runs(seeds=8, spread=0.04, n_eval=50000)
+    paired, _ = by_arm(frame)
+    loose, _ = by_arm(frame.drop(columns="seed"))
+    assert paired["fn"].floor_ci is not None
+    assert loose["fn"].floor_ci is not None
+    assert np.ptp(paired["fn"].floor_ci) < 0.5 * np.ptp(loose["fn"].floor_ci)
+    assert "unpaired" in loose["fn"].reason
+
+
+def test_an_unbent_curve_is_judged_at_its_largest_budget_only() -> None:
+    arms, _ = by_arm(matched_runs(seeds=3, midpoints=1.2, spread=0.0, n_eval=50000))
+    fn = arms["fn"]
+    assert fn.basis == "largest budget"
+    assert "only" in fn.reason
+    assert fn.floor == fn.gap_at_x_max
+
+
+def test_a_final_accuracy_table_is_judged_at_its_budget() -> None:
+    frame = matched_runs(seeds=3, n_eval=50000, spread=0.0)
+    last = frame.loc[frame.groupby("run_id")["step"].idxmax()].drop(columns=["step", "rollouts"])
+    arms, report = by_arm(last)
+    assert arms["fn"].verdict == "persists"
+    assert arms["fn"].basis == "largest budget"
+    truth = (0.8 - 0.1) / (1 + 0.1**1.5) - (0.7 - 0.1) / (1 + 0.13**1.5)
+    assert abs(arms["fn"].floor - truth) < 0.01
+    assert report.exchange_rate.fpr.multiplier is None
+    assert report.exchange_rate.fpr.reason
+
+
+def test_a_collapsing_arm_is_compared_where_it_ended() -> None:
+    frame = matched_runs(seeds=3, n_eval=5000)
+    late = (frame["arm"] == "fn") & (frame["step"] > 800)
+    frame.loc[late, "accuracy"] *= np.maximum(1.6 - frame.loc[late, "step"] / 1333, 0.3)
+    arms, _ = by_arm(frame)
+    assert "not monotone" in arms["fn"].reason
+    assert arms["fn"].floor > 0.3
+    assert arms["fn"].verdict == "persists"
+
+
+def test_exchanging_clean_and_noisy_changes_the_sign() -> None:
+    frame = matched_runs(seeds=3, arms=(CLEAN, ("fn", 0.0, 0.3, 0.7, 1.3)))
+    forward, _ = by_arm(frame)
+    swapped = gap_report(frame, clean=parse_selection(["arm=fn"])).arms[0]
+    assert swapped.floor == pytest.approx(-forward["fn"].floor, abs=1e-12)
+    assert swapped.floor_ci == pytest.approx([-v for v in forward["fn"].floor_ci[::-1]])
+
+
+def test_the_curve_is_zero_before_training_and_paired() -> None:
+    arms, _ = by_arm(matched_runs(seeds=3, n_eval=100000))
+    curve = arms["fn"].curve
+    assert len(curve) == 21
+    assert abs(curve[0].gap) < 0.01
+    assert all(point.seeds == 3 and point.ci is not None for point in curve)
+
+
+def test_each_arm_is_held_against_the_clean_runs_of_its_own_configuration() -> None:
+    small = matched_runs(seeds=2, arms=(CLEAN, ("fn", 0.0, 0.3, 0.7, 1.3)))
+    large = matched_runs(seeds=2, arms=(("clean", 0.0, 0.0, 0.9, 1.0), ("fn", 0.0, 0.3, 0.5, 1.3)))
+    large = large.assign(
+        group_size=32, run_id=large["run_id"] + "-32", rollouts=large["rollouts"] * 4
+    )
+    arms, _ = by_arm(pd.concat([small, large], ignore_index=True))
+    assert arms["fn,group_size=8"].floor == pytest.approx(0.1, abs=0.04)
+    assert arms["fn,group_size=32"].floor == pytest.approx(0.4, abs=0.04)
+
+
+def test_no_clean_arm_is_refused_with_what_can_still_be_done() -> None:
+    frame = matched_runs(seeds=1)
+    with pytest.raises(
+        InputError, match=r"--clean fpr=0,fnr=0.*verigap fit.*--clean fpr=0.3,fnr=0"
+    ):
+        gap_report(frame[frame["arm"] != "clean"], clean=IS_CLEAN)
+    with pytest.raises(InputError, match="no noisy arm"):
+        gap_report(frame[frame["arm"] == "clean"], clean=IS_CLEAN)
+    with pytest.raises(InputError, match="delta"):
+        gap_report(frame, clean=IS_CLEAN, delta=0.0)
+
+
+def test_a_delay_has_a_finite_exchange_rate_and_a_floor_has_none() -> None:
+    _, report = by_arm(matched_runs(seeds=5, n_eval=50000, spread=0.0))
+    fp, fn = report.exchange_rate.fpr, report.exchange_rate.fnr
+    by = {m.arm: m for m in report.exchange_rate.arms}
+    assert fn.multiplier is None
+    assert "no finite amount" in fn.reason
+    assert fn.p_no_finite_amount == pytest.approx(1.0, abs=0.01)
+    if fp.multiplier is not None:  # same asymptote: the fp arm needs 1.4 times the compute
+        assert by["fp"].multiplier == pytest.approx(1.4, rel=0.15)
+        assert fp.multiplier == pytest.approx(1.4 ** (1 / 30), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("ci", "verdict"),
+    [
+        ((-0.02, 0.009), "closes"),
+        ((0.011, 0.05), "persists"),
+        ((0.0, 0.02), "undetermined"),
+        ((-0.5, -0.1), "closes"),
+        (None, "undetermined"),
+    ],
+)
+def test_verdicts(ci: tuple[float, float] | None, verdict: str) -> None:
+    assert verdict_of(ci, 0.01) == verdict
+
+
+def test_the_seeds_asked_for_have_the_power_promised() -> None:
+    rng = np.random.default_rng(0)
+    needed = seeds_needed(0.01, 0.01)
+    assert needed is not None
+    draws = rng.normal(0.01, 0.01, (20000, needed))
+    from scipy.special import stdtrit
+
+    half = stdtrit(needed - 1, 0.975) * draws.std(axis=1, ddof=1) / needed**0.5
+    power = np.mean(draws.mean(axis=1) - half > 0.0)
+    assert 0.77 < power < 0.9
+    assert seeds_needed(1.0, 1e-6) is None

@@ -1,0 +1,302 @@
+"""The run table: what is refused, in one line that names the place; what is repaired, and said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fits import InputError, read_runs, validate_runs, write_runs
+from tests.fits.synthetic import matched_runs
+from tests.shared_data import shared_data
+
+HEADER = "run_id,step,fpr,fnr,accuracy\n"
+
+
+def table(tmp_path: Path, text: str, name: str = "runs.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def refused(path: Path, *parts: str, **options: object) -> None:
+    with pytest.raises(InputError) as caught:
+        read_runs(path, **options)  # pyright: ignore[reportArgumentType]
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (path.name, *parts):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("run_id,step,fpr\na,0,0\n", ["accuracy", "--map accuracy="]),
+        ("step,accuracy\n0,.1\n", ["run_id"]),
+        (HEADER + "a,0,0,0,.1\na,1,1.2,0,.2\n", ["row 2 (line 3)", "column fpr", "1.2", "[0, 1]"]),
+        (HEADER + "a,0,0,0,NaN\n", ["row 1 (line 2)", "column accuracy", "NaN", "not finite"]),
+        (HEADER + "a,0,0,inf,.1\n", ["column fnr", "inf"]),
+        (HEADER + "a,0,0,0,-0.1\n", ["column accuracy", "-0.1"]),
+        (HEADER + "a,0,0,0,.5\na,1,0,0,101\n", ["row 2", "column accuracy", "101"]),
+        (HEADER + "a,0,0,0,.5\na,1,0,0,.6\na,2,0,0,1.2\n", ["row 3", "column accuracy", "1.2"]),
+        (HEADER + "a,0,0,0,high\n", ["row 1", "column accuracy", "'high' is not a number"]),
+        (HEADER + "a,0.5,0,0,.1\n", ["column step", "0.5", "whole"]),
+        (HEADER + "a,-1,0,0,.1\n", ["column step", "-1"]),
+        (HEADER + "a,0,0,0,.1\na,0,0,0,.2\n", ["row 2", "'a'", "step 0 twice", "row 1"]),
+        (HEADER + ",0,0,0,.1\n", ["row 1", "run_id", "empty"]),
+        (HEADER + "a,0,0\n" + "a,1,0,0,.1\n", ["row 1 (line 2)", "3 cells under 5 columns"]),
+        (HEADER + "a,0,0,0,.1,9\n", ["row 1", "6 cells under 5 columns"]),
+        (HEADER, ["a header and no rows"]),
+        ("", ["empty"]),
+        (" \n\n", ["empty"]),
+        ("run_id,accuracy,accuracy\na,1,1\n", ["two columns", "'accuracy'"]),
+        ("run_id,accuracy\na,.1\na,.2\n", ["row 2", "'a' has several rows", "no column step"]),
+        (HEADER + "a,0,0,0,\n", ["every accuracy cell is empty"]),
+    ],
+)
+def test_unusable_tables_are_refused_by_place(tmp_path: Path, text: str, parts: list[str]) -> None:
+    refused(table(tmp_path, text), *parts)
+
+
+def test_binary_folder_and_absent_files_are_refused(tmp_path: Path) -> None:
+    binary = tmp_path / "runs.csv"
+    binary.write_bytes(b"run_id\x00\xff\xfe")
+    refused(binary, "binary")
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("run_id,accuracy\né,.5\n".encode("latin-1"))
+    refused(latin, "not UTF-8")
+    refused(tmp_path / "none.csv", "no such file")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(empty, "no runs")
+    refused(empty, "is a folder", format="csv")
+    fake = tmp_path / "fake.parquet"
+    fake.write_bytes(b"PAR1 and nothing else")
+    refused(fake, "Parquet")
+    refused(
+        table(tmp_path, HEADER + "a,0,0,0,.1\n"), "no column 'acc'", columns={"accuracy": "acc"}
+    )
+
+
+def test_per_cent_is_converted_and_said(tmp_path: Path) -> None:
+    got = read_runs(table(tmp_path, HEADER + "a,0,0,0,0.4\na,1,0,0,30\na,2,0,0,61.5\n"))
+    np.testing.assert_allclose(got.frame["accuracy"], [0.004, 0.3, 0.615])
+    assert any("per cent" in note for note in got.notes)
+
+
+def test_per_cent_in_one_run_and_fractions_in_another_is_refused(tmp_path: Path) -> None:
+    fractions = "".join(f"b,{i},0,0,.{i + 3}\n" for i in range(3))
+    per_cents = "".join(f"a,{i},0,0,{i + 30}\n" for i in range(5))
+    refused(table(tmp_path, HEADER + per_cents + fractions), "per cent", "'b'", "fractions")
+
+
+def test_an_empty_accuracy_is_not_evaluated_and_counted(tmp_path: Path) -> None:
+    got = read_runs(table(tmp_path, HEADER + "a,0,0,0,.1\na,1,0,0,\na,2,0,0,.3\n"))
+    assert got.frame["step"].tolist() == [0, 2]
+    assert any("1 of 3 rows" in note for note in got.notes)
+
+
+def test_a_null_accuracy_in_parquet_is_empty_and_a_nan_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"run_id": ["a", "a"], "step": [0, 1]}
+    pq.write_table(
+        pa.table({**columns, "accuracy": pa.array([0.5, None])}), tmp_path / "null.parquet"
+    )
+    assert len(read_runs(tmp_path / "null.parquet").frame) == 1
+    pq.write_table(pa.table({**columns, "accuracy": [0.5, float("nan")]}), tmp_path / "nan.parquet")
+    refused(tmp_path / "nan.parquet", "row 2", "accuracy", "not finite")
+
+
+def test_torn_shuffled_and_repeated_rows_are_repaired_and_said(tmp_path: Path) -> None:
+    got = read_runs(
+        table(tmp_path, HEADER + "a,2,0,0,.3\na,0,0,0,.1\na,0,0,0,.1\nb,0,0,0,.2\nb,1,0")
+    )
+    assert got.frame[["run_id", "step"]].to_numpy().tolist() == [["a", 0], ["a", 2], ["b", 0]]
+    said = " ".join(got.notes)
+    assert "line 6: last line cut short" in said
+    assert "1 rows repeat another" in said
+    assert "sorted by step" in said
+
+
+def test_rows_of_a_shuffled_table_come_back_in_one_order(tmp_path: Path) -> None:
+    frame = matched_runs()
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    frame.to_csv(a, index=False)
+    frame.sample(frac=1.0, random_state=3).to_csv(b, index=False)
+    pd.testing.assert_frame_equal(read_runs(a).frame, read_runs(b).frame)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+    frame, _ = validate_runs(matched_runs())
+    write_runs(frame, tmp_path / f"new/runs.{suffix}")
+    pd.testing.assert_frame_equal(read_runs(tmp_path / f"new/runs.{suffix}").frame, frame)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == [f"runs.{suffix}"]
+    with pytest.raises(InputError, match=r"\.csv or \.parquet"):
+        write_runs(frame, tmp_path / "runs.xlsx")
+
+
+def test_validation_is_idempotent() -> None:
+    once, _ = validate_runs(matched_runs())
+    twice, notes = validate_runs(once)
+    pd.testing.assert_frame_equal(once, twice)
+    assert notes == ()
+
+
+def test_map_set_where_and_derived_rollouts(tmp_path: Path) -> None:
+    path = table(tmp_path, "name,step,acc\na,0,.1\na,5,.2\nb,5,.3\n")
+    got = read_runs(
+        path,
+        columns={"run_id": "name", "accuracy": "acc"},
+        constants={"group_size": "8", "prompts_per_step": "4"},
+        where=["name=a,step>0", "name=b"],
+    )
+    assert got.frame["accuracy"].tolist() == [0.2, 0.3]
+    assert got.frame["rollouts"].tolist() == [160.0, 160.0]
+    assert any("step * prompts_per_step * group_size" in note for note in got.notes)
+    refused(
+        path, "no row satisfies", where=["name=c"], columns={"run_id": "name", "accuracy": "acc"}
+    )
+
+
+def test_a_manifest_gives_logs_their_condition(tmp_path: Path) -> None:
+    path = table(tmp_path, "run_id,step,accuracy\na,0,.1\nb,0,.2\n")
+    manifest = table(
+        tmp_path, "a: {arm: clean, fpr: 0, seed: 1}\nruns/b: {arm: fp, fpr: .3}\n", "m.yaml"
+    )
+    got = read_runs(path, manifest=manifest).frame
+    assert got["arm"].tolist() == ["clean", "fp"]
+    assert got["fpr"].tolist() == [0.0, 0.3]
+    for text, part in (
+        ("c: {arm: x}", "'c' names no run"),
+        ("a: {armm: x}", "'armm' is no column"),
+        ("- a", "expected run"),
+        ("a: {", "is no YAML"),
+    ):
+        with pytest.raises(InputError, match=part):
+            read_runs(path, manifest=table(tmp_path, text, "bad.yaml"))
+
+
+# --- run folders ---------------------------------------------------------------------------------
+
+
+def run_folder(parent: Path, run_id: str, *, done: bool = True, tail: str = "") -> Path:
+    folder = parent / run_id
+    folder.mkdir(parents=True)
+    spec = {
+        "run_id": run_id,
+        "arm": "clean",
+        "fpr": 0.0,
+        "fnr": 0.0,
+        "seed": 0,
+        "group_size": 8,
+        "extra": [1],
+    }
+    (folder / "spec.json").write_text(json.dumps(spec))
+    lines = [
+        {"kind": "eval", "step": 0, "accuracy": 0.1, "n_eval": 100, "rollouts": 0},
+        {"kind": "train", "step": 1, "loss": 0.0, "reward": 0.2},
+        {
+            "kind": "eval",
+            "step": 10,
+            "accuracy": 0.3,
+            "n_eval": 100,
+            "rollouts": 640,
+            "pass_at_8": 0.9,
+        },
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+    if done:
+        (folder / "DONE").touch()
+    return folder
+
+
+def test_a_folder_of_run_folders_is_one_table(tmp_path: Path) -> None:
+    run_folder(tmp_path, "a")
+    run_folder(tmp_path / "deeper", "b")
+    got = read_runs(tmp_path)
+    assert got.format == "runs"
+    assert got.frame["run_id"].tolist() == ["a", "a", "b", "b"]
+    assert got.frame["rollouts"].tolist() == [0.0, 640.0] * 2
+    assert got.frame["arm"].unique().tolist() == ["clean"]
+    assert got.notes == ()
+    assert read_runs(tmp_path / "a").format == "run"
+
+
+def test_a_torn_last_line_is_dropped_and_an_unfinished_run_said(tmp_path: Path) -> None:
+    run_folder(tmp_path, "a", done=False, tail='{"kind": "eval", "step": 20, "accu')
+    got = read_runs(tmp_path / "a")
+    assert got.frame["step"].tolist() == [0, 10]
+    assert any("line 4: last line cut short" in note for note in got.notes)
+    assert any("no DONE" in note for note in got.notes)
+
+
+def test_a_broken_line_in_the_middle_is_refused_by_line(tmp_path: Path) -> None:
+    run_folder(tmp_path, "a", tail='{"kind": \n{"kind": "eval", "step": 20, "accuracy": 0.4}\n')
+    refused(tmp_path / "a", "metrics.jsonl, line 4", "no JSON")
+
+
+def test_an_evaluation_repeated_after_a_resume_counts_once(tmp_path: Path) -> None:
+    run_folder(tmp_path, "a", tail='{"kind": "eval", "step": 10, "accuracy": 0.4}\n')
+    got = read_runs(tmp_path / "a")
+    assert got.frame["accuracy"].tolist() == [0.1, 0.4]
+    assert any("after a resume" in note for note in got.notes)
+
+
+def test_a_json_nan_accuracy_is_refused(tmp_path: Path) -> None:
+    run_folder(tmp_path, "a", tail='{"kind": "eval", "step": 20, "accuracy": NaN}\n')
+    refused(tmp_path / "a", "metrics.jsonl line 4", "accuracy", "not finite")
+
+
+def trainer_state(folder: Path, **last: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    history = [
+        {"step": 10, "loss": 0.0, "reward": 0.4, "num_tokens": 1000.0, "epoch": 0.1},
+        {"step": 10, "eval_accuracy": 0.5, "epoch": 0.1},
+        {"step": 20, "loss": 0.0, "reward": "0.6", "num_tokens": 2000.0, "epoch": 0.2},
+        {"step": 20, "eval_accuracy": "0.55", "epoch": 0.2, **last},
+    ]
+    path = folder / "trainer_state.json"
+    path.write_text(json.dumps({"log_history": history, "global_step": 20}))
+    return path
+
+
+def test_a_trainer_state_is_read_with_its_companions(tmp_path: Path) -> None:
+    path = trainer_state(tmp_path / "run-7")
+    for source, form in ((path, "trl"), (path.parent, "run")):
+        got = read_runs(source)
+        assert got.format == form
+        assert got.frame["run_id"].unique().tolist() == ["run-7"]
+        assert got.frame["accuracy"].tolist() == [0.5, 0.55]
+        assert got.frame["observed_reward"].tolist() == [0.4, 0.6]
+        assert got.frame["tokens"].tolist() == [1000.0, 2000.0]
+
+
+def test_the_last_checkpoint_speaks_for_a_run_without_a_state_of_its_own(tmp_path: Path) -> None:
+    trainer_state(tmp_path / "r" / "checkpoint-9")
+    trainer_state(tmp_path / "r" / "checkpoint-20", accuracy=0.7)
+    got = read_runs(tmp_path / "r", metric="accuracy")
+    assert got.frame["accuracy"].tolist() == [0.7]
+
+
+def test_several_or_no_accuracies_ask_for_metric(tmp_path: Path) -> None:
+    path = trainer_state(tmp_path / "r", accuracy=0.7)
+    refused(path, "--metric", "accuracy", "eval_accuracy")
+    assert read_runs(path, metric="reward").frame["accuracy"].tolist() == [0.4, 0.6]
+    refused(path, "nothing is logged as 'acc'", metric="acc")
+    path.write_text(json.dumps({"log_history": [{"step": 1, "loss": 0.1}]}))
+    refused(path, "no accuracy is logged", "loss")
+
+
+# --- the field's own tables ------------------------------------------------------------------------
+
+
+def test_the_trajectory_table_is_read_by_map() -> None:
+    path = shared_data("math_trajectories/mL4.csv")
+    got = read_runs(path, columns={"accuracy": "accuracy_mean_of_5_seeds", "run_id": "arm"})
+    assert got.frame.groupby("arm").size().to_dict() == {"clean": 34, "fn": 34, "fp": 34}

@@ -1,0 +1,120 @@
+"""`verigap gap`: the paired accuracy gap per arm, its verdict, the asymmetry test, the exchange rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from verigap.commands.runs import Format, Manifest, Map, Metric, Runs, Set, Where, load_runs
+from verigap.console import Json, emit, write_text_atomically
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def gap(
+    runs: Runs,
+    *,
+    clean: Annotated[
+        list[str] | None,
+        typer.Option(help="Which rows are the clean arm (default: fpr=0,fnr=0)."),
+    ] = None,
+    delta: Annotated[float, typer.Option(help="The smallest gap of interest, accuracy.")] = 0.01,
+    x: Annotated[str, typer.Option(help="The compute column.")] = "rollouts",
+    group: Annotated[
+        str | None,
+        typer.Option(help="Columns that make an arm, comma-separated (default: the condition)."),
+    ] = None,
+    law: Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
+    format: Format = "auto",
+    metric: Metric = None,
+    manifest: Manifest = None,
+    map: Map = None,
+    set: Set = None,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
+    from fits import gap_report, parse_selection
+
+    table = load_runs(
+        runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
+    )
+    report = gap_report(
+        table.frame,
+        clean=parse_selection(clean or ["fpr=0,fnr=0"]),
+        delta=delta,
+        x=x,
+        group=group,
+        law=law,
+        source=str(runs),
+    )
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        console.print(
+            f"Accuracy lost to the verifier, against {x}; smallest gap of interest {delta:g}",
+            style="bold",
+            highlight=False,
+        )
+        view = Table()
+        for heading in ("arm", "verdict", "floor", "95 % interval", "of the", "seeds"):
+            view.add_column(heading, overflow="fold")
+        for arm in report.arms:
+            view.add_row(
+                arm.arm,
+                arm.verdict,
+                f"{arm.floor:+.4f}",
+                "–"
+                if arm.floor_ci is None
+                else f"[{arm.floor_ci[0]:+.4f}, {arm.floor_ci[1]:+.4f}]",
+                arm.basis,
+                str(arm.seeds),
+            )
+        console.print(view)
+        for arm in report.arms:
+            if arm.reason:
+                console.print(f"{arm.arm}: {arm.reason}.", highlight=False)
+            if arm.would_settle_it is not None:
+                console.print(
+                    f"{arm.arm} would be settled by {arm.would_settle_it.text}.", highlight=False
+                )
+        asymmetry = report.asymmetry
+        if asymmetry.difference is None:
+            console.print(f"FP against FN at equal J: {asymmetry.reason}.", highlight=False)
+        else:
+            interval = (
+                "" if asymmetry.ci is None else f" [{asymmetry.ci[0]:+.4f}, {asymmetry.ci[1]:+.4f}]"
+            )
+            console.print(
+                f"FP against FN at equal J: {asymmetry.difference:+.4f}{interval} accuracy in favour of"
+                f" false positives ({asymmetry.reason}).",
+                highlight=False,
+            )
+        for rate in (report.exchange_rate.fpr, report.exchange_rate.fnr):
+            if rate.multiplier is not None:
+                interval = (
+                    ""
+                    if rate.ci is None
+                    else f" [{rate.ci[0]:.3f}, {rate.ci[1] or float('inf'):.3f}]"
+                )
+                console.print(
+                    f"A point of {rate.rate} costs {rate.multiplier:.3f}{interval} times the compute.",
+                    highlight=False,
+                )
+            else:
+                console.print(f"A point of {rate.rate}: {rate.reason}.", highlight=False)
+        for note in report.notes:
+            console.print(note, style="dim", highlight=False)
+
+    if out is not None:
+        import json as json_
+
+        from verigap.console import plain
+
+        write_text_atomically(out, json_.dumps(plain(report), indent=2, allow_nan=False) + "\n")
+    emit(report, as_json=json, show=show)

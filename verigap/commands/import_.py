@@ -1,0 +1,53 @@
+"""`verigap import`: any log that a reader knows, as one run table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from verigap.commands.runs import Format, Manifest, Map, Metric, Runs, Set, Where, load_runs
+from verigap.console import Json, emit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def import_(
+    runs: Runs,
+    *,
+    out: Annotated[Path, typer.Option(help="The table to write: .csv or .parquet.")],
+    format: Format = "auto",
+    metric: Metric = None,
+    manifest: Manifest = None,
+    map: Map = None,
+    set: Set = None,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Read a log, a table or run folders and write the checked run table."""
+    from fits import write_runs
+
+    table = load_runs(
+        runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
+    )
+    write_runs(table.frame, out)
+    document = {
+        "out": out,
+        "format": table.format,
+        "rows": len(table.frame),
+        "runs": int(table.frame["run_id"].nunique()),
+        "columns": [str(name) for name in table.frame.columns],
+        "notes": table.notes,
+    }
+
+    def show(console: Console) -> None:
+        console.print(
+            f"{out}: {document['rows']} rows of {document['runs']} runs, columns"
+            f" {', '.join(str(name) for name in table.frame.columns)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    emit(document, as_json=json, show=show)

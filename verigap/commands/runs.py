@@ -1,0 +1,71 @@
+"""The options that every command which reads RUNS shares, and the reading itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fits import RunTable
+
+__all__ = ["Format", "Manifest", "Map", "Metric", "Runs", "Set", "Where", "load_runs"]
+
+Runs = Annotated[
+    Path,
+    typer.Argument(metavar="RUNS", help="A table, a log, a run folder or a folder of run folders."),
+]
+Format = Annotated[
+    str, typer.Option("--format", help="What RUNS is; auto recognises it and says so on stderr.")
+]
+Metric = Annotated[
+    str | None, typer.Option("--metric", help="The logged value that is the accuracy, of several.")
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option("--manifest", help="YAML, run: {arm, fpr, fnr, seed, …}, for logs without them."),
+]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", help="Copy columns: column=source,… (repeatable).")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Fill columns: column=value,… (repeatable).")
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Keep rows: fpr=0,step>=50; commas AND, repeated flags OR."),
+]
+
+
+def load_runs(
+    runs: Path,
+    *,
+    format: str = "auto",
+    metric: str | None = None,
+    manifest: Path | None = None,
+    map: list[str] | None = None,
+    set: list[str] | None = None,
+    where: list[str] | None = None,
+) -> RunTable:
+    """Read RUNS as the options say; what was recognised, repaired and derived goes to stderr.
+
+    Raises fits.InputError for anything the user must mend.
+    """
+    from fits import FORMATS, parse_assignments, read_runs
+
+    table = read_runs(
+        runs,
+        format=format,
+        metric=metric,
+        manifest=manifest,
+        columns=parse_assignments(map or [], option="--map"),
+        constants=parse_assignments(set or [], option="--set"),
+        where=where or [],
+    )
+    count = table.frame["run_id"].nunique()
+    said = f"{runs}: {FORMATS[table.format][0]}, {len(table.frame)} rows of {count} runs"
+    for line in (said, *table.notes):
+        sys.stderr.write(line + "\n")
+    return table
