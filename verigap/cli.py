@@ -13,10 +13,12 @@ from typing import Annotated
 import typer
 
 from verigap import __version__
+from verigap.commands.demo import demo
 from verigap.commands.drift import drift
 from verigap.commands.fit import fit
 from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
+from verigap.commands.simulate import simulate
 
 __all__ = ["app", "main"]
 
@@ -57,10 +59,12 @@ def _options(
         sys.stdout.write(context.get_help() + "\n")
 
 
+app.command()(demo)
 app.command()(drift)
 app.command()(fit)
 app.command()(gap)
 app.command(name="import")(import_)
+app.command()(simulate)
 
 
 def main() -> None:

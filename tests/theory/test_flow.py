@@ -104,7 +104,8 @@ def test_adam_steps_a_fraction_set_by_the_signal(
         noise="both",
         estimator=PRESETS[name],
     )
-    assert one.velocity(0.0, channel) == pytest.approx(fraction, abs=5e-5)
+    # The printed digits leave eps out of E[A^2] for grpo, which moves the fourth digit.
+    assert one.velocity(0.0, channel) == pytest.approx(fraction, abs=1.5e-4)
 
 
 def test_bad_arguments_are_named() -> None:

@@ -1,0 +1,236 @@
+"""The compiled population against a plain one with the same draws, and against the exact moments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import theory
+from theory import flow
+from theory.bandit import COUNTED_GROUP, LANES, Population, Training, population, simulate
+from theory.estimators import PRESETS
+from theory.rng import Purpose, philox_words
+from theory.structures import (
+    Drifting,
+    GroupCorrelated,
+    Independent,
+    PerAnswer,
+    PerPrompt,
+    Structure,
+    Triggered,
+)
+
+CHANNEL = theory.VerifierChannel(0.1, 0.2)
+RATES = np.linspace(0.05, 0.9, 40)
+
+
+def same(a: object, b: object) -> bool:
+    return all(
+        np.array_equal(getattr(a, f.name), getattr(b, f.name), equal_nan=True)
+        for f in dataclasses.fields(a)  # pyright: ignore[reportArgumentType]
+    )
+
+
+def plain(start: Population, training: Training, accept: np.ndarray, *, seed: int) -> np.ndarray:
+    """Final logits of the same training, written as anyone would: one rollout at a time."""
+    prompts, arms = start.logits.shape
+    group = training.group_size
+    own, shared = start.logits.copy(), np.zeros(arms)
+    moments = np.zeros((2, prompts + 1, arms))
+    inner, lift = np.sqrt(1 - training.coupling), np.sqrt(training.coupling)
+    for step in range(training.steps):
+        logits = own + lift * shared
+        policy = np.exp(logits - logits.max(1, keepdims=True))
+        policy /= policy.sum(1, keepdims=True)
+        gradients = np.zeros((prompts, arms))
+        for p in range(prompts):
+            joint = np.stack([policy[p] * accept[p], policy[p] * (1 - accept[p])], axis=1)
+            blocks = np.arange(-(-group // 4))
+            words = philox_words((seed, int(Purpose.ROLLOUT)), (step, p, blocks, 0))
+            draws = np.stack(words, axis=1).ravel()[:group] / 2.0**32
+            category = np.searchsorted(np.cumsum(joint.ravel()), draws, side="right")
+            arm, paid = category // 2, (category % 2 == 0).astype(float)
+            advantage = theory.advantages(paid, training.estimator)
+            for a, value in zip(arm, advantage, strict=True):
+                gradients[p] += value * ((np.arange(arms) == a) - policy[p]) / group
+        rate = training.learning_rates()[step]
+        rows = np.concatenate([inner * gradients, lift * gradients.mean(0, keepdims=True)])
+        if training.optimiser == "adam":
+            b1, b2 = training.beta1, training.beta2
+            moments[0] = b1 * moments[0] + (1 - b1) * rows
+            moments[1] = b2 * moments[1] + (1 - b2) * rows**2
+            fixed = moments[0] / (1 - b1 ** (step + 1)), moments[1] / (1 - b2 ** (step + 1))
+            moves = rate * fixed[0] / (np.sqrt(fixed[1]) + training.adam_eps)
+        else:
+            moments[0] = training.momentum * moments[0] + rows
+            moves = rate * moments[0]
+        own += inner * moves[:-1]
+        shared += moves[-1]
+    return own + lift * shared
+
+
+@pytest.mark.parametrize("coupling", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimiser": "sgd"},
+        {"optimiser": "sgd", "momentum": 0.9, "estimator": theory.RLOO},
+        {"optimiser": "adam", "learning_rate": 0.02, "warmup_steps": 5, "decay": "linear"},
+        {"optimiser": "sgd", "group_size": 7, "estimator": theory.NEMO_LOO},
+        {"optimiser": "sgd", "group_size": 2, "estimator": theory.REINFORCE},
+    ],
+)
+def test_the_kernel_is_the_plain_simulation(coupling: float, options: dict[str, object]) -> None:
+    start = population(RATES, right_modes=2, wrong_modes=2, mode_spread=0.7, ceiling=0.95)
+    training = Training(**({"steps": 12, "coupling": coupling} | options))  # pyright: ignore[reportArgumentType]
+    path = simulate(start, training, Independent(CHANNEL), seed=5)
+    paid = start.correct * (1 - CHANNEL.fnr) + (1 - start.correct) * CHANNEL.fpr
+    logits = plain(start, training, np.broadcast_to(paid, start.logits.shape), seed=5)
+    policy = np.exp(logits - logits.max(1, keepdims=True))
+    policy /= policy.sum(1, keepdims=True)
+    np.testing.assert_allclose(path.pass_rates, policy @ start.correct, rtol=1e-9)
+
+
+@pytest.mark.parametrize("structure", [Independent(CHANNEL), GroupCorrelated(CHANNEL, 0.3)])
+@pytest.mark.parametrize("options", [{}, {"optimiser": "adam", "prompts_per_step": 1100}])
+def test_results_do_not_depend_on_threads(structure: Structure, options: dict[str, object]) -> None:
+    start = population(np.linspace(0.02, 0.98, 2300), right_modes=2, wrong_modes=3, mode_spread=1)
+    training = Training(**({"steps": 6, "group_size": 16, "coupling": 0.5} | options))  # pyright: ignore[reportArgumentType]
+    one, two = (simulate(start, training, structure, seed=1, threads=n) for n in (1, 2))
+    assert same(one, two)
+
+
+def test_a_prompt_does_not_notice_the_others() -> None:
+    start = population(RATES)
+    few = dataclasses.replace(start, logits=start.logits[: LANES + 3])
+    training = Training(steps=20)
+    whole, part = (simulate(s, training, Independent(CHANNEL), seed=2) for s in (start, few))
+    np.testing.assert_array_equal(whole.pass_rates[: LANES + 3], part.pass_rates)
+
+
+def test_every_prompt_is_visited_once_an_epoch() -> None:
+    start = population(np.full(30, 0.4))
+    training = Training(steps=3, prompts_per_step=10, group_size=64, learning_rate=1.0)
+    path = simulate(start, training, Independent(CHANNEL), seed=4)
+    assert np.all(path.pass_rates != 0.4)
+    np.testing.assert_array_equal(path.rollouts, [0, 3 * 10 * 64])
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("group", [4, 9, COUNTED_GROUP, COUNTED_GROUP + 1])
+def test_one_step_has_the_exact_moments(name: str, group: int) -> None:
+    """Both ways of drawing, against THEORY section 1: mean, variance, reward and silent groups."""
+    count, a = 40_000, 0.3
+    start = population(np.full(count, a))
+    training = Training(steps=1, group_size=group, estimator=PRESETS[name])
+    path = simulate(start, training, Independent(CHANNEL), seed=6)
+    exact = theory.drift(a, CHANNEL, group, estimator=PRESETS[name])
+    assert path.snr[-1] == pytest.approx(exact.snr, rel=5 / np.sqrt(count))
+    error = np.sqrt(exact.observed_rate * (1 - exact.observed_rate) / (count * group))
+    assert abs(path.observed_reward[-1] - exact.observed_rate) < 4 * error
+    silent = exact.observed_rate**group + (1 - exact.observed_rate) ** group
+    assert abs(path.zero_advantage_fraction[-1] - silent) < 4 * np.sqrt(silent / count) + 1e-12
+    # d logit a = learning rate * 2 X for two arms, so the final pass rates carry X itself.
+    step = (np.log(path.pass_rates / (1 - path.pass_rates)) - np.log(a / (1 - a))) / 0.2
+    assert abs(step.mean() - exact.drift) < 4 * np.sqrt(exact.variance / count)
+    assert step.var() == pytest.approx(exact.variance, rel=0.05)
+
+
+@pytest.mark.parametrize("channel", [CHANNEL, theory.VerifierChannel(0.7, 0.6)])
+def test_small_steps_follow_the_population_flow(channel: theory.VerifierChannel) -> None:
+    """coupling 1, two arms: theta = z_right - z_wrong moves by learning rate * 2 mean_p X_p."""
+    rates = 0.9 / (1 + np.exp(-(flow.normal_difficulties(2000, spread=1.5) - 0.5)))
+    start = population(rates, ceiling=0.9)
+    training = Training(steps=400, coupling=1.0, learning_rate=0.02)
+    path = simulate(start, training, Independent(channel), seed=8, evaluate_every=100)
+    model = flow.PopulationFlow(
+        flow.difficulties_of(rates, ceiling=0.9), ceiling=0.9, rate=0.04, prompts_per_step=2000
+    )
+    np.testing.assert_allclose(path.accuracy, flow.accuracy(model, channel, path.step), atol=2e-3)
+
+
+def test_a_verifier_that_says_nothing_teaches_nothing() -> None:
+    start = population(np.full(4000, 0.3))
+    fair_coin = Independent(theory.VerifierChannel(0.5, 0.5))
+    path = simulate(start, Training(steps=50), fair_coin, seed=3)
+    spread = path.pass_rates.std() / np.sqrt(4000)
+    # Zero drift in the logit; the mean pass rate moves by curvature only, downhill to one half.
+    logit = np.log(path.pass_rates / (1 - path.pass_rates))
+    assert abs(logit.mean() - np.log(0.3 / 0.7)) < 4 * logit.std() / np.sqrt(4000)
+    assert abs(path.accuracy[-1] - 0.3) < 0.02 + 4 * spread
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        Independent(CHANNEL),
+        PerPrompt(CHANNEL),
+        PerAnswer(CHANNEL),
+        GroupCorrelated(CHANNEL, 0.5),
+        Drifting(CHANNEL, theory.VerifierChannel(0.9, 0.9), 10),
+        Triggered(theory.VerifierChannel(0.4, 0.2), theory.VerifierChannel(0.1, 0.2)),
+    ],
+)
+def test_every_structure_starts_at_its_marginal_rates(structure: Structure) -> None:
+    start = population(np.full(6000, 0.3), wrong_modes=2, feature_share=0.25)
+    path = simulate(start, Training(steps=1, group_size=16), structure, seed=9)
+    fpr = 0.25 * 0.4 + 0.75 * 0.1 if isinstance(structure, Triggered) else 0.1
+    expected = 0.3 * 0.8 + 0.7 * fpr
+    # 6,000 prompts at least are independent, whatever happens inside one.
+    assert abs(path.observed_reward[-1] - expected) < 4 * 0.5 / np.sqrt(6000)
+
+
+def test_correlated_errors_raise_the_drift_of_grpo_only() -> None:
+    """THEORY prediction 6, at its printed values: a=.1, x=.2, G=8."""
+    count, channel = 60_000, theory.VerifierChannel(0.2, 0.0)
+    start = population(np.full(count, 0.1))
+
+    def drift(correlation: float, name: str) -> tuple[float, float, float]:
+        training = Training(steps=1, estimator=PRESETS[name])
+        path = simulate(start, training, GroupCorrelated(channel, correlation), seed=10)
+        step = (np.log(path.pass_rates / (1 - path.pass_rates)) - np.log(0.1 / 0.9)) / 0.2
+        return float(step.mean()), float(step.var()), float(step.std() / np.sqrt(count))
+
+    for correlation, expected in [(0.0, 0.133736), (0.3, 0.143853), (1.0, 0.156730)]:
+        mean, _, error = drift(correlation, "grpo")
+        assert abs(mean - expected) < 4 * error
+    linear = [drift(correlation, "rloo") for correlation in (0.0, 1.0)]
+    for mean, _, error in linear:
+        assert abs(mean - 0.8 * 0.09) < 4 * error
+    assert drift(0.0, "grpo")[1] == pytest.approx(0.0181, rel=0.03)
+    assert drift(1.0, "grpo")[1] == pytest.approx(0.0305, rel=0.03)
+
+
+def test_pass_at_k_and_entropy_of_a_known_policy() -> None:
+    start = population(np.array([0.2, 0.5]), right_modes=2)
+    path = simulate(start, Training(steps=1), Independent(CHANNEL), seed=1, k=3)
+    assert path.pass_at_k[0] == pytest.approx(np.mean([1 - 0.8**3, 1 - 0.5**3]), abs=1e-12)
+    shares = np.array([[0.1, 0.1, 0.8], [0.25, 0.25, 0.5]])
+    assert path.entropy[0] == pytest.approx(-(shares * np.log(shares)).sum(1).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: population([0.0, 0.5]), "pass_rates must lie strictly"),
+        (lambda: population([0.5], ceiling=0.4), "pass_rates must lie strictly"),
+        (lambda: population([0.5], right_modes=0), "right_modes"),
+        (lambda: Training(steps=0), "steps must be at least 1, got 0"),
+        (lambda: Training(steps=1, coupling=1.5), "coupling must lie in"),
+        (
+            lambda: simulate(
+                population([0.5]), Training(1, prompts_per_step=2), Independent(CHANNEL), seed=0
+            ),
+            "prompts_per_step must be at most the 1 prompts there are, got 2",
+        ),
+        (
+            lambda: simulate(population([0.5]), Training(1), Independent(CHANNEL), seed=-1),
+            "seed must be an integer",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call: object, message: str) -> None:
+    with pytest.raises(theory.ArgumentError, match=message):
+        call()  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,96 @@
+"""`verigap simulate`: a simulated study, from a spec file to a run table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from verigap.console import Json, emit, fail, progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Backend(StrEnum):
+    """Where runs are executed."""
+
+    local = "local"
+    ray = "ray"
+
+
+def simulate(
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="SPEC.yaml", help="The study to simulate.")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the run table and the complete spec.")],
+    preset: Annotated[
+        str | None, typer.Option(help="A study that comes with verigap, instead of SPEC.yaml.")
+    ] = None,
+    backend: Annotated[Backend, typer.Option(help="Where runs are executed.")] = Backend.local,
+    json: Json = False,
+) -> None:
+    """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
+    from verigap import simulation
+
+    if (spec is None) == (preset is None):
+        fail(
+            "give a SPEC.yaml or one --preset, of " + ", ".join(simulation.preset_names())
+            if spec is None
+            else "give either a SPEC.yaml or a --preset, not both"
+        )
+    if backend is Backend.ray:
+        fail("--backend ray is not there yet; --backend local gives the same results")
+    study = simulation.load_spec(spec) if spec else simulation.preset_spec(preset or "")
+    if out.exists() and not out.is_dir():
+        fail(f"{out}: is a file; --out names a folder")
+    with progress(quiet=json) as bar:
+        task = bar.add_task("steps", total=None)
+        simulated = simulation.run_spec(
+            study, report=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    table = simulation.write_study(study, simulated, out)
+    document = {
+        "runs": simulated.runs,
+        "rows": len(simulated.table),
+        "out": out,
+        "table": table,
+        "seconds": simulated.seconds,
+        "rollouts": simulated.rollouts,
+    }
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        last = simulated.table.groupby("run_id", sort=False).tail(1)
+        first = simulated.table.groupby("run_id", sort=False).head(1)
+        view = Table(title=f"{simulated.runs} runs, {simulated.rollouts:,} rollouts")
+        for heading in (
+            "arm",
+            "noise",
+            "fpr",
+            "fnr",
+            "accuracy at start",
+            "at the end",
+            "sd of seeds",
+        ):
+            view.add_column(heading, justify="left" if heading in ("arm", "noise") else "right")
+        for arm in study.arms:
+            ends = last.loc[last["arm"] == arm.name, "accuracy"]
+            starts = first.loc[first["arm"] == arm.name, "accuracy"]
+            view.add_row(
+                arm.name,
+                arm.noise,
+                f"{arm.fpr:g}",
+                f"{arm.fnr:g}",
+                f"{starts.mean():.3f}",
+                f"{ends.mean():.3f}",
+                f"{ends.std(ddof=1):.3f}" if len(ends) > 1 else "-",
+            )
+        console.print(view)
+        console.print(f"{len(simulated.table)} rows in {table}, {simulated.seconds:.1f} s")
+
+    emit(document, as_json=json, show=show)

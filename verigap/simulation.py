@@ -1,0 +1,421 @@
+"""A simulated study: the spec file, the arms and seeds it asks for, and the run table they give.
+
+A spec is YAML: one population, one way of training, the arms (each a noise structure, and whatever it
+changes of the population or the training), the seeds. Every arm runs with every seed, and the same seed
+means the same prompts and the same random numbers in every arm, so the arms are matched.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from theory import VerifierChannel, bandit, estimator_named
+from theory.errors import ArgumentError
+from theory.flow import exponential_difficulties, normal_difficulties
+from theory.rng import Purpose, uniforms
+from theory.structures import (
+    Drifting,
+    GroupCorrelated,
+    Independent,
+    PerAnswer,
+    PerPrompt,
+    Structure,
+    Triggered,
+)
+from verigap.console import UserError, write_text_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Simulated",
+    "Spec",
+    "load_spec",
+    "preset_names",
+    "preset_spec",
+    "run_spec",
+    "write_study",
+]
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Difficulty(_Strict):
+    """Initial logits of being right: location, less a spread of the family named.
+
+    normal: sd `scale`. exponential: mean `scale` below location. uniform: location +- scale. point.
+    """
+
+    family: Literal["normal", "exponential", "uniform", "point"] = "normal"
+    location: float = -1.5
+    scale: float = Field(default=1.5, ge=0.0)
+
+    def logits(self, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Midpoint quantiles, shape [count]."""
+        middle = (np.arange(count) + 0.5) / count
+        match self.family:
+            case "normal":
+                return self.location + normal_difficulties(count, spread=self.scale)
+            case "exponential":
+                return self.location - exponential_difficulties(count, scale=self.scale)
+            case "uniform":
+                return self.location + self.scale * (2.0 * middle - 1.0)
+            case "point":
+                return np.full(count, self.location)
+
+
+class PopulationSpec(_Strict):
+    """The prompts and the arms a rollout can take; see `theory.bandit.population`."""
+
+    prompts: int = Field(default=512, ge=1, le=10_000_000)
+    difficulty: Difficulty = Difficulty()
+    right_modes: int = Field(default=1, ge=1)
+    wrong_modes: int = Field(default=1, ge=1)
+    mode_spread: float = Field(default=0.0, ge=0.0)
+    feature_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    ceiling: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    def build(self, seed: int) -> bandit.Population:
+        """The population itself."""
+        reached = 1.0 / (1.0 + np.exp(-self.difficulty.logits(self.prompts)))
+        return bandit.population(
+            self.ceiling * reached,
+            right_modes=self.right_modes,
+            wrong_modes=self.wrong_modes,
+            mode_spread=self.mode_spread,
+            feature_share=self.feature_share,
+            ceiling=self.ceiling,
+            seed=seed,
+        )
+
+
+class TrainingSpec(_Strict):
+    """How it is trained; see `theory.bandit.Training`."""
+
+    steps: int = Field(default=200, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    prompts_per_step: int | None = Field(default=None, ge=1)
+    estimator: str = "grpo"
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0.0)
+    coupling: Rate = 0.0
+    warmup_steps: int = Field(default=0, ge=0)
+    warmup_from: Rate = 0.1
+    decay: Literal["constant", "linear"] = "constant"
+    momentum: Rate = 0.0
+    beta1: Rate = 0.9
+    beta2: Rate = 0.999
+    adam_eps: float = Field(default=1e-8, ge=0.0)
+
+    def build(self) -> bandit.Training:
+        """The training itself."""
+        fields: dict[str, Any] = self.model_dump()
+        fields["estimator"] = estimator_named(self.estimator)
+        return bandit.Training(**fields)
+
+
+class Rates(_Strict):
+    """A pair of error rates."""
+
+    fpr: Rate = 0.0
+    fnr: Rate = 0.0
+
+    def channel(self) -> VerifierChannel:
+        """The channel of these rates."""
+        return VerifierChannel(self.fpr, self.fnr)
+
+
+class Arm(_Strict):
+    """One condition: its noise, and what it changes of the population or the training.
+
+    noise "trigger": `selected` holds where the feature shows, fpr and fnr elsewhere. "drift": from fpr
+    and fnr to `end` over `over` steps. "group": fpr and fnr are means, `correlation` within a group.
+    base: the verifier's own errors, which come before the injected ones.
+    """
+
+    name: str = Field(min_length=1)
+    noise: Literal["independent", "prompt", "answer", "group", "trigger", "drift"] = "independent"
+    fpr: Rate = 0.0
+    fnr: Rate = 0.0
+    correlation: Rate | None = None
+    selected: Rates | None = None
+    end: Rates | None = None
+    over: int | None = Field(default=None, ge=1)
+    base: Rates = Rates()
+    population: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Arm:
+        needs = {"group": ("correlation",), "trigger": ("selected",), "drift": ("end", "over")}
+        mine = needs.get(self.noise, ())
+        for name in ("correlation", "selected", "end", "over"):
+            if (getattr(self, name) is not None) != (name in mine):
+                verb = "needs" if name in mine else "has no"
+                raise ValueError(f"noise {self.noise!r} {verb} {name!r}")
+        return self
+
+    def structure(self) -> Structure:
+        """The verifier of this arm."""
+
+        def after_base(rates: Rates | Arm) -> VerifierChannel:
+            return self.base.channel().compose(VerifierChannel(rates.fpr, rates.fnr))
+
+        channel = after_base(self)
+        match self.noise:
+            case "independent":
+                return Independent(channel)
+            case "prompt":
+                return PerPrompt(channel)
+            case "answer":
+                return PerAnswer(channel)
+            case "group":
+                return GroupCorrelated(channel, self.correlation or 0.0)
+            case "trigger":
+                return Triggered(after_base(self.selected or Rates()), channel)
+            case "drift":
+                return Drifting(channel, after_base(self.end or Rates()), self.over or 1)
+
+
+class Spec(_Strict):
+    """A simulated study."""
+
+    population: PopulationSpec = PopulationSpec()
+    training: TrainingSpec = TrainingSpec()
+    arms: list[Arm] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default=[0, 1, 2], min_length=1)
+    evaluate_every: int = Field(default=10, ge=1)
+    pass_at: int = Field(default=8, ge=1)
+    n_eval: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Spec:
+        for what, values in (("arms", [arm.name for arm in self.arms]), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} must be distinct")
+        return self
+
+    def population_of(self, arm: Arm) -> PopulationSpec:
+        """The population with what the arm changes of it."""
+        return PopulationSpec.model_validate(self.population.model_dump() | arm.population)
+
+    def training_of(self, arm: Arm) -> TrainingSpec:
+        """The training with what the arm changes of it."""
+        return TrainingSpec.model_validate(self.training.model_dump() | arm.training)
+
+
+def preset_names() -> list[str]:
+    """The names `--preset` takes, sorted."""
+    folder = resources.files("verigap") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def preset_spec(name: str) -> Spec:
+    """The preset called `name`. Raises UserError that lists the names."""
+    if name not in preset_names():
+        raise UserError(f"there is no preset {name!r}; there are {', '.join(preset_names())}")
+    text = (resources.files("verigap") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    return _parse(text, f"preset {name}")
+
+
+def load_spec(path: Path) -> Spec:
+    """Read a spec file. Raises UserError, one line naming the file and the field or line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; a spec is a YAML file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not text; a spec is a YAML file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return _parse(text, str(path))
+
+
+def _parse(text: str, source: str) -> Spec:
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{source}: {line}{error.problem or 'is not YAML'}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: is not YAML ({error})") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{source}: must hold fields such as population, training and arms")
+    try:
+        spec = Spec.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_first(error)}") from None
+    for arm in spec.arms:
+        try:
+            spec.training_of(arm).build()
+            size = spec.population_of(arm).prompts
+            batch = spec.training_of(arm).prompts_per_step
+        except ValidationError as error:
+            raise UserError(f"{source}: arms: {arm.name}: {_first(error)}") from None
+        except ArgumentError as error:
+            raise UserError(f"{source}: arms: {arm.name}: {error}") from None
+        if batch is not None and batch > size:
+            raise UserError(
+                f"{source}: arms: {arm.name}: prompts_per_step {batch} is above prompts {size}"
+            )
+    return spec
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing wrong: field, what it must be, what it is; and how much else there is."""
+    problems = error.errors(include_url=False)
+    problem = problems[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    value = problem["input"]
+    message = "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
+    shown = f", got {value!r}" if isinstance(value, str | int | float | None) else ""
+    rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{field + ': ' if field else ''}{message}{shown}{rest}"
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated study: its run table, and the runs, rollouts and seconds of wall-clock it took."""
+
+    table: pd.DataFrame
+    runs: int
+    rollouts: int
+    seconds: float
+
+
+def run_spec(spec: Spec, *, report: Callable[[int, int], None] | None = None) -> Simulated:
+    """Run every arm with every seed.
+
+    report: called with (steps done, steps in all) as runs advance, from any thread.
+    Results do not depend on the number of cores.
+    """
+    import pandas as pd
+
+    began = time.perf_counter()
+    cells = [(place, arm, seed) for place, arm in enumerate(spec.arms) for seed in spec.seeds]
+    total = sum(spec.training_of(arm).steps for _, arm, _ in cells)
+    done: dict[int, int] = {}
+
+    def one(cell: int) -> pd.DataFrame:
+        place, arm, seed = cells[cell]
+
+        def advanced(step: int) -> None:
+            done[cell] = step
+            if report is not None:
+                report(sum(done.values()), total)
+
+        # Runs share the cores out among themselves; a run alone takes them all.
+        return _run(spec, place, arm, seed, 1 if len(cells) > 1 else None, advanced)
+
+    # numba compiles, or loads its cache, once before threads would all do so.
+    frames: dict[int, pd.DataFrame] = {0: one(0)}
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        futures = {pool.submit(one, cell): cell for cell in range(1, len(cells))}
+        for future in as_completed(futures):
+            frames[futures[future]] = future.result()
+    table = pd.concat([frames[cell] for cell in range(len(cells))], ignore_index=True)
+    rollouts = int(table.groupby("run_id", sort=False)["rollouts"].max().sum())
+    return Simulated(table, len(cells), rollouts, time.perf_counter() - began)
+
+
+def _run(
+    spec: Spec,
+    place: int,
+    arm: Arm,
+    seed: int,
+    threads: int | None,
+    report: Callable[[int], None],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    start = spec.population_of(arm).build(seed)
+    training = spec.training_of(arm).build()
+    path = bandit.simulate(
+        start,
+        training,
+        arm.structure(),
+        seed=seed,
+        evaluate_every=spec.evaluate_every,
+        k=spec.pass_at,
+        threads=threads,
+        report=report,
+    )
+    accuracy = path.accuracy
+    if spec.n_eval is not None:
+        # Evaluation samples of different arms are not shared: `block` keeps them apart.
+        u = uniforms(
+            seed,
+            Purpose.EVALUATION,
+            step=path.step[:, np.newaxis],
+            prompt=0,
+            index=np.arange(spec.n_eval)[np.newaxis, :],
+            block=place,
+        )
+        accuracy = (u < accuracy[:, np.newaxis]).mean(axis=1)
+    columns: dict[str, Any] = {
+        "run_id": f"{arm.name}-seed{seed}",
+        "arm": arm.name,
+        "model": "bandit",
+        "fpr": arm.fpr,
+        "fnr": arm.fnr,
+        "noise": arm.noise,
+        "seed": seed,
+        "group_size": training.group_size,
+        "prompts_per_step": training.prompts_per_step or len(start.logits),
+        "step": path.step,
+        "rollouts": path.rollouts,
+        "accuracy": accuracy,
+    }
+    if spec.n_eval is not None:
+        columns["n_eval"] = spec.n_eval
+    columns |= {
+        "observed_reward": path.observed_reward,
+        f"pass_at_{path.k}": path.pass_at_k,
+        "entropy": path.entropy,
+        "zero_advantage_fraction": path.zero_advantage_fraction,
+        "snr": path.snr,
+    }
+    return pd.DataFrame(columns)
+
+
+def write_study(spec: Spec, simulated: Simulated, out: Path) -> Path:
+    """Write `runs.csv` and the complete `spec.yaml` into the folder `out`; return the table's path.
+
+    Raises UserError if `out` is a file or cannot be written.
+    """
+    from fits.table import write_runs
+
+    table = out / "runs.csv"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_runs(simulated.table, table)
+        write_text_atomically(
+            out / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+        )
+    except FileExistsError:
+        raise UserError(f"{out}: is a file; --out names a folder") from None
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}") from None
+    return table
