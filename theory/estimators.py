@@ -210,10 +210,10 @@ def binomial_pmf(trials: int, rate: FloatArray) -> FloatArray:
     log_choose = (
         special.gammaln(trials + 1.0) - special.gammaln(s + 1.0) - special.gammaln(trials - s + 1.0)
     )
-    # A floor instead of log 0: e^-690 is 0 to every digit we keep, and 0 * -690 is 0 where s = 0.
-    hit = np.log(np.maximum(rate, 1e-300))[..., np.newaxis]
-    miss = np.log1p(-np.minimum(rate, 1.0 - 2.0**-53))[..., np.newaxis]
-    miss = np.where(rate[..., np.newaxis] == 1.0, -690.0, miss)
+    # -800 instead of log 0: exp(-800) is exactly 0, and 0 * -800, unlike 0 * -inf, is 0 where s = 0.
+    rate = rate[..., np.newaxis]
+    hit = np.log(rate, out=np.full_like(rate, -800.0), where=rate > 0.0)
+    miss = np.log1p(-rate, out=np.full_like(rate, -800.0), where=rate < 1.0)
     return np.exp(log_choose + s * hit + (trials - s) * miss)
 
 

@@ -1,0 +1,139 @@
+"""`verigap drift` and `verigap simulate` as a shell sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fits import read_runs
+from tests.verigap.command import refused, verigap
+
+SPEC = """
+population: {prompts: 40, difficulty: {family: exponential, location: 0.5, scale: 1.0}, wrong_modes: 2}
+training: {steps: 12, group_size: 4, prompts_per_step: 16, coupling: 0.5}
+arms:
+  - {name: clean}
+  - {name: fp, fpr: 0.3, training: {group_size: 6}}
+  - {name: word, noise: trigger, selected: {fpr: 1.0}, population: {feature_share: 0.2}}
+  - {name: lot, noise: group, fnr: 0.2, correlation: 0.4}
+  - {name: drift, noise: drift, end: {fnr: 0.4}, over: 10}
+  - {name: grader, noise: answer, fpr: 0.2, base: {fpr: 0.05, fnr: 0.1}}
+seeds: [0, 3]
+evaluate_every: 5
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_drift_prints_the_contract() -> None:
+    command = "drift --pass-rate 0.3 --fpr 0.1 --fnr 0.2 --group-size 8 --json"
+    document = verigap(*command.split()).document
+    expected = {
+        "gain": 1.825509,
+        "drift": 0.268350,
+        "variance": 0.0201980,
+        "snr": 1.888196,
+        "zero_advantage_fraction": 0.0514651,
+        "mean_field_drift": 0.317842,
+        "youden": 0.7,
+        "observed_rate": 0.31,
+    }
+    assert document == {key: pytest.approx(value, rel=2e-6) for key, value in expected.items()}
+
+
+def test_drift_says_why_a_value_is_missing() -> None:
+    document = verigap("drift", "--pass-rate", 0.3, "--fpr", 0.4, "--fnr", 0.6, "--json").document
+    assert document["gain"] is None
+    assert "J a(1 - a) = 0" in document["gain_reason"]
+    document = verigap("drift", "--pass-rate", 1, "--json").document
+    assert document["snr"] is None
+    assert "0 in every group" in document["snr_reason"]
+
+
+def test_drift_has_a_human_view() -> None:
+    assert "0.26835" in verigap("drift", "--pass-rate", 0.3, "--fpr", 0.1, "--fnr", 0.2).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--fpr", "1.2"), "fpr must lie in [0, 1], got 1.2"),
+        (("--group-size", "1"), "group_size must be at least 2, got 1"),
+        (("--estimator", "gpro"), "got 'gpro'"),
+    ],
+)
+def test_drift_names_a_bad_argument(arguments: tuple[str, ...], named: str) -> None:
+    assert named in refused("drift", "--pass-rate", "0.3", *arguments)
+
+
+def test_a_spec_becomes_a_run_table(tmp_path: Path) -> None:
+    done = verigap("simulate", written(tmp_path, SPEC), "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    document = done.document
+    runs = read_runs(tmp_path / "out" / "runs.csv").frame
+    assert document["runs"] == 12
+    assert document["rows"] == len(runs) == 12 * 4  # steps 0, 5, 10, 12
+    assert document["rollouts"] == 2 * 12 * 16 * (5 * 4 + 6)
+    assert document["seconds"] > 0
+    assert list(runs["arm"].unique()) == ["clean", "drift", "fp", "grader", "lot", "word"]
+    start = runs[runs["step"] == 0]
+    assert start["accuracy"].nunique() == 1  # the same prompts in every arm
+    again = verigap("simulate", tmp_path / "out" / "spec.yaml", "--out", tmp_path / "b", "--json")
+    assert again.code == 0, again.err
+    one, two = (tmp_path / name / "runs.csv" for name in ("out", "b"))
+    assert one.read_bytes() == two.read_bytes()  # the echoed spec is the whole spec
+
+
+def test_evaluation_samples_are_whole_numbers_of_successes(tmp_path: Path) -> None:
+    spec = written(tmp_path, SPEC + "n_eval: 64\n")
+    assert verigap("simulate", spec, "--out", tmp_path, "--json").code == 0
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert (runs["n_eval"] == 64).all()
+    assert ((runs["accuracy"] * 64) % 1 == 0).all()
+    # One policy at step 0, but every arm and seed has its own evaluation samples.
+    assert runs.loc[runs["step"] == 0, "accuracy"].nunique() > 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("fpr: 0.3", "fpr: 1.2", "arms.1.fpr"),
+        ("wrong_modes", "wrong_mods", "population.wrong_mods: there is no such field"),
+        ("group_size: 6", "group_size: 1", "arms: fp: group_size"),
+        ("feature_share: 0.2", "feature: 0.2", "arms: word: feature: there is no such field"),
+        ("correlation: 0.4", "over: 4", "needs 'correlation'"),
+        ("name: fp", "name: clean", "arms must be distinct"),
+        ("prompts_per_step: 16", "prompts_per_step: 41", "prompts_per_step 41 is above prompts 40"),
+        ("seeds: [0, 3]", "seeds: [0, -3]", "seeds.1"),
+        ("coupling: 0.5}", "coupling: 0.5, estimator: gpro}", "got 'gpro'"),
+        ("arms:", "arms: [", "line 5"),
+        ("training:", "- training:", "line "),
+    ],
+)
+def test_a_bad_spec_is_named_in_one_line(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in SPEC
+    path = written(tmp_path, SPEC.replace(old, new))
+    line = refused("simulate", path, "--out", tmp_path / "out")
+    assert str(path) in line
+    assert named in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_spec(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    empty, binary = tmp_path / "empty.yaml", tmp_path / "binary.yaml"
+    empty.touch()
+    binary.write_bytes(bytes(range(256)))
+    assert "must hold fields" in refused("simulate", empty, "--out", out)
+    assert "is not text" in refused("simulate", binary, "--out", out)
+    assert "is a folder" in refused("simulate", tmp_path, "--out", out)
+    assert "no such file" in refused("simulate", tmp_path / "none.yaml", "--out", out)
+    assert "is a file" in refused("simulate", written(tmp_path, SPEC), "--out", empty)
+    assert "there is no preset 'zzz'" in refused("simulate", "--preset", "zzz", "--out", out)
+    assert "give a SPEC.yaml or one --preset" in refused("simulate", "--out", out)
