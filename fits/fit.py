@@ -188,7 +188,9 @@ def fit_curve(
     turn = find_turn(x_N, y_N) if law.has_asymptote else None
     midpoint = law.midpoint(theta_P) if law.midpoint is not None else None
     ratio = x_max / midpoint if midpoint else None
-    profile = _profile(law, inputs_KN, y_N, theta_P, rss, residual_N, jacobian_PN, run_N)
+    # Several runs have their own intervals: the likelihood is then asked about the asymptote only.
+    asked = law.names if S == 1 else tuple(name for name in law.names if name == "asymptote")
+    profile = _profile(law, inputs_KN, y_N, theta_P, rss, residual_N, jacobian_PN, run_N, S, asked)
     reason = _why_unidentified(
         law, theta_P, points, at_bound, weak, turn, ratio, profile, residual_N, y_N
     )
@@ -313,6 +315,21 @@ def _influence(
     return influence_SP
 
 
+def _within_runs(
+    residual_N: FloatArray, jacobian_PN: FloatArray, run_N: IntArray, S: int
+) -> tuple[FloatArray, int]:
+    """Residuals about each run's own linearised fit, and their degrees of freedom."""
+    within_N = residual_N.copy()
+    freedom = 0
+    for s in range(S):
+        rows = run_N == s
+        basis, size, _ = np.linalg.svd(jacobian_PN[:, rows].T, full_matrices=False)
+        basis = basis[:, size > 1e-8 * size[0]]
+        within_N[rows] -= basis @ (basis.T @ within_N[rows])
+        freedom += int(rows.sum()) - basis.shape[1]
+    return within_N, freedom
+
+
 def _autocorrelation(residual_N: FloatArray, x_N: FloatArray, run_N: IntArray, P: int) -> float:
     """Lag-1 autocorrelation of residuals along x within runs, in [0, .95].
 
@@ -341,50 +358,59 @@ def _profile(
     residual_N: FloatArray,
     jacobian_PN: FloatArray,
     run_N: IntArray,
+    S: int,
+    asked: tuple[str, ...],
 ) -> dict[str, tuple[float | None, float | None]]:
     """Profile-likelihood intervals in the solver's coordinates; None on a side that stays open.
 
-    The excess of the profiled sum of squares is held against a t threshold, inflated by
-    (1 + rho)/(1 - rho) for residuals with autocorrelation rho along a run. All points of all
+    The excess of the profiled sum of squares is held against a t threshold. Its variance is that of
+    residuals about each run's own (linearised) fit, so that runs with their own asymptotes do not pass
+    for noise, inflated by (1 + rho)/(1 - rho) for their autocorrelation rho along a run. All points of all
     parameters are one batch of constrained fits, started along the ridge of the quadratic form.
     """
     from scipy.special import stdtrit
 
-    N, P = len(y_N), len(theta_P)
-    freedom = N - P
-    open_ended: dict[str, tuple[float | None, float | None]] = dict.fromkeys(
-        law.names, (None, None)
-    )
-    if freedom < 1:
-        return open_ended
-    rho = _autocorrelation(residual_N, inputs_KN[0], run_N, P)
-    variance = max(rss, 1e-18 * N) / freedom * (1.0 + rho) / (1.0 - rho)
+    P = len(theta_P)
+    within_N, freedom = _within_runs(residual_N, jacobian_PN, run_N, S)
+    if freedom < 1 or not asked:
+        return dict.fromkeys(asked, (None, None))
+    rho = _autocorrelation(within_N, inputs_KN[0], run_N, P)
+    variance = max(float(within_N @ within_N) / freedom, 1e-18) * (1.0 + rho) / (1.0 - rho)
     threshold = float(stdtrit(freedom, 0.975))
     covariance_PP = np.linalg.pinv(jacobian_PN @ jacobian_PN.T, rcond=1e-13) * variance
     error_P = np.sqrt(np.maximum(np.diag(covariance_PP), 1e-16))
     low_P, high_P = law.bounds(inputs_KN)
     steps_M = threshold * np.array([0.5, 1.0, 1.5, 2.2, 3.5, 6.0, 12.0])
     signed_M = np.concatenate([-steps_M[::-1], steps_M])
-    M = len(signed_M)
-    offsets_PM = np.clip(
-        theta_P[:, None] + error_P[:, None] * signed_M, low_P[:, None], high_P[:, None]
+    M, Q = len(signed_M), len(asked)
+    index_Q = np.array([law.index(name) for name in asked])
+    offsets_QM = np.clip(
+        theta_P[index_Q, None] + error_P[index_Q, None] * signed_M,
+        low_P[index_Q, None],
+        high_P[index_Q, None],
     )
-    ridge_PP = covariance_PP / np.maximum(
-        np.diag(covariance_PP), 1e-16
-    )  # column j: d theta / d theta_j
-    starts = theta_P + (offsets_PM - theta_P[:, None])[:, :, None] * ridge_PP.T[:, None, :]
-    starts[np.arange(P), :, np.arange(P)] = offsets_PM
-    fixed = np.repeat(np.eye(P, dtype=np.bool_), M, axis=0)
+    # Along the ridge: how the other parameters follow when this one moves.
+    ridge_QP = covariance_PP[index_Q] / np.maximum(np.diag(covariance_PP), 1e-16)[index_Q, None]
+    starts_QMP = theta_P + (offsets_QM - theta_P[index_Q, None])[:, :, None] * ridge_QP[:, None, :]
+    starts_QMP[np.arange(Q), :, index_Q] = offsets_QM
+    fixed = np.repeat(np.eye(P, dtype=np.bool_)[index_Q], M, axis=0)
     solution = solve(
-        law, inputs_KN, y_N[None], starts.reshape(P * M, P), fixed_RP=fixed, max_iterations=40
+        law,
+        inputs_KN,
+        y_N[None],
+        starts_QMP.reshape(Q * M, P),
+        fixed_RP=fixed,
+        max_iterations=25,
+        tolerance=1e-5,
     )
-    root_PM = np.sqrt(np.maximum(2.0 * solution.loss_R.reshape(P, M) - rss, 0.0) / variance)
+    excess_QM = np.maximum(2.0 * solution.loss_R.reshape(Q, M) - rss, 0.0)
+    root_QM = np.sqrt(excess_QM / variance)
     result: dict[str, tuple[float | None, float | None]] = {}
-    for p, name in enumerate(law.names):
+    for q, name in enumerate(asked):
         sides: list[float | None] = []
         for half in (slice(M // 2 - 1, None, -1), slice(M // 2, None)):
-            place = np.concatenate([[theta_P[p]], offsets_PM[p, half]])
-            height = np.maximum.accumulate(np.concatenate([[0.0], root_PM[p, half]]))
+            place = np.concatenate([[theta_P[index_Q[q]]], offsets_QM[q, half]])
+            height = np.maximum.accumulate(np.concatenate([[0.0], root_QM[q, half]]))
             if height[-1] < threshold:
                 sides.append(None)
                 continue

@@ -27,6 +27,7 @@ from fits.table import need_columns, varying
 __all__ = [
     "ArmGap",
     "Asymmetry",
+    "Difference",
     "ExchangeRate",
     "GapPoint",
     "GapReport",
@@ -35,6 +36,7 @@ __all__ = [
     "PerPoint",
     "Settle",
     "Verdict",
+    "floor_between",
     "gap_report",
     "seeds_needed",
     "verdict_of",
@@ -367,10 +369,31 @@ def _level_at(arm: _Arm, x: str, at: float) -> dict[str, float]:
     return levels
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A difference over replicates: estimate, 95 % interval, spread of one difference, their number."""
+
+    estimate: float
+    ci: Interval | None
+    spread: float
+    count: int
+
+
+def floor_between(clean: CurveFit, noisy: CurveFit, *, paired: bool = True) -> Difference:
+    """The difference of two curves' asymptotes, clean minus noisy, over their runs.
+
+    paired: runs of the same name are one seed; else the two sets of runs are independent.
+    """
+    first, second = (
+        dict(zip(fit.runs, fit.pseudo("asymptote").tolist(), strict=True)) for fit in (clean, noisy)
+    )
+    return _difference(first, second, paired=paired)
+
+
 def _difference(
     first: Mapping[str, float], second: Mapping[str, float], *, paired: bool
-) -> tuple[float, Interval | None, float, int]:
-    """first - second over replicates: estimate, 95 % interval, spread of one difference, replicates.
+) -> Difference:
+    """first - second, each a value per replicate.
 
     Paired by unit where units are shared, else Welch's interval for independent runs.
     """
@@ -378,38 +401,30 @@ def _difference(
     if paired and shared:
         values = np.array([first[unit] - second[unit] for unit in shared])
         mean, ci = student_interval(values)
-        return mean, ci, float(values.std(ddof=1)) if len(values) > 1 else float("nan"), len(values)
+        spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        return Difference(mean, ci, spread, len(values))
     from scipy.special import stdtrit
 
     a, b = np.array(list(first.values())), np.array(list(second.values()))
     mean = float(a.mean() - b.mean())
     fewer = min(len(a), len(b))
     if fewer < 2:
-        return mean, None, float("nan"), fewer
+        return Difference(mean, None, float("nan"), fewer)
     va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     if va + vb == 0.0:
-        return mean, (mean, mean), 0.0, fewer
+        return Difference(mean, (mean, mean), 0.0, fewer)
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
     half = float(stdtrit(freedom, 0.975)) * (va + vb) ** 0.5
-    return mean, (mean - half, mean + half), ((va + vb) * fewer) ** 0.5, fewer
+    return Difference(mean, (mean - half, mean + half), ((va + vb) * fewer) ** 0.5, fewer)
 
 
 def _arm_gap(
     clean: _Arm, noisy: _Arm, *, x: str, delta: float, chosen: Law, paired: bool
 ) -> ArmGap:
     x_max = min(float(clean.rows[x].max()), float(noisy.rows[x].max()))
-    at_x_max, ci_x_max, spread, seeds = _difference(
-        _level_at(clean, x, x_max), _level_at(noisy, x, x_max), paired=paired
-    )
+    at_x_max = _difference(_level_at(clean, x, x_max), _level_at(noisy, x, x_max), paired=paired)
     both = clean.fit.identified and noisy.fit.identified and chosen.has_asymptote
-    floor, ci, basis = at_x_max, ci_x_max, "largest budget"
-    if both:
-        floor, ci, spread, seeds = _difference(
-            dict(zip(clean.fit.runs, clean.fit.pseudo("asymptote").tolist(), strict=True)),
-            dict(zip(noisy.fit.runs, noisy.fit.pseudo("asymptote").tolist(), strict=True)),
-            paired=paired,
-        )
-        basis = "asymptote"
+    floor = floor_between(clean.fit, noisy.fit, paired=paired) if both else at_x_max
     reasons: list[str] = []
     if not both:
         which, fit = ("clean", clean.fit) if not clean.fit.identified else ("noisy", noisy.fit)
@@ -420,24 +435,24 @@ def _arm_gap(
             else f"the {which} arm's asymptote is not identified ({fit.reason})"
         )
         reasons.append(f"about {x} = {x_max:.4g} only: {why}")
-    if ci is None:
+    if floor.ci is None:
         reasons.append("no interval: one matched seed shows no spread between seeds")
     elif not paired:
         reasons.append("no column seed: runs are compared unpaired (Welch)")
-    verdict = verdict_of(ci, delta)
+    verdict = verdict_of(floor.ci, delta)
     return ArmGap(
         arm=noisy.label,
         verdict=verdict,
-        floor=floor,
-        floor_ci=ci,
-        basis="asymptote" if basis == "asymptote" else "largest budget",
+        floor=floor.estimate,
+        floor_ci=floor.ci,
+        basis="asymptote" if both else "largest budget",
         reason="; ".join(reasons),
-        would_settle_it=None
-        if verdict != "undetermined"
-        else _settle(floor, spread, seeds, delta, clean.fit, noisy.fit, x=x, asymptote=both),
-        seeds=seeds,
+        would_settle_it=_settle(floor, delta, clean.fit, noisy.fit, x=x, asymptote=both)
+        if verdict == "undetermined"
+        else None,
+        seeds=floor.count,
         x_max=x_max,
-        gap_at_x_max=at_x_max,
+        gap_at_x_max=at_x_max.estimate,
         fpr=noisy.rate("fpr"),
         fnr=noisy.rate("fnr"),
         curve=_paired_curve(clean, noisy, x, paired=paired),
@@ -445,15 +460,7 @@ def _arm_gap(
 
 
 def _settle(
-    floor: float,
-    spread: float,
-    seeds: int,
-    delta: float,
-    clean: CurveFit,
-    noisy: CurveFit,
-    *,
-    x: str,
-    asymptote: bool,
+    floor: Difference, delta: float, clean: CurveFit, noisy: CurveFit, *, x: str, asymptote: bool
 ) -> Settle:
     """What to buy: seeds from the spread of paired differences, budget from the midpoints."""
     budget = None
@@ -469,23 +476,23 @@ def _settle(
             text.append(f"for the asymptote, runs to {x} of about {budget:.3g} (3 midpoints)")
         else:
             budget = None
-    margin = abs(floor - delta)
-    if not np.isfinite(spread):
+    margin = abs(floor.estimate - delta)
+    if not np.isfinite(floor.spread):
         text.insert(0, "at least 3 matched seeds, since one shows nothing of how far seeds differ")
         return Settle("; ".join(text), seeds=3, budget=budget)
-    needed = seeds_needed(spread, margin)
+    needed = seeds_needed(floor.spread, margin)
     if needed is None:
         text.insert(
             0,
-            f"no feasible number of seeds: the estimate {floor:+.4f} lies within {margin:.4f} of delta ="
-            f" {delta:g} and paired seeds differ by {spread:.4f}; choose another delta",
+            f"no feasible number of seeds: the estimate {floor.estimate:+.4f} lies within {margin:.4f} of delta ="
+            f" {delta:g} and paired seeds differ by {floor.spread:.4f}; choose another delta",
         )
     else:
-        needed = max(needed, seeds + 1)
+        needed = max(needed, floor.count + 1)
         text.insert(
             0,
-            f"{needed} matched seeds (now {seeds}), if the gap is {floor:+.4f} and paired seeds differ"
-            f" by {spread:.4f}",
+            f"{needed} matched seeds (now {floor.count}), if the gap is {floor.estimate:+.4f} and"
+            f" paired seeds differ by {floor.spread:.4f}",
         )
     return Settle("; ".join(text), seeds=needed, budget=budget)
 
@@ -499,12 +506,12 @@ def _paired_curve(clean: _Arm, noisy: _Arm, x: str, *, paired: bool) -> tuple[Ga
             continue
         first = ours[at].groupby("_unit")["accuracy"].mean().to_dict()
         second = rows.groupby("_unit")["accuracy"].mean().to_dict()
-        gap, ci, _, seeds = _difference(
+        at_x = _difference(
             {str(k): float(v) for k, v in first.items()},
             {str(k): float(v) for k, v in second.items()},
             paired=paired,
         )
-        points.append(GapPoint(float(at), gap, ci, seeds))  # pyright: ignore[reportArgumentType]
+        points.append(GapPoint(float(at), at_x.estimate, at_x.ci, at_x.count))  # pyright: ignore[reportArgumentType]
     return tuple(points)
 
 
@@ -532,8 +539,8 @@ def _asymmetry(arms: Sequence[_Arm], x: str, *, paired: bool) -> Asymmetry:
     for fp, fn in found:
         at = min(float(fp.rows[x].max()), float(fn.rows[x].max()))
         first, second = _level_at(fp, x, at), _level_at(fn, x, at)
-        mean, ci, spread, seeds = _difference(first, second, paired=paired)
-        p_value = _p_value(mean, spread, seeds)
+        between = _difference(first, second, paired=paired)
+        p_value = _p_value(between)
         differences = {unit: first[unit] - second[unit] for unit in first if unit in second}
         results.append(
             (
@@ -542,8 +549,8 @@ def _asymmetry(arms: Sequence[_Arm], x: str, *, paired: bool) -> Asymmetry:
                     fn.label,
                     fp.rate("fpr") or 0.0,
                     fp.rate("fnr") or 0.0,
-                    mean,
-                    ci,
+                    between.estimate,
+                    between.ci,
                     p_value,
                     None,
                 ),
@@ -578,15 +585,16 @@ def _asymmetry(arms: Sequence[_Arm], x: str, *, paired: bool) -> Asymmetry:
     )
 
 
-def _p_value(mean: float, spread: float, count: int) -> float | None:
-    """Two-sided t test of zero from `count` differences of standard deviation `spread`."""
-    if count < 2 or not np.isfinite(spread):
+def _p_value(between: Difference) -> float | None:
+    """Two-sided t test of zero; None where there is no spread to judge by."""
+    if between.count < 2 or not np.isfinite(between.spread):
         return None
     from scipy.special import stdtr
 
-    if spread == 0.0:
-        return 1.0 if mean == 0.0 else 0.0
-    return float(2.0 * stdtr(count - 1, -abs(mean) / spread * count**0.5))
+    if between.spread == 0.0:
+        return 1.0 if between.estimate == 0.0 else 0.0
+    t = abs(between.estimate) / between.spread * between.count**0.5
+    return float(2.0 * stdtr(between.count - 1, -t))
 
 
 def _holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -2,9 +2,9 @@
 
 Law. Minimise sum_n w_n rho(y_n, f(x_n; theta)) for every replicate r, theta in a box. Each step
 solves (H + lambda diag H) d = -g on the coordinates that are free (not fixed, not pressed against a
-bound), with g and H from the law's analytic Jacobian and the loss's slope and expected curvature
-(Fisher scoring); it is clipped to the box and kept only if the loss falls. Replicates advance together in NumPy and
-leave as they converge, so 2,000 bootstrap refits cost little more than a few dozen single ones.
+bound), with g and H from the analytic Jacobian and the slope and expected curvature of the loss
+(Fisher scoring); it is clipped to the box and kept only if the loss falls. Replicates advance
+together in NumPy and leave as they converge, so 2,000 bootstrap refits cost little more than a few dozen single ones.
 Fails first on losses with several basins: hence a few starts, all of them advanced as replicates.
 Source: More 1978 (scaling); Kelley 1999 (projected steps).
 """
