@@ -28,10 +28,11 @@ import numba as nb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory import bandit_kernel as kernel
+from theory.bandit_kernel import LANES
 from theory.channel import BoolArray, FloatArray, check_rate, check_rates
 from theory.errors import ArgumentError
 from theory.estimators import GRPO, Estimator, advantage_table, check_group_size
-from theory.kernels import binomial, philox
 from theory.rng import Purpose, check_seed, uniforms
 from theory.structures import (
     Drifting,
@@ -46,18 +47,11 @@ from theory.structures import (
 
 Optimiser = Literal["sgd", "adam"]
 
-COUNTED_GROUP: Final = 512  # up to here counting every rollout is faster than drawing binomials
-LANES: Final = 16  # prompts a vector loop handles at once; any value gives the same results
-_LOG2E: Final = 1.4426950408889634
-_LN2_HIGH: Final = 0.6931471803691238  # its last 32 bits are 0, so n * _LN2_HIGH is exact
-_LN2_LOW: Final = 1.9082149292705877e-10
-_MAGIC: Final = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, in the low bits
 PARALLEL_WORK: Final = (
     16_384  # rollouts a step below which a second thread costs more than it brings
 )
 
 __all__ = [
-    "COUNTED_GROUP",
     "Population",
     "Training",
     "Trajectory",
@@ -159,6 +153,12 @@ class Training:
     warmup_steps, warmup_from: the rate rises linearly from warmup_from times itself.
     decay: "constant", or "linear" to 0 at the last step.
     momentum, beta1, beta2, adam_eps: of SGD and of Adam.
+    inner_epochs: optimiser steps on each step's rollouts; from the second on the ratio of policies is
+        clipped to 1 - clip … 1 + clip, as in PPO.
+    beta: weight of the KL to the initial policy; kl: "k3", its estimator on the rollouts, what trainers
+        put in the loss, or "objective", its exact gradient.
+    drop_silent: average the shared gradient over the groups that have one, as dynamic sampling does; a
+        prompt's own parameters never see another group.
     """
 
     steps: int
@@ -175,6 +175,11 @@ class Training:
     beta1: float = 0.9
     beta2: float = 0.999
     adam_eps: float = 1e-8
+    inner_epochs: int = 1
+    clip: float = 0.2
+    beta: float = 0.0
+    kl: Literal["k3", "objective"] = "k3"
+    drop_silent: bool = False
 
     def __post_init__(self) -> None:
         check_group_size(self.group_size)
@@ -190,6 +195,13 @@ class Training:
             raise ArgumentError(f"learning_rate must be above 0, got {self.learning_rate!r}")
         if self.warmup_steps < 0:
             raise ArgumentError(f"warmup_steps must be at least 0, got {self.warmup_steps}")
+        if self.inner_epochs < 1:
+            raise ArgumentError(f"inner_epochs must be at least 1, got {self.inner_epochs}")
+        if self.kl not in ("k3", "objective"):
+            raise ArgumentError(f"kl must be k3 or objective, got {self.kl!r}")
+        for name in ("clip", "beta"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ArgumentError(f"{name} must be at least 0, got {getattr(self, name)!r}")
         for name in ("coupling", "warmup_from", "momentum", "beta1", "beta2"):
             check_rate(name, getattr(self, name))
 
@@ -325,9 +337,9 @@ def simulate(
         raise ArgumentError(
             f"prompts_per_step must be at most the {prompts} prompts there are, got {per_step}"
         )
-    state = _State.fresh(start, training, structure, per_step=per_step, seed=seed)
+    state = _State(start, training, structure, per_step=per_step, seed=seed)
     parallel = threads != 1 and per_step * training.group_size >= PARALLEL_WORK
-    advance = _advance_on_all_cores if parallel else _advance
+    advance = kernel.advance_on_all_cores if parallel else kernel.advance
     previous = nb.get_num_threads()
     evaluations = [_evaluate(start, state, 0, k)]
     try:
@@ -335,7 +347,7 @@ def simulate(
             nb.set_num_threads(min(threads, previous))
         for first, last, visits in _visits(prompts, per_step, training.steps, seed):
             for begin, stop in _between_evaluations(first, last, evaluate_every, training.steps):
-                state.run(advance, structure, visits, first, begin, stop)
+                state.run(advance, visits, first, begin, stop)
                 if stop % evaluate_every == 0 or stop == training.steps:
                     evaluations.append(_evaluate(start, state, stop, k))
                     if report is not None:
@@ -377,13 +389,14 @@ def _evaluate(start: Population, state: _State, step: int, k: int) -> list[float
     entropy = -(policy * np.where(policy > 0.0, log_policy, 0.0)).sum(axis=1)
     measured = [math.nan] * 3
     if step > 0:
-        towards_right = state.gradient @ start.correct
+        towards_right = state.results.gradient @ start.correct
         spread = towards_right.std(ddof=1) if towards_right.size > 1 else 0.0
-        paid = state.paid
-        groups = paid / state.group_size
+        paid = state.results.paid
+        size = state.learning.size
+        groups = paid / size
         measured = [
             float(groups.mean()),
-            float(((paid == 0) | (paid == state.group_size)).mean()),
+            float(((paid == 0) | (paid == size)).mean()),
             float(towards_right.mean() / spread) if spread > 0.0 else 0.0,
         ]
     return [
@@ -395,33 +408,18 @@ def _evaluate(start: Population, state: _State, step: int, k: int) -> list[float
     ]
 
 
-@dataclass(frozen=True)
 class _State:
     """The arrays a run works in, allocated once."""
 
-    seed: int
-    group_size: int
-    coupling: float
-    own: FloatArray  # [prompts, arms]
-    shared: FloatArray  # [arms]
-    first_moment: FloatArray  # [prompts + 1, arms], the last row of the shared parameters
-    second_moment: FloatArray
-    accept: FloatArray  # [2, prompts, arms], at the start and at the end of a drift
-    correct: FloatArray  # [arms]
-    weight: FloatArray  # [steps], 0 at the start of a drift to 1 at its end
-    learning_rates: FloatArray  # [steps]
-    optimiser: FloatArray  # adam?, momentum or beta1, beta2, eps
-    unpaid: FloatArray  # [G + 1], advantages
-    paid_advantage: FloatArray
-    gradient: FloatArray  # [per_step, arms], of the latest step
-    paid: NDArray[np.int32]  # [per_step], of the latest step
-    dense: FloatArray  # [prompts, arms], gradients by prompt
-    scratch: tuple[Any, ...]
-
-    @staticmethod
-    def fresh(
-        start: Population, training: Training, structure: Structure, *, per_step: int, seed: int
-    ) -> _State:
+    def __init__(
+        self,
+        start: Population,
+        training: Training,
+        structure: Structure,
+        *,
+        per_step: int,
+        seed: int,
+    ) -> None:
         prompts, arms = start.logits.shape
         blocks = -(-per_step // LANES)
         unpaid, paid = advantage_table(training.group_size, training.estimator)
@@ -431,485 +429,95 @@ class _State:
         adam = training.optimiser == "adam"
         policy = np.zeros((blocks, arms, LANES))
         chances = np.zeros((blocks, 2 * arms, LANES))
-        return _State(
-            seed=seed,
-            group_size=training.group_size,
-            coupling=training.coupling,
+        self.seed = seed
+        self.structure = structure
+        self.parameters = kernel.Parameters(
             own=start.logits.astype(np.float64, copy=True),
             shared=np.zeros(arms),
             first_moment=np.zeros((prompts + 1, arms)),
             second_moment=np.zeros((prompts + 1, arms)),
+            reference=np.zeros((prompts, arms)),
+        )
+        self.noise = kernel.Noise(
             accept=np.stack(
                 [_rates(structure, start, seed=seed, end=end) for end in (False, True)]
             ),
             correct=start.correct.astype(np.float64),
+            rates=np.zeros((0, 0, 2)),
             weight=weight,
+        )
+        self.learning = kernel.Learning(
+            size=training.group_size,
+            coupling=training.coupling,
             learning_rates=training.learning_rates(),
-            optimiser=np.array(
-                [
-                    float(adam),
-                    training.beta1 if adam else training.momentum,
-                    training.beta2,
-                    training.adam_eps,
-                ]
-            ),
+            adam=adam,
+            plain=not adam and training.momentum == 0.0,
+            beta1=training.beta1 if adam else training.momentum,
+            beta2=training.beta2,
+            eps=training.adam_eps,
             unpaid=unpaid,
-            paid_advantage=paid,
+            paid=paid,
+            inner_epochs=training.inner_epochs,
+            clip=training.clip,
+            beta=training.beta,
+            k3=training.kl == "k3",
+            drop_silent=training.drop_silent,
+        )
+        self.results = kernel.Results(
             gradient=np.zeros((per_step, arms)),
             paid=np.zeros(per_step, dtype=np.int32),
             dense=np.zeros((prompts, arms)),
-            scratch=(
-                policy,
-                policy.view(np.int64),
-                np.zeros((blocks, arms + 2, LANES)),
-                chances,  # of (arm, paid), (arm, unpaid)
-                chances.view(np.int64),
-                np.zeros(
-                    (blocks, 2 * arms, LANES), dtype=np.int32
-                ),  # cumulative counts of the same
-                np.zeros(
-                    (blocks, 2 * arms + 4, LANES), dtype=np.uint32
-                ),  # random words, thresholds
-                np.zeros((blocks, LANES), dtype=np.uint32),  # prompt ids
-                np.zeros((blocks, arms)),  # partial sums of the shared gradient
-            ),
         )
+        self.scratch = kernel.Scratch(
+            policy=policy,
+            policy_bits=policy.view(np.int64),
+            sampled=np.zeros((blocks, arms, LANES)),
+            rest=np.zeros((blocks, arms + 2, LANES)),
+            chances=chances,
+            chance_bits=chances.view(np.int64),
+            counts=np.zeros((blocks, 2 * arms, LANES), dtype=np.int32),
+            words=np.zeros((blocks, 2 * arms + 4, LANES), dtype=np.uint32),
+            ids=np.zeros((blocks, LANES), dtype=np.uint32),
+            partial=np.zeros((blocks, arms + 1)),
+        )
+        kernel.reference_policy(self.parameters.own, self.scratch, self.parameters.reference)
 
     def logits(self) -> FloatArray:
-        return self.own + math.sqrt(self.coupling) * self.shared
+        return self.parameters.own + math.sqrt(self.learning.coupling) * self.parameters.shared
 
     def run(
         self,
         advance: Callable[..., None],
-        structure: Structure,
         visits: NDArray[np.uint32],
         offset: int,
         begin: int,
         stop: int,
     ) -> None:
         """Steps [begin, stop); row t - offset of `visits` is step t, one row serves all steps."""
-        rates = np.zeros((0, 0, 2))
-        if isinstance(structure, GroupCorrelated):
-            rates = np.stack(
-                [
-                    np.stack(
-                        structure.rates(
-                            visits[(t - offset) % len(visits)].astype(np.int64),
-                            np.arange(visits.shape[1], dtype=np.int64),
-                            seed=self.seed,
-                            step=t,
-                        ),
-                        axis=-1,
-                    )
-                    for t in range(begin, stop)
-                ]
+        noise = self.noise
+        if isinstance(self.structure, GroupCorrelated):
+            places = np.arange(visits.shape[1], dtype=np.int64)
+            by_step = [
+                self.structure.rates(
+                    visits[(t - offset) % len(visits)].astype(np.int64),
+                    places,
+                    seed=self.seed,
+                    step=t,
+                )
+                for t in range(begin, stop)
+            ]
+            noise = noise._replace(
+                rates=np.ascontiguousarray(np.moveaxis(np.array(by_step), 1, -1))
             )
-        plain = self.optimiser[0] == 0.0 and self.optimiser[1] == 0.0
         advance(
+            begin,
             stop,
-            (offset, begin),
+            offset,
             (np.uint64(self.seed), np.uint64(Purpose.ROLLOUT)),
             visits,
-            (self.own, self.shared),
-            (self.first_moment, self.second_moment),
-            (self.accept, self.correct, rates, self.weight),
-            (
-                self.group_size,
-                self.coupling,
-                self.learning_rates,
-                plain,
-                self.unpaid,
-                self.paid_advantage,
-            ),
-            self.optimiser,
-            (self.gradient, self.paid, self.dense),
+            self.parameters,
+            noise,
+            self.learning,
+            self.results,
             self.scratch,
         )
-
-
-# The compiled part. A step's rollouts and gradients are computed LANES prompts at a time, arrays laid
-# out [arm, lane], so that the compiler vectorises over prompts; nothing is allocated in these loops.
-
-
-@nb.njit(cache=True)
-def _policies(
-    ids: Any, own: Any, lift: Any, shared: Any, policy: Any, bits: Any, rest: Any
-) -> None:
-    """Softmax policies by lane; `bits` is `policy` seen as int64, `rest` scratch of its shape + 2 rows.
-
-    The exponential is written out (2**n times a Taylor polynomial of degree 12 on |r| <= log(2)/2, error
-    2 ulp): it vectorises, and it gives the same bits on every platform, which libm does not.
-    """
-    arms = own.shape[1]
-    top, total = rest.shape[0] - 2, rest.shape[0] - 1
-    for b in range(LANES):
-        rest[top, b] = -np.inf
-        rest[total, b] = 0.0
-    for a in range(arms):
-        for b in range(LANES):
-            policy[a, b] = own[ids[b], a] + lift * shared[a]
-        for b in range(LANES):
-            rest[top, b] = max(rest[top, b], policy[a, b])
-    for a in range(arms):
-        for b in range(LANES):
-            z = max(policy[a, b] - rest[top, b], -700.0)
-            shifted = z * _LOG2E + _MAGIC
-            n = shifted - _MAGIC
-            rest[a, b] = (z - n * _LN2_HIGH) - n * _LN2_LOW
-            policy[a, b] = shifted
-        for b in range(LANES):
-            bits[a, b] = (bits[a, b] << 52) + 4607182418800017408  # 2**n, by its exponent field
-        for b in range(LANES):
-            r = rest[a, b]
-            e = 1.0 / 479001600.0
-            e = e * r + 1.0 / 39916800.0
-            e = e * r + 1.0 / 3628800.0
-            e = e * r + 1.0 / 362880.0
-            e = e * r + 1.0 / 40320.0
-            e = e * r + 1.0 / 5040.0
-            e = e * r + 1.0 / 720.0
-            e = e * r + 1.0 / 120.0
-            e = e * r + 1.0 / 24.0
-            e = e * r + 1.0 / 6.0
-            e = e * r + 0.5
-            e = e * r + 1.0
-            e = e * r + 1.0
-            policy[a, b] *= e
-        for b in range(LANES):
-            rest[total, b] += policy[a, b]
-    for a in range(arms):
-        for b in range(LANES):
-            policy[a, b] /= rest[total, b]
-
-
-@nb.njit(cache=True)
-def _chances(
-    ids: Any,
-    first: Any,
-    step: Any,
-    accept: Any,
-    correct: Any,
-    rates: Any,
-    weight: Any,
-    policy: Any,
-    chances: Any,
-) -> None:
-    """The probability of each (arm, paid) and (arm, unpaid), by lane."""
-    arms = policy.shape[0]
-    if rates.shape[0] > 0:
-        for b in range(LANES):
-            place = min(first + b, rates.shape[1] - 1)
-            fpr, fnr = rates[step, place, 0], rates[step, place, 1]
-            for a in range(arms):
-                paid = correct[a] * (1.0 - fnr) + (1.0 - correct[a]) * fpr
-                chances[2 * a, b] = policy[a, b] * paid
-                chances[2 * a + 1, b] = policy[a, b] * (1.0 - paid)
-    else:
-        for a in range(arms):
-            for b in range(LANES):
-                p = ids[b]
-                paid = (1.0 - weight) * accept[0, p, a] + weight * accept[1, p, a]
-                chances[2 * a, b] = policy[a, b] * paid
-                chances[2 * a + 1, b] = policy[a, b] * (1.0 - paid)
-
-
-@nb.njit(cache=True)
-def _count_rollouts(
-    k0: Any,
-    k1: Any,
-    step: Any,
-    ids: Any,
-    size: Any,
-    chances: Any,
-    bits: Any,
-    counts: Any,
-    words: Any,
-) -> None:
-    """Cumulative counts over categories, every rollout drawn: one word each, LANES groups at once.
-
-    `bits` is `chances` seen as int64. Adding 2**52 to a threshold below 2**32 leaves it, rounded, in
-    the low word: a conversion the vector units have.
-    """
-    levels = counts.shape[0] - 1
-    for b in range(LANES):
-        chances[levels, b] = 0.0
-    for j in range(levels):
-        for b in range(LANES):
-            chances[levels, b] += chances[j, b]
-            counts[j, b] = 0
-        for b in range(LANES):
-            chances[j, b] = (
-                min(chances[levels, b] * 4294967296.0, 4294967295.0) + 4503599627370496.0
-            )
-        for b in range(LANES):
-            words[4 + j, b] = np.uint32(bits[j, b] & 0xFFFFFFFF)
-    for i in range((size + 3) // 4):
-        for b in range(LANES):
-            w0, w1, w2, w3 = philox(k0, k1, step, np.uint64(ids[b]), np.uint64(i), np.uint64(0))
-            words[0, b] = np.uint32(w0)
-            words[1, b] = np.uint32(w1)
-            words[2, b] = np.uint32(w2)
-            words[3, b] = np.uint32(w3)
-        for w in range(min(4, size - 4 * i), 4):  # rollouts the group does not have: never below
-            for b in range(LANES):
-                words[w, b] = np.uint32(0xFFFFFFFF)
-        for j in range(levels):
-            for b in range(LANES):
-                limit = words[4 + j, b]
-                counts[j, b] += (
-                    np.int32(words[0, b] < limit)
-                    + np.int32(words[1, b] < limit)
-                    + np.int32(words[2, b] < limit)
-                    + np.int32(words[3, b] < limit)
-                )
-
-
-@nb.njit(cache=True)
-def _draw_counts(
-    k0: Any, k1: Any, step: Any, ids: Any, size: Any, chances: Any, counts: Any, words: Any
-) -> None:
-    """Cumulative counts over categories, each a binomial given those before it."""
-    levels = counts.shape[0] - 1
-    # chances[levels] becomes the mass not yet drawn, counts[levels] the rollouts already drawn.
-    for b in range(LANES):
-        chances[levels, b] = 1.0
-        counts[levels, b] = 0
-    for j in range(levels):
-        for b in range(LANES):
-            w0, w1, w2, w3 = philox(k0, k1, step, np.uint64(ids[b]), np.uint64(j), np.uint64(0))
-            words[0, b] = np.uint32(w0)
-            words[1, b] = np.uint32(w1)
-            words[2, b] = np.uint32(w2)
-            words[3, b] = np.uint32(w3)
-        for b in range(LANES):
-            rest = chances[levels, b]
-            rate = min(chances[j, b] / rest, 1.0) if rest > 0.0 else 1.0
-            drawn = binomial(
-                size - counts[levels, b],
-                rate,
-                (
-                    np.uint64(words[0, b]),
-                    np.uint64(words[1, b]),
-                    np.uint64(words[2, b]),
-                    np.uint64(words[3, b]),
-                ),
-                k0,
-                k1,
-                step,
-                np.uint64(ids[b]),
-                np.uint64(j),
-            )
-            chances[levels, b] = rest - chances[j, b]
-            counts[levels, b] += drawn
-            counts[j, b] = counts[levels, b]
-
-
-@nb.njit(cache=True)
-def _visit(
-    block: Any,
-    t: Any,
-    when: Any,
-    key: Any,
-    visits: Any,
-    parameters: Any,
-    noise: Any,
-    learning: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
-    """One step of LANES prompts: rollouts, gradient and, under plain SGD, their own parameters."""
-    offset, begin = when
-    own, shared = parameters
-    accept, correct, rates, weight = noise
-    size, coupling, learning_rates, plain, unpaid_advantage, paid_advantage = learning
-    gradient, paid, dense = results
-    policy, chances, counts = scratch[0][block], scratch[3][block], scratch[5][block]
-    ids, partial = scratch[7][block], scratch[8][block]
-    arms = own.shape[1]
-    row = (t - offset) % visits.shape[0]
-    first = block * LANES
-    used = min(LANES, visits.shape[1] - first)
-    for b in range(LANES):
-        ids[b] = visits[row, first + min(b, used - 1)]
-    _policies(ids, own, math.sqrt(coupling), shared, policy, scratch[1][block], scratch[2][block])
-    _chances(ids, first, t - begin, accept, correct, rates, weight[t], policy, chances)
-    k0, k1 = key
-    if size <= COUNTED_GROUP:
-        _count_rollouts(
-            k0, k1, np.uint64(t), ids, size, chances, scratch[4][block], counts, scratch[6][block]
-        )
-    else:
-        _draw_counts(k0, k1, np.uint64(t), ids, size, chances, counts, scratch[6][block])
-    last = 2 * arms - 1
-    for a in range(arms):
-        partial[a] = 0.0
-    own_rate = learning_rates[t] * (1.0 - coupling)
-    for b in range(used):
-        counts[last, b] = size
-        total = counts[0, b]
-        for a in range(1, arms):
-            total += counts[2 * a, b] - counts[2 * a - 1, b]
-        up, down = paid_advantage[total], unpaid_advantage[total]
-        drift = (up * total + down * (size - total)) / size
-        paid[first + b] = total
-        before = 0
-        p = ids[b]
-        for a in range(arms):
-            middle, after = counts[2 * a, b], counts[2 * a + 1, b]
-            g = (up * (middle - before) + down * (after - middle)) / size - policy[a, b] * drift
-            before = after
-            gradient[first + b, a] = g
-            partial[a] += g
-            if plain:
-                own[p, a] += own_rate * g
-            else:
-                dense[p, a] = g
-
-
-@nb.njit(cache=True)
-def _move(
-    parameters: Any,
-    gradient: Any,
-    inner: Any,
-    outer: Any,
-    m: Any,
-    v: Any,
-    rate: Any,
-    t: Any,
-    settings: Any,
-) -> None:
-    """One optimiser step of a row of parameters that sees inner * gradient and is seen outer times."""
-    beta1, beta2, eps = settings[1], settings[2], settings[3]
-    if settings[0] > 0.0:
-        fix1, fix2 = 1.0 - beta1 ** (t + 1), 1.0 - beta2 ** (t + 1)
-        for a in range(parameters.shape[0]):
-            g = inner * gradient[a]
-            m[a] = beta1 * m[a] + (1.0 - beta1) * g
-            v[a] = beta2 * v[a] + (1.0 - beta2) * g * g
-            parameters[a] += outer * rate * (m[a] / fix1) / (math.sqrt(v[a] / fix2) + eps)
-    else:
-        for a in range(parameters.shape[0]):
-            m[a] = beta1 * m[a] + inner * gradient[a]
-            parameters[a] += outer * rate * m[a]
-
-
-@nb.njit(cache=True)
-def _move_shared(
-    shared: Any,
-    coupling: Any,
-    per_step: Any,
-    moments: Any,
-    rate: Any,
-    t: Any,
-    settings: Any,
-    partial: Any,
-) -> None:
-    """The shared parameters' step: partial sums are added in the order of blocks, whoever made them."""
-    m, v = moments
-    for a in range(shared.shape[0]):
-        total = 0.0
-        for block in range(partial.shape[0]):
-            total += partial[block, a]
-        partial[0, a] = total / per_step
-    last = m.shape[0] - 1
-    _move(shared, partial[0], math.sqrt(coupling), 1.0, m[last], v[last], rate, t, settings)
-
-
-@nb.njit(nogil=True, cache=True)
-def _advance(
-    stop: Any,
-    when: Any,
-    key: Any,
-    visits: Any,
-    parameters: Any,
-    moments: Any,
-    noise: Any,
-    learning: Any,
-    settings: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
-    """Steps [when[1], stop) on one core."""
-    own, shared = parameters
-    coupling, learning_rates, plain = learning[1], learning[2], learning[3]
-    own_scale = math.sqrt(1.0 - coupling)
-    dense = results[2]
-    for t in range(when[1], stop):
-        for block in range(scratch[0].shape[0]):
-            _visit(block, t, when, key, visits, parameters, noise, learning, results, scratch)
-        if not plain and coupling < 1.0:
-            for p in range(own.shape[0]):
-                _move(
-                    own[p],
-                    dense[p],
-                    own_scale,
-                    own_scale,
-                    moments[0][p],
-                    moments[1][p],
-                    learning_rates[t],
-                    t,
-                    settings,
-                )
-                for a in range(own.shape[1]):
-                    dense[p, a] = 0.0
-        if coupling > 0.0:
-            _move_shared(
-                shared,
-                coupling,
-                visits.shape[1],
-                moments,
-                learning_rates[t],
-                t,
-                settings,
-                scratch[8],
-            )
-
-
-@nb.njit(parallel=True, nogil=True, cache=True)
-def _advance_on_all_cores(
-    stop: Any,
-    when: Any,
-    key: Any,
-    visits: Any,
-    parameters: Any,
-    moments: Any,
-    noise: Any,
-    learning: Any,
-    settings: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
-    """Steps [when[1], stop), blocks of prompts shared out among threads."""
-    own, shared = parameters
-    coupling, learning_rates, plain = learning[1], learning[2], learning[3]
-    own_scale = math.sqrt(1.0 - coupling)
-    dense = results[2]
-    for t in range(when[1], stop):
-        for block in nb.prange(scratch[0].shape[0]):
-            _visit(block, t, when, key, visits, parameters, noise, learning, results, scratch)
-        if not plain and coupling < 1.0:
-            for p in nb.prange(own.shape[0]):
-                _move(
-                    own[p],
-                    dense[p],
-                    own_scale,
-                    own_scale,
-                    moments[0][p],
-                    moments[1][p],
-                    learning_rates[t],
-                    t,
-                    settings,
-                )
-                for a in range(own.shape[1]):
-                    dense[p, a] = 0.0
-        if coupling > 0.0:
-            _move_shared(
-                shared,
-                coupling,
-                visits.shape[1],
-                moments,
-                learning_rates[t],
-                t,
-                settings,
-                scratch[8],
-            )

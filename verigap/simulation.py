@@ -121,6 +121,11 @@ class TrainingSpec(_Strict):
     beta1: Rate = 0.9
     beta2: Rate = 0.999
     adam_eps: float = Field(default=1e-8, ge=0.0)
+    inner_epochs: int = Field(default=1, ge=1)
+    clip: float = Field(default=0.2, ge=0.0)
+    beta: float = Field(default=0.0, ge=0.0)
+    kl: Literal["k3", "objective"] = "k3"
+    drop_silent: bool = False
 
     def build(self) -> bandit.Training:
         """The training itself."""

@@ -9,7 +9,8 @@ import pytest
 
 import theory
 from theory import flow
-from theory.bandit import COUNTED_GROUP, LANES, Population, Training, population, simulate
+from theory.bandit import Population, Training, population, simulate
+from theory.bandit_kernel import COUNTED_GROUP, LANES
 from theory.estimators import PRESETS
 from theory.rng import Purpose, philox_words
 from theory.structures import (
@@ -33,42 +34,62 @@ def same(a: object, b: object) -> bool:
     )
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    policy = np.exp(logits - logits.max(-1, keepdims=True))
+    return policy / policy.sum(-1, keepdims=True)
+
+
 def plain(start: Population, training: Training, accept: np.ndarray, *, seed: int) -> np.ndarray:
-    """Final logits of the same training, written as anyone would: one rollout at a time."""
+    """Final policies of the same training, written as anyone would: one rollout at a time."""
     prompts, arms = start.logits.shape
     group = training.group_size
     own, shared = start.logits.copy(), np.zeros(arms)
+    reference = softmax(start.logits)
     moments = np.zeros((2, prompts + 1, arms))
     inner, lift = np.sqrt(1 - training.coupling), np.sqrt(training.coupling)
     for step in range(training.steps):
-        logits = own + lift * shared
-        policy = np.exp(logits - logits.max(1, keepdims=True))
-        policy /= policy.sum(1, keepdims=True)
-        gradients = np.zeros((prompts, arms))
+        old = softmax(own + lift * shared)
+        groups = []
         for p in range(prompts):
-            joint = np.stack([policy[p] * accept[p], policy[p] * (1 - accept[p])], axis=1)
+            joint = np.stack([old[p] * accept[p], old[p] * (1 - accept[p])], axis=1)
             blocks = np.arange(-(-group // 4))
             words = philox_words((seed, int(Purpose.ROLLOUT)), (step, p, blocks, 0))
             draws = np.stack(words, axis=1).ravel()[:group] / 2.0**32
             category = np.searchsorted(np.cumsum(joint.ravel()), draws, side="right")
-            arm, paid = category // 2, (category % 2 == 0).astype(float)
-            advantage = theory.advantages(paid, training.estimator)
-            for a, value in zip(arm, advantage, strict=True):
-                gradients[p] += value * ((np.arange(arms) == a) - policy[p]) / group
-        rate = training.learning_rates()[step]
-        rows = np.concatenate([inner * gradients, lift * gradients.mean(0, keepdims=True)])
-        if training.optimiser == "adam":
-            b1, b2 = training.beta1, training.beta2
-            moments[0] = b1 * moments[0] + (1 - b1) * rows
-            moments[1] = b2 * moments[1] + (1 - b2) * rows**2
-            fixed = moments[0] / (1 - b1 ** (step + 1)), moments[1] / (1 - b2 ** (step + 1))
-            moves = rate * fixed[0] / (np.sqrt(fixed[1]) + training.adam_eps)
-        else:
-            moments[0] = training.momentum * moments[0] + rows
-            moves = rate * moments[0]
-        own += inner * moves[:-1]
-        shared += moves[-1]
-    return own + lift * shared
+            paid = (category % 2 == 0).astype(float)
+            groups.append((category // 2, theory.advantages(paid, training.estimator)))
+        heard = sum(np.ptp(advantage) > 0 for _, advantage in groups)
+        for epoch in range(training.inner_epochs):
+            policy = softmax(own + lift * shared)
+            gradients = np.zeros((prompts, arms))
+            for p, (arm, advantages) in enumerate(groups):
+                for a, value in zip(arm, advantages, strict=True):
+                    ratio = policy[p, a] / old[p, a]
+                    low, high = 1 - training.clip, 1 + training.clip
+                    clipped = (value > 0 and ratio > high) or (value < 0 and ratio < low)
+                    weight = 0.0 if clipped else value * ratio
+                    if training.kl == "k3":
+                        weight -= training.beta * (1 - reference[p, a] / policy[p, a])
+                    gradients[p] += weight * ((np.arange(arms) == a) - policy[p]) / group
+                if training.kl == "objective":
+                    apart = np.log(policy[p] / reference[p])
+                    gradients[p] -= training.beta * policy[p] * (apart - policy[p] @ apart)
+            rate = training.learning_rates()[step]
+            divisor = max(heard, 1) if training.drop_silent else prompts
+            rows = np.concatenate([inner * gradients, lift * gradients.sum(0)[None] / divisor])
+            if training.optimiser == "adam":
+                b1, b2 = training.beta1, training.beta2
+                count = step * training.inner_epochs + epoch + 1
+                moments[0] = b1 * moments[0] + (1 - b1) * rows
+                moments[1] = b2 * moments[1] + (1 - b2) * rows**2
+                fixed = moments[0] / (1 - b1**count), moments[1] / (1 - b2**count)
+                moves = rate * fixed[0] / (np.sqrt(fixed[1]) + training.adam_eps)
+            else:
+                moments[0] = training.momentum * moments[0] + rows
+                moves = rate * moments[0]
+            own += inner * moves[:-1]
+            shared += moves[-1]
+    return softmax(own + lift * shared)
 
 
 @pytest.mark.parametrize("coupling", [0.0, 0.4, 1.0])
@@ -80,6 +101,10 @@ def plain(start: Population, training: Training, accept: np.ndarray, *, seed: in
         {"optimiser": "adam", "learning_rate": 0.02, "warmup_steps": 5, "decay": "linear"},
         {"optimiser": "sgd", "group_size": 7, "estimator": theory.NEMO_LOO},
         {"optimiser": "sgd", "group_size": 2, "estimator": theory.REINFORCE},
+        {"inner_epochs": 4, "learning_rate": 1.0, "clip": 0.1},
+        {"inner_epochs": 3, "optimiser": "adam", "learning_rate": 0.1, "beta": 0.3, "clip": 0.05},
+        {"beta": 0.5, "kl": "objective", "learning_rate": 0.5, "inner_epochs": 2},
+        {"drop_silent": True, "group_size": 3, "learning_rate": 0.5},
     ],
 )
 def test_the_kernel_is_the_plain_simulation(coupling: float, options: dict[str, object]) -> None:
@@ -87,9 +112,7 @@ def test_the_kernel_is_the_plain_simulation(coupling: float, options: dict[str, 
     training = Training(**({"steps": 12, "coupling": coupling} | options))  # pyright: ignore[reportArgumentType]
     path = simulate(start, training, Independent(CHANNEL), seed=5)
     paid = start.correct * (1 - CHANNEL.fnr) + (1 - start.correct) * CHANNEL.fpr
-    logits = plain(start, training, np.broadcast_to(paid, start.logits.shape), seed=5)
-    policy = np.exp(logits - logits.max(1, keepdims=True))
-    policy /= policy.sum(1, keepdims=True)
+    policy = plain(start, training, np.broadcast_to(paid, start.logits.shape), seed=5)
     np.testing.assert_allclose(path.pass_rates, policy @ start.correct, rtol=1e-9)
 
 
@@ -201,6 +224,21 @@ def test_correlated_errors_raise_the_drift_of_grpo_only() -> None:
         assert abs(mean - 0.8 * 0.09) < 4 * error
     assert drift(0.0, "grpo")[1] == pytest.approx(0.0181, rel=0.03)
     assert drift(1.0, "grpo")[1] == pytest.approx(0.0305, rel=0.03)
+
+
+def test_clipping_dropping_and_kl_each_change_the_outcome() -> None:
+    start = population(RATES, wrong_modes=2)
+    base = Training(steps=15, coupling=0.5, learning_rate=1.0, inner_epochs=3)
+
+    def end(**options: object) -> float:
+        training = dataclasses.replace(base, **options)  # pyright: ignore[reportArgumentType]
+        return float(simulate(start, training, Independent(CHANNEL), seed=5).accuracy[-1])
+
+    outcomes = [end(), end(clip=10.0), end(inner_epochs=1), end(beta=0.5), end(drop_silent=True)]
+    outcomes.append(end(beta=0.5, kl="objective"))
+    assert len(set(outcomes)) == len(outcomes)
+    assert end(beta=0.5) < end()  # KL holds the policy back
+    assert end(clip=10.0) > end()  # so does clipping
 
 
 def test_pass_at_k_and_entropy_of_a_known_policy() -> None:
