@@ -46,6 +46,9 @@ __all__ = [
 MIDPOINTS_NEEDED: Final = 3.0
 # ... and whose likelihood alone pins it to within this, whatever the spread of seeds adds.
 WIDEST_PROFILE: Final = 0.2
+# Several runs ask the likelihood only whether it pins the asymptote; where its quadratic form is far
+# narrower than that (half-width), the profile need not be traced.
+DECISIVE_WALD: Final = 0.025
 FORECAST_FRACTIONS: Final = (0.25, 0.5, 0.75)
 
 
@@ -123,9 +126,8 @@ def find_turn(x: ArrayLike, y: ArrayLike) -> Turn | None:
     points; noise is judged from successive differences, so that no law is assumed; a fall must
     exceed 4.5 standard errors (it is the largest of many), a fifth of the rise, and .02.
     """
-    frame = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)})
-    mean = frame.groupby("x")["y"].mean()
-    x_T, y_T = mean.index.to_numpy(np.float64), mean.to_numpy(np.float64)
+    x_T, place_N = np.unique(np.asarray(x, dtype=np.float64), return_inverse=True)
+    y_T = np.bincount(place_N, weights=np.asarray(y, dtype=np.float64)) / np.bincount(place_N)
     if len(y_T) < 5:
         return None
     width = max(2 if len(y_T) < 20 else 3, len(y_T) // 10)
@@ -379,6 +381,10 @@ def _profile(
     threshold = float(stdtrit(freedom, 0.975))
     covariance_PP = np.linalg.pinv(jacobian_PN @ jacobian_PN.T, rcond=1e-13) * variance
     error_P = np.sqrt(np.maximum(np.diag(covariance_PP), 1e-16))
+    if S > 1 and all(threshold * error_P[law.index(name)] < DECISIVE_WALD for name in asked):
+        halves = {name: threshold * float(error_P[law.index(name)]) for name in asked}
+        centres = {name: float(theta_P[law.index(name)]) for name in asked}
+        return {name: (centres[name] - half, centres[name] + half) for name, half in halves.items()}
     low_P, high_P = law.bounds(inputs_KN)
     steps_M = threshold * np.array([0.5, 1.0, 1.5, 2.2, 3.5, 6.0, 12.0])
     signed_M = np.concatenate([-steps_M[::-1], steps_M])

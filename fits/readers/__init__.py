@@ -14,16 +14,27 @@ import pandas as pd
 
 from fits.errors import InputError
 from fits.readers.folders import (
-    find_run_folders,
-    frame_of,
     is_run_folder,
+    read_json_lines,
     read_run_folder,
     read_trainer_state,
 )
-from fits.readers.text import read_csv, read_parquet, read_text
+from fits.readers.grid import is_grid, read_grid
+from fits.readers.history import Raw, frame_of
+from fits.readers.tensorboard import event_files, read_events
+from fits.readers.text import csv_header, read_csv, read_parquet, read_text
+from fits.readers.verl import looks_like_verl, read_verl
+from fits.readers.wandb import (
+    is_chart_export,
+    is_history,
+    offline_file,
+    read_history,
+    read_offline_run,
+)
 from fits.selection import parse_selection, select
 from fits.table import (
     COLUMNS,
+    ORIGIN,
     RunTable,
     derive_columns,
     fill_columns,
@@ -33,7 +44,6 @@ from fits.table import (
 
 __all__ = ["FORMATS", "read_runs", "recognise"]
 
-Raw = tuple[pd.DataFrame, tuple[str, ...]]
 Reader = Callable[[Path, str | None], Raw]
 
 
@@ -45,6 +55,15 @@ def _parquet(path: Path, _metric: str | None) -> Raw:
     return read_parquet(path)
 
 
+def _json_lines(path: Path) -> Raw:
+    lines, torn = read_json_lines(path)
+    return frame_of([{**row, ORIGIN: f"line {number}"} for number, row in lines]), torn
+
+
+def _jsonl(path: Path, _metric: str | None) -> Raw:
+    return _json_lines(path)
+
+
 def _trainer_state(path: Path, metric: str | None) -> Raw:
     return read_trainer_state(path, metric=metric)
 
@@ -53,14 +72,64 @@ def _run_folder(path: Path, metric: str | None) -> Raw:
     return read_run_folder(path, metric=metric)
 
 
+def _grid(path: Path, metric: str | None) -> Raw:
+    frame, notes = read_csv(path)
+    if not is_grid(list(frame.columns)):
+        raise InputError(f"{path}: lacks the columns of the seed paper's grid")
+    frame, said = read_grid(frame, source=str(path), metric=metric)
+    return frame, (*notes, *said)
+
+
+def _tensorboard(path: Path, metric: str | None) -> Raw:
+    return read_events(path, metric=metric)
+
+
+def _verl(path: Path, metric: str | None) -> Raw:
+    return read_verl(path, metric=metric)
+
+
+def _wandb(path: Path, metric: str | None) -> Raw:
+    if offline_file(path) is not None or path.is_dir():
+        return read_offline_run(path, metric=metric)
+    frame, notes = _json_lines(path) if path.suffix == ".jsonl" else read_csv(path)
+    names = [str(name) for name in frame.columns if name != ORIGIN]
+    if not (is_history(names) or is_chart_export(names)):
+        raise InputError(f"{path}: is no W&B history: no column _step, no columns 'run - metric'")
+    frame, said = read_history(frame, source=str(path), metric=metric)
+    return frame, (*notes, *said)
+
+
+def _kind_of_folder(path: Path) -> str | None:
+    """What one run left in a folder of its own; None where it is no such folder."""
+    if is_run_folder(path):
+        return "run"
+    if offline_file(path) is not None:
+        return "wandb"
+    if any(child.is_file() and "tfevents" in child.name for child in path.iterdir()):
+        return "tensorboard"
+    return None
+
+
+def _runs_below(path: Path) -> list[tuple[str, Path]]:
+    """(format, folder) of every run in and below `path`, in order of name."""
+    kind = _kind_of_folder(path)
+    if kind is not None:
+        return [(kind, path)]
+    found: list[tuple[str, Path]] = []
+    for child in sorted(path.iterdir()):
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+            found.extend(_runs_below(child))
+    return found
+
+
 def _folder_of_runs(path: Path, metric: str | None) -> Raw:
-    folders = find_run_folders(path) if path.is_dir() else []
+    folders = _runs_below(path) if path.is_dir() else []
     if not folders:
         raise InputError(f"{path}: a folder with no runs in it")
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
-    for folder in folders:
-        frame, said = read_run_folder(folder, metric=metric)
+    for kind, folder in folders:
+        frame, said = FORMATS[kind][1](folder, metric)
         rows.extend({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
         notes.extend(said)
     return frame_of(rows), tuple(dict.fromkeys(notes))
@@ -68,10 +137,15 @@ def _folder_of_runs(path: Path, metric: str | None) -> Raw:
 
 FORMATS: Final[Mapping[str, tuple[str, Reader]]] = {
     "csv": ("a CSV table", _csv),
+    "jsonl": ("a table in JSON lines", _jsonl),
     "parquet": ("a Parquet table", _parquet),
     "trl": ("a trainer_state.json of TRL", _trainer_state),
     "run": ("a run folder", _run_folder),
     "runs": ("a folder of run folders", _folder_of_runs),
+    "tensorboard": ("TensorBoard event files", _tensorboard),
+    "wandb": ("a W&B history", _wandb),
+    "verl": ("a console log of verl", _verl),
+    "grid": ("the seed paper's grid", _grid),
 }
 
 
@@ -81,9 +155,10 @@ def recognise(path: Path) -> str:
     Raises InputError where there is nothing, nothing recognisable, or a folder without runs.
     """
     if path.is_dir():
-        if is_run_folder(path):
-            return "run"
-        if find_run_folders(path):
+        kind = _kind_of_folder(path)
+        if kind is not None:
+            return kind
+        if _runs_below(path):
             return "runs"
         raise InputError(
             f"{path}: a folder with no runs in it (name a table inside it, or a run folder)"
@@ -92,10 +167,23 @@ def recognise(path: Path) -> str:
         raise InputError(f"{path}: no such file or folder")
     if path.suffix == ".parquet":
         return "parquet"
+    if event_files(path):
+        return "tensorboard"
+    if path.suffix == ".wandb":
+        return "wandb"
     text = read_text(path)
     if path.name == "trainer_state.json" or (path.suffix == ".json" and '"log_history"' in text):
         return "trl"
-    if path.suffix in (".csv", ".tsv", ".txt", ""):
+    if path.suffix == ".jsonl":
+        return "wandb" if '"_step"' in text else "jsonl"
+    if path.suffix in (".csv", ".tsv"):
+        names = csv_header(path, text)
+        if is_grid(names):
+            return "grid"
+        return "wandb" if is_history(names) or is_chart_export(names) else "csv"
+    if looks_like_verl(text):
+        return "verl"
+    if path.suffix in (".txt", "") and "," in text.partition("\n")[0]:
         return "csv"
     raise InputError(f"{path}: no format recognised; name one with --format: {', '.join(FORMATS)}")
 
@@ -123,6 +211,8 @@ def read_runs(
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")
     source = str(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
     frame, notes = FORMATS[chosen][1](path, metric)
     if manifest is not None:
         frame, said = _apply_manifest(frame, manifest)

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pandas as pd
-
 from fits.errors import InputError
+from fits.readers.history import KNOWN, Raw, evaluations, frame_of
 from fits.readers.text import read_text
-from fits.table import COLUMNS, ORIGIN
+from fits.table import ORIGIN
 
 __all__ = [
-    "choose_metric",
-    "find_run_folders",
-    "frame_of",
     "is_run_folder",
     "read_json_lines",
     "read_run_folder",
@@ -40,7 +35,6 @@ _SPEC_COLUMNS: Final = (
     "group_size",
     "prompts_per_step",
 )
-_KNOWN: Final = frozenset(column.name for column in COLUMNS)
 
 
 def is_run_folder(path: Path) -> bool:
@@ -50,17 +44,6 @@ def is_run_folder(path: Path) -> bool:
         or (path / "trainer_state.json").is_file()
         or bool(_checkpoints(path))
     )
-
-
-def find_run_folders(path: Path) -> list[Path]:
-    """The run folders in and below `path`, in order of name; folders inside a run are not searched."""
-    if is_run_folder(path):
-        return [path]
-    found: list[Path] = []
-    for child in sorted(path.iterdir()):
-        if child.is_dir() and not child.name.startswith("."):
-            found.extend(find_run_folders(child))
-    return found
 
 
 def _checkpoints(path: Path) -> list[Path]:
@@ -74,14 +57,6 @@ def _checkpoints(path: Path) -> list[Path]:
         and (child / "trainer_state.json").is_file()
     ]
     return [state for _, state in sorted(states)]
-
-
-def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Raw rows as a frame of untyped cells; what a row does not say is None, never NaN."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
-    )
 
 
 def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
@@ -116,9 +91,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_run_folder(
-    path: Path, *, metric: str | None = None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read_run_folder(path: Path, *, metric: str | None = None) -> Raw:
     """The evaluations of one run folder, ours or TRL's, as raw run-table rows.
 
     metric: which logged value is the accuracy, where a TRL log holds several.
@@ -135,7 +108,7 @@ def read_run_folder(
     return read_trainer_state(states[-1], run_id=path.name, metric=metric)
 
 
-def _read_ours(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _read_ours(path: Path) -> Raw:
     spec = _read_json(path / "spec.json") if (path / "spec.json").is_file() else {}
     lines, torn = read_json_lines(path / "metrics.jsonl")
     notes = [f"{path.name}: {note}" for note in torn]
@@ -146,7 +119,7 @@ def _read_ours(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     for number, line in lines:
         if line.get("kind") != "eval":
             continue
-        row = {**fixed, **{k: v for k, v in line.items() if k in _KNOWN and v is not None}}
+        row = {**fixed, **{k: v for k, v in line.items() if k in KNOWN and v is not None}}
         row[ORIGIN] = f"{path.name}/metrics.jsonl line {number}"
         # A run resumed after an interruption logs its last evaluations again: the later line holds.
         replaced += line.get("step") in by_step
@@ -164,39 +137,10 @@ def _read_ours(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return frame_of(list(by_step.values())), tuple(notes)
 
 
-def choose_metric(names: Sequence[str], *, metric: str | None, source: str) -> str:
-    """Which of the logged `names` is the accuracy: `metric`, or the only one that says so.
-
-    Raises InputError listing the candidates where there is none or more than one.
-    """
-    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    if metric is not None:
-        if metric in names:
-            return metric
-        raise InputError(
-            f"{source}: nothing is logged as {metric!r}; there are: {listed or 'no values'}"
-        )
-    exact = [name for name in names if name in ("accuracy", "eval_accuracy", "eval/accuracy")]
-    candidates = exact or [
-        name for name in names if re.search(r"(^|[/_@-])(acc|accuracy)($|[/_@-])", name)
-    ]
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        raise InputError(
-            f"{source}: several accuracies are logged, choose with --metric: {', '.join(candidates)}"
-        )
-    raise InputError(
-        f"{source}: no accuracy is logged; name one with --metric: {listed or 'nothing is logged'}"
-    )
-
-
 _TRL_NOT_METRICS: Final = frozenset({"step", "epoch"})
 
 
-def read_trainer_state(
-    path: Path, *, run_id: str | None = None, metric: str | None = None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def read_trainer_state(path: Path, *, run_id: str | None = None, metric: str | None = None) -> Raw:
     """The evaluations in TRL's `trainer_state.json` as raw run-table rows.
 
     run_id: the folder's name where not given. `reward` becomes observed_reward and `num_tokens`
@@ -205,25 +149,17 @@ def read_trainer_state(
     history = _read_json(path).get("log_history")
     if not isinstance(history, list):
         raise InputError(f"{path}: has no log_history: not a trainer state of transformers or TRL")
-    entries = [entry for entry in history if isinstance(entry, dict) and "step" in entry]
-    names = sorted({k for entry in entries for k in entry} - _TRL_NOT_METRICS)
-    chosen = choose_metric(names, metric=metric, source=str(path))
-    companions: dict[Any, dict[str, Any]] = {}
-    for entry in entries:
-        found = {
-            new: entry[old]
-            for old, new in (("reward", "observed_reward"), ("num_tokens", "tokens"))
-            if old in entry
-        }
-        companions.setdefault(entry["step"], {}).update(found)
-    rows: dict[Any, dict[str, Any]] = {}
-    for i, entry in enumerate(entries):
-        if chosen in entry:
-            rows[entry["step"]] = {
-                "run_id": run_id or path.parent.name,
-                "step": entry["step"],
-                "accuracy": entry[chosen],
-                **companions[entry["step"]],
-                ORIGIN: f"log_history entry {i + 1}",
-            }
-    return frame_of(list(rows.values())), (f"accuracy is {chosen!r} of the trainer's log",)
+    entries = [
+        (f"log_history entry {i + 1}", entry)
+        for i, entry in enumerate(history)
+        if isinstance(entry, dict) and "step" in entry
+    ]
+    return evaluations(
+        [
+            (place, entry["step"], {k: v for k, v in entry.items() if k not in _TRL_NOT_METRICS})
+            for place, entry in entries
+        ],
+        run_id=run_id or path.parent.name,
+        metric=metric,
+        source=str(path),
+    )

@@ -11,7 +11,7 @@ import pandas as pd
 from fits.errors import InputError
 from fits.table import ORIGIN
 
-__all__ = ["read_csv", "read_parquet", "read_text"]
+__all__ = ["csv_header", "read_csv", "read_parquet", "read_text"]
 
 
 def read_text(path: Path) -> str:
@@ -37,6 +37,16 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: is not UTF-8 text (offset {error.start})") from None
 
 
+def csv_header(path: Path, text: str) -> list[str]:
+    """The column names in the first line of a CSV (or .tsv) file's text."""
+    first = text.lstrip("\n").partition("\n")[0]
+    return [name.strip() for name in next(csv.reader([first], delimiter=_delimiter(path)), [])]
+
+
+def _delimiter(path: Path) -> str:
+    return "\t" if path.suffix == ".tsv" else ","
+
+
 def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """All cells of a CSV (or .tsv) file as text, with each row's place; and notes on repairs.
 
@@ -44,8 +54,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     many cells, and for files that are empty, binary or without rows.
     """
     text = read_text(path)
-    delimiter = "\t" if path.suffix == ".tsv" else ","
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(path), strict=True)
     lines: list[tuple[int, list[str]]] = []
     failure = ""
     try:

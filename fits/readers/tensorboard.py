@@ -1,0 +1,118 @@
+"""TensorBoard event files, read from the wire format: two framing rules and three messages.
+
+Law. A file is records of [length u64, crc u32, payload, crc u32]; a payload is an Event (2: step,
+5: summary), a summary repeated Values (1: tag, 2: simple_value, 8: tensor with 5: float_val).
+Reading them takes no package; TensorBoard's own brings in a web server.
+Fails first on a file cut in mid-record, whose tail is dropped and said.
+Source: tensorflow/core/util/event.proto, tfrecord framing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from fits.errors import InputError
+from fits.readers.history import Raw, evaluations
+from fits.readers.wire import Field, fields_of
+
+__all__ = ["event_files", "read_events"]
+
+_HEADER: Final = struct.Struct("<QI")
+
+
+def event_files(path: Path) -> list[Path]:
+    """Event files of one run: `path` itself, or those in and below the folder, in order of name."""
+    if path.is_file():
+        return [path] if "tfevents" in path.name else []
+    return sorted(p for p in path.rglob("*tfevents*") if p.is_file())
+
+
+def read_events(path: Path, *, metric: str | None = None) -> Raw:
+    """The evaluations in the event files of one run, as raw run-table rows.
+
+    Raises InputError where there is no event file, or one is not of the format.
+    """
+    files = event_files(path) or ([path] if path.is_file() else [])
+    if not files:
+        raise InputError(f"{path}: no TensorBoard event file in it")
+    by_step: dict[int, dict[str, float]] = {}
+    notes: list[str] = []
+    for file in files:
+        events, torn = _events(file)
+        notes.extend(torn)
+        for step, values in events:
+            by_step.setdefault(step, {}).update(values)
+    history = [(f"step {step}", step, values) for step, values in sorted(by_step.items())]
+    name = path.stem.partition(".tfevents")[0] if path.is_file() else path.name
+    frame, said = evaluations(history, run_id=name, metric=metric, source=str(path))
+    return frame, (*notes, *said)
+
+
+def _events(file: Path) -> tuple[list[tuple[int, dict[str, float]]], tuple[str, ...]]:
+    data = file.read_bytes()
+    if not data:
+        raise InputError(f"{file}: is empty")
+    events: list[tuple[int, dict[str, float]]] = []
+    at = 0
+    while at < len(data):
+        if at + _HEADER.size > len(data):
+            return events, (f"{file.name}: cut short in mid-record, {len(events)} events read",)
+        length, _ = _HEADER.unpack_from(data, at)
+        start = at + _HEADER.size
+        if start + length + 4 > len(data):
+            if not events and at == 0:
+                raise InputError(f"{file}: is no TensorBoard event file")
+            return events, (f"{file.name}: cut short in mid-record, {len(events)} events read",)
+        try:
+            step, values = _event(data[start : start + length])
+        except (ValueError, struct.error) as error:
+            raise InputError(f"{file}, byte {at}: is no TensorBoard event ({error})") from None
+        if values:
+            events.append((step, values))
+        at = start + length + 4
+    return events, ()
+
+
+def _event(payload: bytes) -> tuple[int, dict[str, float]]:
+    step = 0
+    values: dict[str, float] = {}
+    for field in fields_of(payload):
+        if field.number == 2:
+            step = field.integer
+        elif field.number == 5:
+            for value in fields_of(field.data):
+                if value.number == 1:
+                    values.update(_scalar(value.data))
+    return step, values
+
+
+def _scalar(payload: bytes) -> Iterator[tuple[str, float]]:
+    """(tag, value) of a scalar summary; nothing for text, images and histograms."""
+    tag, number = "", None
+    for field in fields_of(payload):
+        if field.number == 1:
+            tag = field.data.decode()
+        elif field.number == 2 and field.kind == 5:
+            (number,) = struct.unpack("<f", field.data)
+        elif field.number == 8:
+            number = _tensor_scalar(field.data)
+    if number is not None:
+        yield tag, number
+
+
+def _tensor_scalar(payload: bytes) -> float | None:
+    """The one float of a scalar tensor (dtype 1: float, 2: double), None for anything else."""
+    fields: list[Field] = list(fields_of(payload))
+    dtype = next((field.integer for field in fields if field.number == 1), 0)
+    form = {1: "<f", 2: "<d"}.get(dtype)
+    if form is None:
+        return None
+    size = struct.calcsize(form)
+    for field in fields:
+        # 4: raw content, 5: packed floats, 6: packed doubles.
+        if field.number in (4, 5, 6) and len(field.data) == size:
+            return float(struct.unpack(form, field.data)[0])
+    return None
