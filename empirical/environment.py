@@ -1,0 +1,82 @@
+"""On what a run ran: versions, hardware, commit. No paths, no host names."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["describe", "git_state", "processor", "versions"]
+
+PACKAGES: Final = (
+    "verigap",
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "peft",
+    "vllm",
+    "math-verify",
+    "reasoning-gym",
+    "numpy",
+    "scipy",
+)
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions, None where a package is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def git_state() -> dict[str, Any]:
+    """Commit of the checkout this code runs from, and whether theory/ or empirical/ differ from it."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return {"sha": None, "dirty": None, "reason": "not run from a checkout"}
+        changed = git("status", "--porcelain", "--", "theory", "empirical")
+        return {"sha": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {"sha": None, "dirty": None, "reason": "not run from a checkout"}
+
+
+def describe() -> dict[str, Any]:
+    """Everything env.json says of the machine and the code; needs no torch."""
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "git": git_state(),
+    }

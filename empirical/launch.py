@@ -1,0 +1,250 @@
+"""Carrying out a study: one process per run, a few at a time, resumable at any moment.
+
+Complete runs are skipped (their folder says DONE, or a committed table holds their last evaluation),
+interrupted ones resume from their last checkpoint. SIGTERM, SIGUSR1 or Ctrl-C to the launcher, or the
+end of `max_minutes`, ask every run to checkpoint and leave. While a file called PAUSE lies in the output
+folder, running processes are stopped (SIGSTOP) and none is started; removing it lets them go on.
+Needs torch only in the processes it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from empirical import extras
+from empirical.errors import StudyError
+from empirical.runs import RESUMABLE, RunFolder
+from empirical.studies import RunSpec, Study, TinyQwen2Spec
+
+__all__ = ["Launch", "Outcome", "launch", "selected"]
+
+POLL_SECONDS: Final = 0.5
+GRACE_SECONDS: Final = 120.0  # for a stopping run to finish its step and write its checkpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a study's runs, by run id.
+
+    done: complete, now or before. interrupted: resumable. failed: run id to the reason.
+    """
+
+    done: tuple[str, ...]
+    interrupted: tuple[str, ...]
+    failed: dict[str, str]
+
+
+def selected(
+    study: Study, *, only: Sequence[str] = (), shard: tuple[int, int] | None = None
+) -> list[RunSpec]:
+    """The runs asked for, in the study's order.
+
+    only: run ids; all when empty. shard: (i, n) takes the i-th of n equal parts, counted from 1.
+    Raises StudyError if an id is unknown or the shard is not one.
+    """
+    runs = study.runs()
+    if only:
+        known = {run.run_id: run for run in runs}
+        for run_id in only:
+            if run_id not in known:
+                raise StudyError(f"--only {run_id}: no such run in study {study.name}")
+        runs = [known[run_id] for run_id in dict.fromkeys(only)]
+    if shard is not None:
+        part, parts = shard
+        if not 1 <= part <= parts:
+            raise StudyError(f"--shard {part}/{parts}: must be i/n with 1 <= i <= n")
+        runs = runs[part - 1 :: parts]
+    return runs
+
+
+@dataclass
+class Launch:
+    """The state of a launch while it goes on: what `report` is given."""
+
+    total_steps: int
+    steps: dict[str, int] = field(default_factory=dict[str, int])
+    running: dict[str, subprocess.Popen[bytes]] = field(
+        default_factory=dict[str, "subprocess.Popen[bytes]"]
+    )
+    done: list[str] = field(default_factory=list[str])
+    interrupted: list[str] = field(default_factory=list[str])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    stopping: bool = False
+
+
+def launch(
+    study: Study,
+    runs: Sequence[RunSpec],
+    out: Path,
+    *,
+    committed: frozenset[str] = frozenset(),
+    models: Path | None = None,
+    processes: int | None = None,
+    max_minutes: float | None = None,
+    report: Callable[[Launch], None] = lambda _: None,
+) -> Outcome:
+    """Carry out `runs` in folders below `out` and return what became of them.
+
+    committed: ids of runs that a committed table already holds. models: folder of committed initial
+    weights, used where it has them. processes: at a time; the study's own number if None.
+    Raises StudyError if the train extra is absent.
+    """
+    extras.require(*extras.TRAIN)
+    out.mkdir(parents=True, exist_ok=True)
+    deadline = None if max_minutes is None else time.monotonic() + 60.0 * max_minutes
+    state = Launch(total_steps=sum(run.training.steps for run in runs))
+    waiting: list[RunSpec] = []
+    for run in runs:
+        folder = RunFolder(out / run.run_id)
+        if run.run_id in committed or folder.done:
+            state.done.append(run.run_id)
+            state.steps[run.run_id] = run.training.steps
+            continue
+        folder.create(run, study=study.name)
+        waiting.append(run)
+    weights = {run.model.name: _initial_weights(study, run, out, models) for run in waiting}
+    with _stop_signals(state):
+        while waiting or state.running:
+            if deadline is not None and time.monotonic() > deadline:
+                state.stopping = True
+            paused = (out / "PAUSE").exists() and not state.stopping
+            _signal_all(state, "SIGSTOP" if paused else "SIGCONT")
+            if state.stopping:
+                state.interrupted += [run.run_id for run in waiting]
+                waiting.clear()
+                _stop(state)
+            while (
+                waiting
+                and not paused
+                and len(state.running) < (processes or study.running.processes)
+            ):
+                run = waiting.pop(0)
+                state.running[run.run_id] = _start(study, run, out, weights[run.model.name])
+            _collect(state, out)
+            report(state)
+            if waiting or state.running:
+                time.sleep(POLL_SECONDS)
+    return Outcome(tuple(state.done), tuple(state.interrupted), state.failed)
+
+
+def _initial_weights(study: Study, run: RunSpec, out: Path, models: Path | None) -> Path | None:
+    """Folder of a tiny model's warm-started weights, made now if nobody has; None for other models."""
+    if not isinstance(run.model, TinyQwen2Spec):
+        return None
+    name = run.model.folder_name(study.task)
+    if models is not None and (models / name).exists():
+        return models / name
+    folder = out / "models" / name
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        _python(
+            "empirical.models", str(folder), run.model.model_dump_json(), study.model_dump_json()
+        )
+    return folder
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a run: one thread, since two processes share two cores."""
+    environment = dict(os.environ)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        environment.setdefault(name, "1")
+    environment.setdefault("TOKENIZERS_PARALLELISM", "false")
+    return environment
+
+
+def _python(module: str, *arguments: str) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        raise StudyError(f"{module} failed: {_last_line(finished.stderr)}")
+
+
+def _start(study: Study, run: RunSpec, out: Path, weights: Path | None) -> subprocess.Popen[bytes]:
+    folder = out / run.run_id
+    command = [sys.executable, "-m", "empirical.training", str(folder)]
+    command += ["--running", study.running.model_dump_json()]
+    if weights is not None:
+        command += ["--model", str(weights)]
+    with (folder / "log.txt").open("ab") as log:
+        # A group of its own, so that Ctrl-C in the terminal reaches the launcher alone.
+        return subprocess.Popen(
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _collect(state: Launch, out: Path) -> None:
+    """Note how far runs have come and which have ended, and how."""
+    for run_id, process in list(state.running.items()):
+        folder = RunFolder(out / run_id)
+        code = process.poll()
+        state.steps[run_id] = folder.last_step()
+        if code is None:
+            continue
+        del state.running[run_id]
+        if code == 0 and folder.done:
+            state.done.append(run_id)
+        elif code == RESUMABLE or (state.stopping and code < 0):
+            state.interrupted.append(run_id)
+        else:
+            log = (folder.path / "log.txt").read_text(encoding="utf-8", errors="replace")
+            state.failed[run_id] = f"exit status {code}: {_last_line(log)}"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"
+
+
+def _signal_all(state: Launch, name: str) -> None:
+    if hasattr(signal, name):
+        for process in state.running.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(getattr(signal, name))
+
+
+def _stop(state: Launch) -> None:
+    """Ask every run to checkpoint and leave; after a grace period, insist."""
+    _signal_all(state, "SIGTERM")
+    limit = time.monotonic() + GRACE_SECONDS
+    for process in state.running.values():
+        try:
+            process.wait(max(0.1, limit - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _stop_signals(state: Launch) -> Generator[None]:
+    """Turn SIGTERM, SIGUSR1 and Ctrl-C into a request to stop, while the block runs."""
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        state.stopping = True
+
+    names = [name for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
+    previous: dict[str, Any] = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in previous.items():
+            signal.signal(getattr(signal, name), handler)

@@ -1,0 +1,174 @@
+"""A run's folder: what was asked, what happened row by row, on what machine, and whether it is done.
+
+    spec.json      the run's constant columns and its full specification
+    metrics.jsonl  one JSON object a line, flushed as it is written: "kind" is "train" (one per optimiser
+                   step) or "eval" (the run table's rows)
+    env.json       versions, hardware, git commit
+    completions/   judged completions of evaluations
+    checkpoints/   what a killed run resumes from
+    DONE           written last
+
+Law. A kill at any moment loses at most the row being written: readers drop a torn last line, and a
+resumed run drops the rows after its checkpoint and makes them anew, equal but for timings.
+Fails first if two processes write one folder; `lock` makes the second one leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from empirical.errors import StudyError
+from empirical.studies import RunSpec
+
+__all__ = [
+    "BUSY",
+    "CHECKPOINTS",
+    "COMPLETIONS",
+    "RESUMABLE",
+    "TIMINGS",
+    "Row",
+    "RunFolder",
+    "eval_rows",
+    "write_atomically",
+]
+
+RESUMABLE: Final = 75  # exit status of a run that stopped before its end and can go on: EX_TEMPFAIL
+BUSY: Final = 73  # exit status where another process holds the run's folder
+CHECKPOINTS: Final = "checkpoints"
+COMPLETIONS: Final = "completions"
+# Columns that differ between two runs that are otherwise equal bit for bit.
+TIMINGS: Final = ("seconds", "gpu_hours", "step_seconds", "base_seconds", "noise_seconds")
+_COMPLETE: Final = "COMPLETE"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """The log of rows."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def done(self) -> bool:
+        """Whether the run finished."""
+        return (self.path / "DONE").exists()
+
+    def create(self, spec: RunSpec, *, study: str) -> None:
+        """Write spec.json, unless it is there.
+
+        Raises StudyError if the folder holds another run.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        path = self.path / "spec.json"
+        if path.exists():
+            if self.spec().run_id != spec.run_id:
+                raise StudyError(f"{path}: holds another run than {spec.run_id}")
+            return
+        content = {"study": study, **spec.columns, "spec": spec.model_dump(mode="json")}
+        write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+    def spec(self) -> RunSpec:
+        """The run's specification.
+
+        Raises StudyError if spec.json is absent or not one of ours.
+        """
+        path = self.path / "spec.json"
+        try:
+            return RunSpec.model_validate(json.loads(path.read_text(encoding="utf-8"))["spec"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StudyError(f"{path}: not a run's specification ({error})") from None
+
+    def rows(self) -> list[Row]:
+        """All rows written whole."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_bytes().split(b"\n")
+        # What follows the last newline is a row that was being written when the run was killed.
+        return [json.loads(line) for line in lines[:-1]]
+
+    def last_step(self) -> int:
+        """Step of the last row written whole, 0 if none; reads only the end of the log."""
+        if not self.metrics.exists():
+            return 0
+        with self.metrics.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 8192))
+            lines = file.read().split(b"\n")
+        return int(json.loads(lines[-2])["step"]) if len(lines) > 2 else 0
+
+    def append(self, row: Row) -> None:
+        """Add one row and flush it."""
+        with self.metrics.open("ab") as file:
+            file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rewind(self, step: int | None) -> list[Row]:
+        """Drop the rows after `step` (None: all of them) and return those that stay."""
+        kept = [] if step is None else [row for row in self.rows() if row["step"] <= step]
+        write_atomically(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        return kept
+
+    def checkpoint(self) -> tuple[int, Path] | None:
+        """Step and folder of the newest checkpoint that was written whole."""
+        found = [
+            (int(path.name.rpartition("-")[2]), path)
+            for path in (self.path / CHECKPOINTS).glob("checkpoint-*")
+            if (path / _COMPLETE).exists()
+        ]
+        return max(found, default=None)
+
+    def mark_checkpoint(self, step: int) -> None:
+        """Say that the checkpoint of `step` is written whole."""
+        (self.path / CHECKPOINTS / f"checkpoint-{step}" / _COMPLETE).touch()
+
+    def finish(self, result: Row) -> None:
+        """Write DONE."""
+        write_atomically(self.path / "DONE", json.dumps(result, indent=1) + "\n")
+
+    @contextlib.contextmanager
+    def lock(self) -> Generator[bool]:
+        """Hold the folder while the block runs; yields False where another process holds it.
+
+        The system lets go of the lock when the process dies, however it dies.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has no flock; there one launcher at a time is the user's care
+            yield True
+            return
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            yield True
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that a reader, or a kill, sees the old file or the new one whole."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def eval_rows(rows: Sequence[Row]) -> list[Row]:
+    """The run table's rows, without their kind."""
+    return [
+        {key: value for key, value in row.items() if key != "kind"}
+        for row in rows
+        if row["kind"] == "eval"
+    ]

@@ -1,0 +1,251 @@
+"""Tasks: problems, how they are put to the model, and how an answer is read and checked.
+
+Prompt format, extractor and gold normaliser are one object, because a change in one silently breaks the
+others; `validate` judges every gold answer, and a wrong one, before anything is trained on them.
+Fails first when a gold answer is not what the verifier reads: that is an error here, not a reward of 0.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from empirical import extras
+from empirical.errors import StudyError
+from empirical.studies import (
+    Gsm8kSpec,
+    ReasoningGymSpec,
+    TaskSpec,
+    TwoStepArithmeticSpec,
+)
+from empirical.verifiers import Verdict, Verifier, VerifierName, number, verifier_named
+
+__all__ = ["Problem", "Task", "load_task"]
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem.
+
+    id: in [0, 2**32), unique within the task; the prompt's part of every noise key.
+    prompt: the text the model continues.
+    gold: the right answer, as the verifier reads it.
+    solution: a worked solution, or None where the task has none.
+    """
+
+    id: int
+    prompt: str
+    gold: str
+    solution: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Problems and the verifier that judges them.
+
+    train, evaluation: disjoint problems.
+    verifier: judges rollouts before noise is injected.
+    reference: what counts as the truth; the verifier's own error rates are measured against it.
+    """
+
+    name: str
+    train: tuple[Problem, ...]
+    evaluation: tuple[Problem, ...]
+    verifier: Verifier
+    reference: Verifier
+
+    def validate(self) -> None:
+        """Judge every gold answer: right as it stands, not right when it is off by one.
+
+        Raises StudyError naming the first problem whose gold answer fails, and how many do.
+        """
+        for label, verifier in (("verifier", self.verifier), ("reference", self.reference)):
+            failures: list[str] = []
+            for problem in (*self.train, *self.evaluation):
+                value = number(problem.gold)
+                said = verifier(f"#### {problem.gold}", problem.gold).verdict
+                if said is not Verdict.RIGHT:
+                    failures.append(f"problem {problem.id}: gold {problem.gold!r} is {said.value}")
+                elif value is not None:
+                    off = verifier(f"#### {float(value + 1):.10g}", problem.gold).verdict
+                    if off is Verdict.RIGHT:
+                        failures.append(f"problem {problem.id}: accepts gold {problem.gold!r} + 1")
+            if failures:
+                raise StudyError(
+                    f"task {self.name}: {label} fails on {len(failures)} gold answers; {failures[0]}"
+                )
+        ids = [problem.id for problem in (*self.train, *self.evaluation)]
+        if len(set(ids)) != len(ids):
+            raise StudyError(f"task {self.name}: problem ids repeat")
+
+
+def load_task(spec: TaskSpec, *, verifier: VerifierName, reference: VerifierName) -> Task:
+    """The task a study declares, its data read or generated; deterministic.
+
+    Raises StudyError if the data or a package is absent, or a record lacks a field.
+    """
+    match spec:
+        case TwoStepArithmeticSpec():
+            train, evaluation = _two_step_arithmetic(spec)
+        case Gsm8kSpec():
+            train, evaluation = _gsm8k(spec)
+        case ReasoningGymSpec():
+            train, evaluation = _reasoning_gym(spec)
+    return Task(
+        name=spec.kind,
+        train=train,
+        evaluation=evaluation,
+        verifier=verifier_named(verifier),
+        reference=verifier_named(reference),
+    )
+
+
+def _two_step_arithmetic(
+    spec: TwoStepArithmeticSpec,
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    width = spec.high - spec.low + 1
+    # A fixed permutation of all problems: evaluation first, so that its size leaves it where it is.
+    order = np.random.Generator(np.random.Philox(20250525)).permutation(4 * width**3)
+    chosen = [_arithmetic_problem(int(i), spec.low, width) for i in order[: spec.eval_problems]]
+    train = [
+        _arithmetic_problem(int(i), spec.low, width) for i in order[::-1][: spec.train_problems]
+    ]
+    return tuple(train), tuple(chosen)
+
+
+def _arithmetic_problem(index: int, low: int, width: int) -> Problem:
+    rest, signs = divmod(index, 4)
+    rest, c = divmod(rest, width)
+    a, b = divmod(rest, width)
+    a, b, c = a + low, b + low, c + low
+    first, second = ("+-"[signs & 1], "+-"[signs >> 1])
+    middle = a + b if first == "+" else a - b
+    end = middle + c if second == "+" else middle - c
+    return Problem(
+        id=index,
+        prompt=f"{a}{first}{b}{second}{c}\n",
+        gold=str(end),
+        solution=f"{a}{first}{b}={middle}\n{middle}{second}{c}={end}\n#### {end}",
+    )
+
+
+def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    path = Path(spec.source)
+    if path.is_dir():
+        train, test = (_jsonl(path / f"{name}.jsonl") for name in ("train", "test"))
+    elif path.suffix in (".jsonl", ".json") or path.is_file():
+        records = _jsonl(path)
+        held_out = spec.eval_problems or max(1, len(records) // 5)
+        if held_out >= len(records):
+            raise StudyError(
+                f"{path}: {len(records)} problems leave none to train on beside"
+                f" eval_problems = {held_out}"
+            )
+        train, test = records[:-held_out], records[-held_out:]
+    else:
+        train, test = _gsm8k_from_hub(spec.source)
+    first_test = len(train)
+    return (
+        tuple(_gsm8k_problem(r, i, spec) for i, r in enumerate(train[: spec.train_problems])),
+        tuple(
+            _gsm8k_problem(r, first_test + i, spec)
+            for i, r in enumerate(test[: spec.eval_problems])
+        ),
+    )
+
+
+def _gsm8k_from_hub(name: str) -> tuple[list[Record], list[Record]]:
+    extras.require("datasets")
+    from datasets import load_dataset
+
+    try:
+        both = load_dataset(name, "main")
+        splits = [[dict(row) for row in both[split]] for split in ("train", "test")]
+    except Exception as error:
+        # The hub client raises its own zoo of exceptions; offline it is mostly ConnectionError.
+        raise StudyError(
+            f"task source {name!r}: neither a local folder or file nor a data set that could be"
+            f" loaded from the Hub ({type(error).__name__}: {error})"
+        ) from None
+    for split, records in zip(("train", "test"), splits, strict=True):
+        for line, record in enumerate(records, start=1):
+            _check_record(record, f"{name}, {split} row {line}")
+    return splits[0], splits[1]
+
+
+def _jsonl(path: Path) -> list[Record]:
+    """Records of a JSONL file, each with text fields `question` and `answer`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise StudyError(f"task source {path}: no such file") from None
+    except (UnicodeDecodeError, OSError):
+        raise StudyError(f"task source {path}: cannot be read as text") from None
+    records: list[Record] = []
+    for number_, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise StudyError(f"task source {path}, line {number_}: not JSON") from None
+        _check_record(record, f"{path}, line {number_}")
+        records.append(record)
+    if not records:
+        raise StudyError(f"task source {path}: is empty")
+    return records
+
+
+def _check_record(record: Any, where: str) -> None:
+    for name in ("question", "answer"):
+        if not isinstance(record, dict) or not isinstance(record.get(name), str):
+            raise StudyError(f"task source {where}: lacks the text field {name!r}")
+    if "####" not in record["answer"]:
+        raise StudyError(f"task source {where}: its answer has no ####")
+
+
+def _gsm8k_problem(record: Record, index: int, spec: Gsm8kSpec) -> Problem:
+    solution, _, gold = record["answer"].rpartition("####")
+    # <<48/2=24>> are calculator annotations, which no model is asked to write.
+    solution = re.sub(r"<<[^>]*>>", "", solution).rstrip()
+    gold = gold.strip().replace(",", "")
+    return Problem(
+        id=index,
+        prompt=f"{spec.instruction}{record['question'].strip()}\n",
+        gold=gold,
+        solution=f"{solution}\n#### {gold}",
+    )
+
+
+def _reasoning_gym(spec: ReasoningGymSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    extras.require("reasoning_gym")
+    import reasoning_gym
+
+    size = spec.train_problems + spec.eval_problems
+    try:
+        data: Any = reasoning_gym.create_dataset(
+            spec.dataset, size=size, seed=spec.seed, **spec.options
+        )
+    except (TypeError, AssertionError, ValueError) as error:
+        raise StudyError(f"task {spec.dataset}: options {spec.options}: {error}") from None
+    problems = [
+        Problem(
+            id=i,
+            prompt=f"{spec.instruction}{data[i]['question'].strip()}\n",
+            gold=str(data[i]["answer"]).strip().replace(",", ""),
+        )
+        for i in range(size)
+    ]
+    # A generator may repeat itself; a problem seen in training is no evaluation.
+    seen = {problem.prompt for problem in problems[: spec.train_problems]}
+    evaluation = tuple(p for p in problems[spec.train_problems :] if p.prompt not in seen)
+    if not evaluation:
+        raise StudyError(f"task {spec.dataset}: options {spec.options} give too few problems")
+    return tuple(problems[: spec.train_problems]), evaluation

@@ -1,0 +1,130 @@
+"""Verifiers of a short numeric answer: right, wrong and could-not-tell kept apart.
+
+A verifier reads a completion and the gold answer and returns a `Judgement`. Numbers are compared as
+numbers (18, 18.0, 18.00 and $18 are one answer, 1,800 is 1800), signs count, and the last marker in the
+text is the answer given. "Unscorable" means that the verifier found no answer to judge; it is never
+counted as wrong silently.
+Fails first on answers that are not a single number; give math-verify those.
+Source: the hard cases of tests/empirical/cases.py, where seven public GSM8K verifiers err on 3 to 13.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from empirical.errors import StudyError
+
+__all__ = [
+    "Judgement",
+    "Verdict",
+    "Verifier",
+    "VerifierName",
+    "flexible",
+    "number",
+    "strict",
+    "verifier_named",
+]
+
+
+class Verdict(enum.Enum):
+    """What a verifier says of one completion."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNSCORABLE = "unscorable"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the answer it is about.
+
+    answer: the answer found, normalised (a number as an exact fraction); None if unscorable.
+    """
+
+    verdict: Verdict
+    answer: str | None
+
+
+Verifier = Callable[[str, str], Judgement]  # (completion, gold) -> Judgement
+
+# A number as people write it: sign, currency, thousands commas, decimals, a trailing full stop or %.
+_NUMBER: Final = r"[-+\u2212]?\s*(?:[$\u20ac\u00a3]\s*)?[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d)\.)?"
+_ANSWER: Final = re.compile(rf"\s*(?P<number>{_NUMBER})\s*(?P<rest>[^\n]*)")
+# "18 or 19" hedges: it names a second answer, so it gives none.
+_HEDGE: Final = re.compile(r"\s*(?:or|and|/|,|;)\s*[-+$]?\d", re.IGNORECASE)
+_HASHES: Final = re.compile(r"####")
+_MARKERS: Final = re.compile(
+    r"####|\\boxed\s*\{|(?:final\s+)?answer\s*(?:is|:|=)\s*:?\s*(?:\\boxed\s*\{)?", re.IGNORECASE
+)
+
+
+def number(text: str) -> Fraction | None:
+    """The exact value of a number as people write it, or None if `text` is not one number."""
+    plain = text.strip().replace("\u2212", "-")
+    plain = re.sub(r"[\s,$\u20ac\u00a3]", "", plain).rstrip(".")
+    try:
+        return Fraction(plain)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _judge(completion: str, gold: str, marker: re.Pattern[str]) -> Judgement:
+    """Judge what follows the last `marker`."""
+    expected = number(gold)
+    if expected is None:
+        raise StudyError(f"gold answer {gold!r} is not a number; use the math verifier")
+    last = None
+    for last in marker.finditer(completion):  # noqa: B007 - the last match is what is wanted
+        pass
+    if last is None:
+        return Judgement(Verdict.UNSCORABLE, None)
+    found = _ANSWER.match(completion, last.end())
+    given = number(found["number"]) if found else None
+    if found is None or given is None:
+        return Judgement(Verdict.UNSCORABLE, None)
+    if _HEDGE.match(found["rest"]):
+        return Judgement(Verdict.WRONG, f"{given} or another")
+    return Judgement(Verdict.RIGHT if given == expected else Verdict.WRONG, str(given))
+
+
+def strict(completion: str, gold: str) -> Judgement:
+    """Judge the number after the last `####`; unscorable without one.
+
+    Raises StudyError if `gold` is not a number.
+    """
+    return _judge(completion, gold, _HASHES)
+
+
+def flexible(completion: str, gold: str) -> Judgement:
+    """Judge the number after the last `####`, `\\boxed{` or "answer is"; unscorable without any.
+
+    Raises StudyError if `gold` is not a number.
+    """
+    return _judge(completion, gold, _MARKERS)
+
+
+class VerifierName(enum.StrEnum):
+    """The verifiers a study may name."""
+
+    STRICT = "strict"
+    FLEXIBLE = "flexible"
+    MATH_VERIFY = "math_verify"
+
+
+def verifier_named(name: VerifierName) -> Verifier:
+    """Return the verifier called `name`.
+
+    Raises StudyError if it needs a package that is absent.
+    """
+    match name:
+        case VerifierName.STRICT:
+            return strict
+        case VerifierName.FLEXIBLE:
+            return flexible
+        case VerifierName.MATH_VERIFY:
+            raise StudyError("the math_verify verifier is not there yet")

@@ -1,0 +1,124 @@
+"""`verigap train`: matched GRPO runs of a study, or what they would cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from verigap.console import Json, emit, fail, progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from empirical.launch import Launch
+
+
+def train(
+    study: Annotated[Path, typer.Argument(help="Study file (YAML).", metavar="STUDY.yaml")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of run folders. [default: runs/<study's name>]")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the study costs and run nothing.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Run id; repeatable.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: the i-th of n parts of the study.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Checkpoint and leave after this long.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time. [default: the study's]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train the matched runs of a study, skipping complete ones and resuming interrupted ones."""
+    from empirical.accounting import estimate
+    from empirical.launch import launch, selected
+    from empirical.results import TABLE, merged, read_committed, run_table, write_table
+    from empirical.studies import read_study
+
+    wanted = read_study(study)
+    runs = selected(wanted, only=only or [], shard=_shard(shard))
+    if dry_run:
+        cost = estimate(wanted, runs)
+        emit(cost, as_json=json, show=lambda console: console.print(cost.table()))
+        return
+
+    import pandas as pd
+
+    folder = out or Path("runs") / wanted.name
+    committed = read_committed(wanted, study)
+    with progress() as bar:
+        task = bar.add_task(f"{len(runs)} runs, steps", total=sum(r.training.steps for r in runs))
+
+        def report(state: Launch) -> None:
+            bar.update(task, completed=sum(state.steps.values()))
+
+        outcome = launch(
+            wanted,
+            runs,
+            folder,
+            committed=committed.complete(runs),
+            models=committed.models,
+            processes=processes,
+            max_minutes=max_minutes,
+            report=report,
+        )
+    fresh = run_table(folder)
+    known = None if committed.table is None else pd.read_parquet(committed.table)
+    frame = merged(known, fresh)
+    write_table(folder / TABLE, frame)
+    for run_id, reason in outcome.failed.items():
+        sys.stderr.write(f"{run_id}: {reason}\n")
+    if outcome.failed:
+        fail(f"{len(outcome.failed)} of {len(runs)} runs failed; their logs are in {folder}")
+    frame = frame[frame["run_id"].isin([run.run_id for run in runs])]
+    last = frame.loc[frame.groupby("run_id")["step"].idxmax()]
+    document = {
+        "study": wanted.name,
+        "runs": len(runs),
+        "done": len(outcome.done),
+        "interrupted": len(outcome.interrupted),
+        "total_rollouts": int(last["rollouts"].sum()),
+        "total_tokens": int(last["tokens"].sum()),
+        "total_flops": float(last["flops"].sum()),
+        "gpu_hours": float(last["gpu_hours"].sum()),
+        "train_hours": float(last["seconds"].sum()) / 3600.0,
+        "table": str(folder / TABLE),
+        "out": str(folder),
+        "accuracy": {str(row["run_id"]): float(row["accuracy"]) for _, row in last.iterrows()},
+    }
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        view = Table(title=f"{wanted.name}: {len(outcome.done)} of {len(runs)} runs complete")
+        for column in ("run", "step", "rollouts", "accuracy", "n_eval"):
+            view.add_column(column, justify="left" if column == "run" else "right")
+        for _, row in last.iterrows():
+            view.add_row(
+                str(row["run_id"]),
+                str(row["step"]),
+                f"{row['rollouts']:,}",
+                f"{row['accuracy']:.4f}",
+                str(row["n_eval"]),
+            )
+        console.print(view)
+        console.print(f"run table: {folder / TABLE}", highlight=False)
+
+    emit(document, as_json=json, show=show)
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit()):
+        fail(f"--shard {text}: must be i/n, two whole numbers")
+    return int(part), int(parts)
