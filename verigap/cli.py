@@ -19,6 +19,7 @@ from verigap.commands.fit import fit
 from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
 from verigap.commands.simulate import simulate
+from verigap.commands.train import train
 
 __all__ = ["app", "main"]
 
@@ -65,6 +66,7 @@ app.command()(fit)
 app.command()(gap)
 app.command(name="import")(import_)
 app.command()(simulate)
+app.command()(train)
 
 
 def main() -> None:
