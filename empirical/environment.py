@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -50,7 +51,7 @@ def processor() -> str:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of the checkout this code runs from, and whether theory/ or empirical/ differ from it."""
+    """Commit of the checkout this code runs from; dirty if a loaded module of ours differs from it."""
     root = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
@@ -65,7 +66,13 @@ def git_state() -> dict[str, Any]:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
             return {"sha": None, "dirty": None, "reason": "not run from a checkout"}
-        changed = git("status", "--porcelain", "--", "theory", "empirical")
+        ours = ("theory", "fits", "empirical", "verigap")
+        loaded = [
+            module.__file__
+            for name, module in list(sys.modules.items())
+            if name.partition(".")[0] in ours and getattr(module, "__file__", None)
+        ]
+        changed = git("status", "--porcelain", "--", __file__, *map(str, loaded))
         return {"sha": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return {"sha": None, "dirty": None, "reason": "not run from a checkout"}
