@@ -1,0 +1,119 @@
+"""A user's mistake gets one line that names file, row or field, exit code 2, and nothing on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.verigap.command import refused
+
+GOOD = "run_id,step,rollouts,fpr,fnr,seed,accuracy\n"
+
+
+def table(text: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / "runs.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make
+
+
+def binary(folder: Path) -> Path:
+    path = folder / "runs.csv"
+    path.write_bytes(bytes(range(256)) * 20)
+    return path
+
+
+def empty_folder(folder: Path) -> Path:
+    path = folder / "runs"
+    path.mkdir()
+    return path
+
+
+def absent(folder: Path) -> Path:
+    return folder / "nowhere.csv"
+
+
+BAD_RUNS = {
+    "missing column": (table("run_id,step\na,0\n"), ("runs.csv", "accuracy")),
+    "fpr out of range": (
+        table(GOOD + "a,0,0,0.1,0,0,0.5\na,1,64,1.2,0,0,0.5\n"),
+        ("runs.csv", "row 2", "fpr", "1.2"),
+    ),
+    "NaN accuracy": (
+        table(GOOD + "a,0,0,0,0,0,0.5\na,1,64,0,0,0,NaN\n"),
+        ("runs.csv", "row 2", "accuracy"),
+    ),
+    "not a number": (table(GOOD + "a,0,0,0,0,0,high\n"), ("runs.csv", "row 1", "accuracy", "high")),
+    "empty file": (table(""), ("runs.csv", "empty")),
+    "header only": (table(GOOD), ("runs.csv", "no rows")),
+    "binary file": (binary, ("runs.csv",)),
+    "folder without runs": (empty_folder, ("runs",)),
+    "no such file": (absent, ("nowhere.csv", "no such file")),
+}
+
+
+@pytest.mark.parametrize("command", ["fit", "gap"])
+@pytest.mark.parametrize("name", BAD_RUNS)
+def test_bad_runs(command: str, name: str, tmp_path: Path) -> None:
+    make, named = BAD_RUNS[name]
+    line = refused(command, make(tmp_path), "--json")
+    for part in named:
+        assert part in line
+
+
+SPEC = "arms:\n  - {name: clean}\n  - {name: fp, fpr: %s}\n"
+STUDY = """
+name: s
+task: {kind: two_step_arithmetic}
+models: [{kind: tiny_qwen2, name: t}]
+arms: {clean: {}, fp: {fpr: %s}}
+group_sizes: [4]
+seeds: [0]
+training: {steps: 1, prompts_per_step: 2, learning_rate: 1.0e-5}
+evaluation: {steps: [0, 1], samples: 8}
+"""
+
+BAD_YAML = {
+    "a typo in a field": lambda text: text.replace("fpr:", "fprr:") % 0.1,
+    "fpr = 1.2": lambda text: text % 1.2,
+    "NaN": lambda text: text % ".nan",
+    "broken YAML": lambda text: (text % 0.1) + "\nx: [1, 2",
+    "empty": lambda _: "",
+    "a list": lambda _: "- 1\n",
+}
+NAMED = {"a typo in a field": "fprr", "fpr = 1.2": "1.2", "NaN": "fpr", "broken YAML": "line"}
+
+
+@pytest.mark.parametrize("command", ["simulate", "train"])
+@pytest.mark.parametrize("name", BAD_YAML)
+def test_bad_yaml(command: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(BAD_YAML[name](SPEC if command == "simulate" else STUDY), encoding="utf-8")
+    extra = ("--out", tmp_path / "out") if command == "simulate" else ("--dry-run",)
+    line = refused(command, path, *extra, "--json")
+    assert "spec.yaml" in line
+    assert NAMED.get(name, "") in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["simulate", "train"])
+def test_a_folder_a_binary_file_or_nothing_instead_of_yaml(command: str, tmp_path: Path) -> None:
+    noise = tmp_path / "noise.yaml"
+    noise.write_bytes(bytes(range(256)))
+    for path in (tmp_path, noise, tmp_path / "nowhere.yaml"):
+        extra = ("--out", tmp_path / "out") if command == "simulate" else ("--dry-run",)
+        assert str(path) in refused(command, path, *extra)
+
+
+def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("keep me", encoding="utf-8")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("training: {steps: 1}\n" + SPEC % 0.1, encoding="utf-8")
+    assert "taken" in refused("demo", "--out", taken)
+    assert "taken" in refused("simulate", spec, "--out", taken)
+    assert taken.read_text(encoding="utf-8") == "keep me"
