@@ -1,0 +1,164 @@
+"""Studies: what is refused, in one line that says where; what identifies a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from empirical.errors import StudyError
+from empirical.launch import selected
+from empirical.studies import Study, read_study
+
+SHIPPED = sorted((Path(__file__).parents[2] / "empirical" / "studies").glob("*.yaml"))
+
+
+def minimal(**changes: object) -> dict[str, object]:
+    study: dict[str, object] = {
+        "name": "s",
+        "task": {"kind": "two_step_arithmetic"},
+        "models": [{"kind": "tiny_qwen2", "name": "tiny"}],
+        "arms": {"clean": None, "noisy": {"fpr": 0.2}},
+        "group_sizes": [4, 8],
+        "seeds": [0, 1, 2],
+        "training": {"steps": 10, "learning_rate": 1e-5},
+        "evaluation": {"steps": [0, 10], "samples": 100},
+        "hardware": {
+            "flops_per_second": 1e9,
+            "prompt_tokens": 6,
+            "completion_tokens": 12,
+            "source": "x",
+        },
+    }
+    return study | changes
+
+
+def written(tmp_path: Path, content: object) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(StudyError) as caught:
+        read_study(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "Traceback" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"arms": {"noisy": {"fpr": 1.2}}}, ["arms.noisy.fpr", "less than or equal to 1", "1.2"]),
+        ({"arms": {"noisy": {"fpr": float("nan")}}}, ["arms.noisy.fpr"]),
+        ({"arms": {"noisy": {"frp": 0.2}}}, ["arms.noisy.frp", "not permitted"]),
+        ({"arms": {}}, ["arms"]),
+        ({"group_sizes": [1]}, ["group_sizes.0", "greater than or equal to 2"]),
+        ({"group_sizes": [8, 8]}, ["group_sizes", "must not repeat"]),
+        ({"seeds": [-1]}, ["seeds.0"]),
+        ({"evaluation": {"steps": [0, 11], "samples": 9}}, ["evaluation.steps", "11", "10"]),
+        ({"evaluation": {"steps": [5, 0], "samples": 9}}, ["evaluation.steps", "ascend"]),
+        ({"training": {"steps": 10}}, ["training.learning_rate", "required"]),
+        ({"blocks": [{"arms": ["nosiy"]}]}, ["blocks.0.arms", "nosiy"]),
+        ({"arms": {"a": {"noise": {"kind": "group"}}}}, ["correlation", "required"]),
+        ({"arms": {"a": {"noise": "sometimes"}}}, ["arms.a.noise", "sometimes"]),
+        ({"task": {"kind": "two_step_arithmetic", "high": 2}}, ["operands in [1, 2]", "32"]),
+        ({"verifier": "guess"}, ["verifier", "guess"]),
+        ({"name": "a/b"}, ["name", "a/b"]),
+    ],
+)
+def test_a_bad_field_is_named_with_its_value(
+    tmp_path: Path, change: dict[str, object], expected: list[str]
+):
+    message = complaint(written(tmp_path, minimal(**change)))
+    for part in expected:
+        assert part in message
+
+
+def test_a_misspelt_key_is_not_ignored(tmp_path: Path):
+    assert "grup_sizes" in complaint(written(tmp_path, minimal(grup_sizes=[8])))
+
+
+def test_a_key_given_twice_is_not_overwritten(tmp_path: Path):
+    text = yaml.safe_dump(minimal()) + "seeds: [7]\n"
+    assert "'seeds' is given twice" in complaint(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "is empty"),
+        ("- a\n- b\n", "not a mapping"),
+        ("name: [unclosed", "not valid YAML"),
+        ("name: a: b", "not valid YAML"),
+    ],
+)
+def test_what_is_no_study_is_refused(tmp_path: Path, content: str, expected: str):
+    assert expected in complaint(written(tmp_path, content))
+
+
+def test_files_that_cannot_be_studies(tmp_path: Path):
+    assert "no such file" in complaint(tmp_path / "absent.yaml")
+    assert "is a folder" in complaint(tmp_path)
+    (tmp_path / "b.yaml").write_bytes(b"\x80\x81\xff\xfe")
+    assert "not a text file" in complaint(tmp_path / "b.yaml")
+
+
+def test_the_grid_is_literal_and_ids_are_distinct():
+    runs = Study.model_validate(minimal()).runs()
+    assert len(runs) == 2 * 2 * 3
+    assert len({run.run_id for run in runs}) == len(runs)
+    # Arms of one cell lie together, so that a study cut short leaves whole comparisons.
+    assert [run.arm for run in runs[:2]] == ["clean", "noisy"]
+
+
+def test_a_run_is_known_by_its_content():
+    base = Study.model_validate(minimal()).runs()[0].run_id
+    training = {"steps": 10, "learning_rate": 1e-5}
+
+    def first(**changes: object) -> str:
+        return Study.model_validate(minimal(**changes)).runs()[0].run_id
+
+    assert first(name="other", description="d", running={"processes": 2}) == base
+    assert first(training={**training, "prompts_per_step": 8}) == base  # a default, spelt out
+    assert first(training={**training, "learning_rate": 2e-5}) != base
+    assert first(evaluation={"steps": [0, 10], "samples": 101}) != base
+    assert first(arms={"clean": {"fnr": 0.1}}) != base
+    # An arm's name is a label: the hash at the end stays.
+    assert first(arms={"renamed": None}).split("-")[-1] == base.split("-")[-1]
+
+
+def test_committed_ids_do_not_move():
+    """A campaign goes on from committed tables by run id; an id that moves would run all again."""
+    assert Study.model_validate(minimal()).runs()[0].run_id == "clean-tiny-g4-s0-d379b74e0b"
+
+
+def test_only_and_shard_choose_runs():
+    study = Study.model_validate(minimal())
+    runs = study.runs()
+    parts = [selected(study, shard=(i, 5)) for i in range(1, 6)]
+    assert sorted(run.run_id for part in parts for run in part) == sorted(r.run_id for r in runs)
+    assert selected(study, only=[runs[3].run_id]) == [runs[3]]
+    with pytest.raises(StudyError, match="no-such-run"):
+        selected(study, only=["no-such-run"])
+    with pytest.raises(StudyError, match="6/5"):
+        selected(study, shard=(6, 5))
+
+
+def test_blocks_cover_part_of_the_grid_once():
+    study = Study.model_validate(
+        minimal(blocks=[{"group_sizes": [4]}, {"arms": ["clean"], "seeds": [0]}])
+    )
+    runs = [(run.arm, run.group_size, run.seed) for run in study.runs()]
+    assert len(runs) == 2 * 3 + 1
+    assert runs[-1] == ("clean", 8, 0)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_study_is_valid(path: Path):
+    study = read_study(path)
+    assert study.name == path.stem
+    assert study.runs()
