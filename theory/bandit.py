@@ -159,6 +159,7 @@ class Training:
         put in the loss, or "objective", its exact gradient.
     drop_silent: average the shared gradient over the groups that have one, as dynamic sampling does; a
         prompt's own parameters never see another group.
+    rewards: what an unpaid and a paid rollout are worth (`theory.corrections`).
     """
 
     steps: int
@@ -180,6 +181,7 @@ class Training:
     beta: float = 0.0
     kl: Literal["k3", "objective"] = "k3"
     drop_silent: bool = False
+    rewards: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         check_group_size(self.group_size)
@@ -422,7 +424,9 @@ class _State:
     ) -> None:
         prompts, arms = start.logits.shape
         blocks = -(-per_step // LANES)
-        unpaid, paid = advantage_table(training.group_size, training.estimator)
+        unpaid, paid = advantage_table(
+            training.group_size, training.estimator, rewards=training.rewards
+        )
         weight = np.zeros(training.steps)
         if isinstance(structure, Drifting):
             weight = np.minimum(np.arange(training.steps) / structure.steps, 1.0)

@@ -173,33 +173,38 @@ def _others_agree(rewards: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[n
     return lowest_odd | highest_odd
 
 
-def advantage_table(group_size: int, estimator: Estimator = GRPO) -> tuple[FloatArray, FloatArray]:
+def advantage_table(
+    group_size: int, estimator: Estimator = GRPO, *, rewards: tuple[float, float] = (0.0, 1.0)
+) -> tuple[FloatArray, FloatArray]:
     """(A_0, A_1): the advantage of an unpaid and of a paid rollout, by the number paid in its group.
 
+    rewards: what an unpaid and a paid rollout are worth, once corrected.
     Two arrays of shape [G + 1], indexed by S. A_0(G) and A_1(0) belong to no rollout and are 0.
     """
     size = check_group_size(group_size)
     paid = np.arange(size + 1, dtype=np.float64)
+    worth = rewards[1] - rewards[0]
     table: list[FloatArray] = []
-    for reward in (0.0, 1.0):
-        others_paid = np.clip(paid - reward, 0.0, size - 1.0)
+    for own in (0.0, 1.0):
+        others_paid = np.clip(paid - own, 0.0, size - 1.0)
         share = paid / size
         if estimator.baseline == "none":
-            centred = np.full(size + 1, reward)
+            centred = np.full(size + 1, rewards[int(own)])
         elif estimator.baseline == "group":
-            centred = reward - share
+            centred = worth * (own - share)
         else:
-            centred = reward - others_paid / (size - 1)
+            centred = worth * (own - others_paid / (size - 1))
         if estimator.scale == "group":
-            spread = np.sqrt(share * (1.0 - share) * size / (size - estimator.ddof))
+            spread = abs(worth) * np.sqrt(share * (1.0 - share) * size / (size - estimator.ddof))
             values = _quotient(centred, spread + estimator.eps)
         elif estimator.scale == "others" and size - 1 > estimator.ddof:
             other = others_paid / (size - 1)
             spread = np.sqrt(other * (1.0 - other) * (size - 1) / (size - 1 - estimator.ddof))
+            spread = abs(worth) * spread
             values = np.where(spread > 0.0, _quotient(centred, spread + estimator.eps), centred)
         else:
             values = centred.copy()
-        values[0 if reward else size] = 0.0
+        values[0 if own else size] = 0.0
         table.append(values)
     return table[0], table[1]
 
@@ -217,16 +222,23 @@ def binomial_pmf(trials: int, rate: FloatArray) -> FloatArray:
     return np.exp(log_choose + s * hit + (trials - s) * miss)
 
 
-def gain(observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GRPO) -> FloatArray:
+def gain(
+    observed_rate: ArrayLike,
+    group_size: int,
+    *,
+    estimator: Estimator = GRPO,
+    rewards: tuple[float, float] = (0.0, 1.0),
+) -> FloatArray:
     """Expected advantage of a paid over an unpaid rollout, D_G(q).
 
     observed_rate: probability that a rollout is paid, in [0, 1], any shape.
+    rewards: what an unpaid and a paid rollout are worth (`theory.corrections`).
     Returns the same shape; at q = 0 and 1 the limit, (G - 1)/sqrt(G) for GRPO with eps = 0.
     Raises ArgumentError if group_size < 2 or a rate lies outside [0, 1].
     """
     size = check_group_size(group_size)
     rate = check_rates("observed_rate", observed_rate)
-    unpaid, paid = advantage_table(size, estimator)
+    unpaid, paid = advantage_table(size, estimator, rewards=rewards)
     # Given its own reward, the others' S' is Binomial(G - 1, q): no division by q(1 - q) anywhere.
     return binomial_pmf(size - 1, rate) @ (paid[1:] - unpaid[:-1])
 
@@ -264,7 +276,7 @@ class Drift:
     observed_rate: q, the probability that a rollout is paid.
     gain: D_G(q) = drift/(J a(1 - a)), also where that is 0/0 (its limit).
     drift, variance: mean and variance of X = (1/G) sum_i A_i (1{right_i} - a), per group.
-    mean_field_drift: the drift at G = infinity and eps = 0.
+    mean_field_drift: the drift at G = infinity and eps = 0, of rewards 0 and 1.
     snr: drift/sqrt(variance), per group; 0 where the gradient is 0 in every group.
     zero_advantage_fraction: P(every advantage of a group is 0).
     """
@@ -285,10 +297,12 @@ def drift(
     group_size: int,
     *,
     estimator: Estimator = GRPO,
+    rewards: tuple[float, float] = (0.0, 1.0),
 ) -> Drift:
     """Exact finite-group moments of the gradient of prompts with these pass rates.
 
     pass_rate: P(right) per prompt, in [0, 1], any shape. group_size: rollouts per prompt, >= 2.
+    rewards: what an unpaid and a paid rollout are worth (`theory.corrections`).
     Returns a `Drift` of arrays of that shape. Memory grows as pass_rate.size * group_size.
     Raises ArgumentError naming the argument that is out of range.
     """
@@ -296,9 +310,9 @@ def drift(
     a = check_rates("pass_rate", pass_rate)
     q = channel.observed_rate(a)
     signal = channel.youden * a * (1.0 - a)
-    gains = gain(q, size, estimator=estimator)
+    gains = gain(q, size, estimator=estimator, rewards=rewards)
 
-    unpaid, paid = advantage_table(size, estimator)
+    unpaid, paid = advantage_table(size, estimator, rewards=rewards)
     # Where q is 0 or 1 one of the two conditionals is of an event that never happens: any value does.
     right_if_paid = _quotient(a * (1.0 - channel.fnr), q)
     right_if_unpaid = _quotient(a * channel.fnr, 1.0 - q)
