@@ -37,7 +37,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def choose_metric(names: Sequence[str], *, metric: str | None, source: str) -> str:
-    """Which of the logged `names` is the accuracy: `metric`, or the only one that says so.
+    """Which of the logged `names` is the accuracy: `metric`, an evaluation's, or the only one.
 
     Raises InputError listing the candidates where there is none or more than one.
     """
@@ -48,8 +48,11 @@ def choose_metric(names: Sequence[str], *, metric: str | None, source: str) -> s
         raise InputError(
             f"{source}: nothing is logged as {metric!r}; there are: {listed or 'no values'}"
         )
-    exact = [name for name in names if name in ("accuracy", "eval_accuracy", "eval/accuracy")]
-    candidates = exact or [
+    # Evaluation before training: a trainer's plain "accuracy" is that of the rollouts it learns from.
+    for exact in ("eval_accuracy", "eval/accuracy", "accuracy"):
+        if exact in names:
+            return exact
+    candidates = [
         name
         for name in names
         if re.search(r"(^|[/_@-])(acc|accuracy)($|[/_@-])", name) or name.startswith("val-core/")

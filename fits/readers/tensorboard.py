@@ -46,9 +46,14 @@ def read_events(path: Path, *, metric: str | None = None) -> Raw:
         for step, values in events:
             by_step.setdefault(step, {}).update(values)
     history = [(f"step {step}", step, values) for step, values in sorted(by_step.items())]
-    name = path.stem.partition(".tfevents")[0] if path.is_file() else path.name
-    frame, said = evaluations(history, run_id=name, metric=metric, source=str(path))
+    frame, said = evaluations(history, run_id=_run_name(files[0]), metric=metric, source=str(path))
     return frame, (*notes, *said)
+
+
+def _run_name(file: Path) -> str:
+    """The folder the run wrote to: transformers puts event files in OUTPUT/runs/TIME_HOST."""
+    folder = file.resolve().parent
+    return folder.parent.parent.name if folder.parent.name == "runs" else folder.name
 
 
 def _events(file: Path) -> tuple[list[tuple[int, dict[str, float]]], tuple[str, ...]]:

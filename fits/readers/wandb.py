@@ -140,17 +140,20 @@ def read_offline_run(path: Path, *, metric: str | None = None) -> Raw:
     name = file.stem.removeprefix("run-")
     records, notes = _records(file)
     for number, record in enumerate(records, start=1):
-        for field in record:
-            if field.number == 2:
-                values = _items(field.data)
-                step = next((values[key] for key in _STEPS if _is_step(values.get(key))), None)
-                if step is not None:
-                    history.append((f"record {number}", int(step), values))
-            elif field.number == 5:
-                config.update(_items(field.data))
-            elif field.number == 17:
-                name = _run_name(field.data) or name
-                config.update(_run_config(field.data))
+        try:
+            for field in record:
+                if field.number == 2:
+                    values = _items(field.data)
+                    step = next((values[key] for key in _STEPS if _is_step(values.get(key))), None)
+                    if step is not None:
+                        history.append((f"record {number}", int(step), values))
+                elif field.number == 5:
+                    config.update(_items(field.data))
+                elif field.number == 17:
+                    name = _run_name(field.data) or name
+                    config.update(_run_config(field.data))
+        except ValueError as error:
+            raise InputError(f"{file}, record {number}: is no record ({error})") from None
     if not history:
         raise InputError(f"{file}: an offline run with no history")
     meta = {*_STEPS, "_runtime", "_timestamp", "_wandb"}
@@ -189,16 +192,14 @@ def _items(message: bytes) -> dict[str, Any]:
 
 
 def _run_name(message: bytes) -> str:
-    """The run's display name (4), else its id (1)."""
-    named = {
-        field.number: field.data.decode() for field in fields_of(message) if field.number in (1, 4)
-    }
-    return named.get(4) or named.get(1, "")
+    """The run's display name (8), else its id (1)."""
+    named = {f.number: f.data.decode() for f in fields_of(message) if f.number in (1, 8)}
+    return named.get(8) or named.get(1, "")
 
 
 def _run_config(message: bytes) -> dict[str, Any]:
     for field in fields_of(message):
-        if field.number == 6:
+        if field.number == 4:
             return _items(field.data)
     return {}
 

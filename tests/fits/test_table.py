@@ -286,9 +286,12 @@ def test_the_last_checkpoint_speaks_for_a_run_without_a_state_of_its_own(tmp_pat
 
 def test_several_or_no_accuracies_ask_for_metric(tmp_path: Path) -> None:
     path = trainer_state(tmp_path / "r", accuracy=0.7)
-    refused(path, "--metric", "accuracy", "eval_accuracy")
+    assert read_runs(path).frame["accuracy"].tolist() == [0.5, 0.55]  # evaluation before training
     assert read_runs(path, metric="reward").frame["accuracy"].tolist() == [0.4, 0.6]
     refused(path, "nothing is logged as 'acc'", metric="acc")
+    both = {"step": 1, "eval_gsm8k_accuracy": 0.1, "eval_math_accuracy": 0.2}
+    path.write_text(json.dumps({"log_history": [both]}))
+    refused(path, "--metric", "eval_gsm8k_accuracy", "eval_math_accuracy")
     path.write_text(json.dumps({"log_history": [{"step": 1, "loss": 0.1}]}))
     refused(path, "no accuracy is logged", "loss")
 
