@@ -18,6 +18,7 @@ from verigap.commands.drift import drift
 from verigap.commands.fit import fit
 from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
+from verigap.commands.rest_points import rest_points
 from verigap.commands.simulate import simulate
 from verigap.commands.train import train
 
@@ -65,6 +66,7 @@ app.command()(drift)
 app.command()(fit)
 app.command()(gap)
 app.command(name="import")(import_)
+app.command(name="rest-points")(rest_points)
 app.command()(simulate)
 app.command()(train)
 
