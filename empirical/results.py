@@ -6,19 +6,22 @@ matter, so a campaign goes on from the committed table alone.
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empirical.errors import StudyError
-from empirical.runs import RunFolder, eval_rows
-from empirical.studies import RunSpec, Study
+from empirical.runs import RunFolder, eval_rows, write_atomically
+from empirical.studies import RunSpec, Study, read_study
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLE", "Committed", "merged", "read_committed", "run_table", "write_table"]
+__all__ = ["TABLE", "Committed", "collect", "merged", "read_committed", "run_table", "write_table"]
 
 TABLE = "runs.parquet"
 
@@ -93,3 +96,70 @@ def merged(committed: pd.DataFrame | None, fresh: pd.DataFrame) -> pd.DataFrame:
         return committed
     kept = committed[~committed["run_id"].isin(fresh["run_id"].unique())]
     return pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh
+
+
+def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
+    """Bring the complete runs below `out` into the study's committed results; return what is there.
+
+    Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, each run's
+    environment as a line of `environments.jsonl`, and the initial weights. What earlier collections
+    wrote stays, so a campaign may move from machine to machine.
+    Raises StudyError if the study names no results folder.
+    """
+    if study.results is None:
+        raise StudyError(f"{study_file}: names no results folder")
+    import pandas as pd
+
+    folder = study_file.parent / study.results
+    (folder / "steps").mkdir(parents=True, exist_ok=True)
+    known = folder / TABLE
+    fresh = run_table(out, complete_only=True)
+    table = merged(pd.read_parquet(known) if known.exists() else None, fresh)
+    table = table.sort_values(["group_size", "seed", "arm", "run_id", "step"], ignore_index=True)
+    write_table(known, table)
+    environments_file = folder / "environments.jsonl"
+    environments: dict[str, str] = {}
+    if environments_file.exists():
+        for line in environments_file.read_text(encoding="utf-8").splitlines():
+            environments[json.loads(line)["run_id"]] = line
+    steps: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted(out.glob("*/DONE")):
+        run = RunFolder(path.parent)
+        spec = run.spec()
+        environment = json.loads((run.path / "env.json").read_text(encoding="utf-8"))
+        environments[spec.run_id] = json.dumps({"run_id": spec.run_id, **environment})
+        log = pd.DataFrame([row for row in run.rows() if row["kind"] == "train"])
+        log = log.drop(columns="kind")
+        log.insert(0, "run_id", spec.run_id)
+        steps.setdefault(f"g{spec.group_size}-s{spec.seed}", []).append(log)
+    for name, logs in steps.items():
+        path = folder / "steps" / f"{name}.parquet"
+        old = pd.read_parquet(path) if path.exists() else None
+        both = merged(old, _small(pd.concat(logs, ignore_index=True)))
+        write_table(path, both.sort_values(["run_id", "step"], ignore_index=True))
+    write_atomically(
+        environments_file, "".join(environments[key] + "\n" for key in sorted(environments))
+    )
+    for weights in (out / "models").glob("*"):
+        kept = folder / "models" / weights.name
+        if not kept.exists() and not weights.name.startswith("."):
+            shutil.copytree(weights, kept)
+    return {"runs": int(table["run_id"].nunique()), "rows": len(table)}
+
+
+def _small(log: pd.DataFrame) -> pd.DataFrame:
+    """Per-step logs at the precision they deserve; counts and ratios of at most 256 are exact still."""
+    floats = log.select_dtypes("float64").columns
+    return log.astype(dict.fromkeys(floats, "float32"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Collect a study's complete runs into its committed results: STUDY.yaml OUT."""
+    study_file, out = map(Path, arguments)
+    found = collect(read_study(study_file), study_file, out)
+    sys.stderr.write(f"{found['runs']} runs, {found['rows']} rows\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,230 @@
+"""Matched runs, trained for real by TRL: what agrees bit for bit, and what survives a kill.
+
+One process per run, as always; the runs are short and the model is hardly warm, since what is tested is
+which numbers are equal, not what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from empirical.launch import Launch, launch
+from empirical.runs import CHECKPOINTS, TIMINGS, Row, RunFolder
+from empirical.studies import RunSpec, Study
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(find_spec("trl") is None, reason="needs the train extra"),
+]
+
+LABELS = ("run_id", "arm", "noise", "fpr", "fnr", *TIMINGS)
+STEPS = 8
+
+
+def study(**changes: object) -> Study:
+    content: dict[str, object] = {
+        "name": "test",
+        "task": {"kind": "two_step_arithmetic", "train_problems": 256, "eval_problems": 64},
+        "models": [
+            {
+                "kind": "tiny_qwen2",
+                "name": "tiny",
+                "hidden_size": 32,
+                "warm_start": {"steps": 60, "mixture_steps": 20, "batch_size": 32},
+            }
+        ],
+        "arms": {
+            "clean": {},
+            "zero": {"noise": "per_prompt"},
+            "noisy": {"fpr": 0.02, "fnr": 0.02},
+        },
+        "group_sizes": [4],
+        "seeds": [0],
+        # A small model hardly warm is nearly always wrong; noise still reaches it.
+        "training": {"steps": STEPS, "prompts_per_step": 4, "learning_rate": 1e-3},
+        "evaluation": {"steps": [0, 3, STEPS], "samples": 64, "greedy": True},
+        "hardware": {
+            "flops_per_second": 1e9,
+            "prompt_tokens": 6,
+            "completion_tokens": 12,
+            "source": "x",
+        },
+        "running": {"processes": 2, "checkpoint_every": 2, "save_completions": "all"},
+    }
+    return Study.model_validate(content | changes)
+
+
+def comparable(rows: list[Row]) -> list[Row]:
+    return [{k: v for k, v in row.items() if k not in LABELS} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, RunSpec]]:
+    """The three arms, trained two at a time by the launcher."""
+    out = tmp_path_factory.mktemp("study")
+    runs = study().runs()
+    outcome = launch(study(), runs, out)
+    assert outcome.failed == {}
+    assert len(outcome.done) == 3
+    return out, {run.arm: run for run in runs}
+
+
+def rows_of(out: Path, run: RunSpec) -> list[Row]:
+    return RunFolder(out / run.run_id).rows()
+
+
+def test_a_run_folder_tells_the_whole_story(trained: tuple[Path, dict[str, RunSpec]]):
+    out, runs = trained
+    folder = RunFolder(out / runs["noisy"].run_id)
+    rows = folder.rows()
+    assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 1))
+    evaluations = [row for row in rows if row["kind"] == "eval"]
+    assert [row["step"] for row in evaluations] == [0, 3, STEPS]
+    assert [row["rollouts"] for row in evaluations] == [0, 3 * 16, STEPS * 16]
+    assert all(row["n_eval"] == 64 for row in evaluations)
+    for key, value in runs["noisy"].columns.items():
+        assert all(row[key] == value for row in evaluations)
+    environment = json.loads((folder.path / "env.json").read_text())
+    assert environment["versions"]["trl"]
+    assert environment["torch_threads"] == 1
+    assert folder.done
+    assert not (folder.path / CHECKPOINTS).exists()
+
+
+def test_two_zero_noise_arms_agree_bit_for_bit(trained: tuple[Path, dict[str, RunSpec]]):
+    out, runs = trained
+    clean, zero = (rows_of(out, runs[arm]) for arm in ("clean", "zero"))
+    assert comparable(clean) == comparable(zero)
+    finals = [
+        json.loads((out / runs[arm].run_id / "DONE").read_text())["final_weights_sha256"]
+        for arm in ("clean", "zero")
+    ]
+    assert finals[0] == finals[1]
+
+
+def test_arms_agree_until_the_first_flip_and_not_after(trained: tuple[Path, dict[str, RunSpec]]):
+    """The step of the first flip itself still has the clean run's rollouts; its gradient has not."""
+    out, runs = trained
+    clean, noisy = (
+        [row for row in rows_of(out, runs[arm]) if row["kind"] == "train"]
+        for arm in ("clean", "noisy")
+    )
+    flipped = [row["paid_wrong"] + row["unpaid_right"] > 0 for row in noisy]
+    first = flipped.index(True)
+    assert 0 < first < STEPS - 1, "choose rates or a seed with the first flip inside the run"
+    assert comparable(clean[:first]) == comparable(noisy[:first])
+    same_rollouts = ("groups_by_right", "completion_tokens", "tokens", "entropy")
+    assert all(clean[first][key] == noisy[first][key] for key in same_rollouts)
+    assert clean[first]["grad_norm"] != noisy[first]["grad_norm"]
+    assert comparable(clean[first + 1 :]) != comparable(noisy[first + 1 :])
+
+
+def test_evaluating_does_not_disturb_training(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    out, runs = trained
+    other = study(evaluation={"steps": [STEPS], "samples": 8}).runs()[0]
+    trains, _ = start(out, tmp_path, other)
+    assert trains.wait(240) == 0
+    without = [row for row in rows_of(tmp_path, other) if row["kind"] == "train"]
+    with_ = [row for row in rows_of(out, runs["clean"]) if row["kind"] == "train"]
+    assert comparable(without) == comparable(with_)
+
+
+def start(out: Path, to: Path, run: RunSpec) -> tuple[subprocess.Popen[bytes], RunFolder]:
+    """A process that trains `run` below `to` from the initial weights made below `out`."""
+    folder = RunFolder(to / run.run_id)
+    folder.create(run, study="test")
+    weights = next((out / "models").iterdir())
+    command = [sys.executable, "-m", "empirical.training", str(folder.path)]
+    command += ["--model", str(weights), "--running", study().running.model_dump_json()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL), folder
+
+
+def interrupt(
+    process: subprocess.Popen[bytes], folder: RunFolder, when: Callable[[], bool], how: int
+) -> int:
+    deadline = time.monotonic() + 240
+    while not when():
+        assert process.poll() is None, "the run ended before the moment to interrupt it came"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(how)
+    return process.wait(240)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_run_killed_three_times_equals_an_uninterrupted_one(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    """Killed before the first checkpoint, between checkpoints, and in the middle of an evaluation's row."""
+    out, runs = trained
+    run = runs["noisy"]
+    moments: list[Callable[[RunFolder], bool]] = [
+        lambda folder: folder.last_step() == 1,
+        lambda folder: folder.last_step() == 3,
+        lambda folder: folder.last_step() == 7,
+    ]
+    for moment in moments:
+        process, folder = start(out, tmp_path, run)
+        code = interrupt(process, folder, lambda m=moment, f=folder: m(f), signal.SIGKILL)
+        assert code == -signal.SIGKILL
+        assert not folder.done
+        with folder.metrics.open("ab") as file:  # the row that was being written
+            file.write(b'{"kind": "train", "step": 9')
+    process, folder = start(out, tmp_path, run)
+    assert process.wait(240) == 0
+    assert comparable(folder.rows()) == comparable(rows_of(out, run))
+    ends = [json.loads((f / run.run_id / "DONE").read_text()) for f in (out, tmp_path)]
+    assert ends[0]["final_weights_sha256"] == ends[1]["final_weights_sha256"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs SIGUSR1")
+def test_sigusr1_checkpoints_and_leaves_resumable(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    out, runs = trained
+    run = runs["clean"]
+    process, folder = start(out, tmp_path, run)
+    assert interrupt(process, folder, lambda: folder.last_step() >= 1, signal.SIGUSR1) == 75
+    stopped = folder.checkpoint()
+    assert stopped is not None
+    assert stopped[0] == folder.last_step() < STEPS
+    process, folder = start(out, tmp_path, run)
+    assert process.wait(240) == 0
+    assert comparable(folder.rows()) == comparable(rows_of(out, run))
+
+
+def test_complete_runs_are_skipped_and_committed_ones_never_started(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    out, runs = trained
+    before = (out / runs["clean"].run_id / "metrics.jsonl").stat().st_mtime_ns
+    states: list[Launch] = []
+    assert len(launch(study(), list(runs.values()), out, report=states.append).done) == 3
+    assert (out / runs["clean"].run_id / "metrics.jsonl").stat().st_mtime_ns == before
+    ids = frozenset(run.run_id for run in runs.values())
+    outcome = launch(study(), list(runs.values()), tmp_path, committed=ids)
+    assert set(outcome.done) == ids
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path):
+    absent = study(
+        models=[{"kind": "pretrained", "name": "p", "path": str(tmp_path / "no"), "parameters": 1}],
+        arms={"clean": {}},
+    )
+    outcome = launch(absent, absent.runs(), tmp_path / "out")
+    (reason,) = outcome.failed.values()
+    assert "cannot be loaded" in reason
