@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from empirical.errors import StudyError
 from empirical.runs import RunFolder, eval_rows, write_atomically
 from empirical.studies import RunSpec, Study, read_study
+from fits.table import write_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLE", "Committed", "collect", "merged", "read_committed", "run_table", "write_table"]
+__all__ = ["TABLE", "Committed", "collect", "merged", "read_committed", "run_table"]
 
 TABLE = "runs.parquet"
 
@@ -71,21 +72,6 @@ def run_table(out: Path, *, complete_only: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write a run table as Parquet or CSV, by suffix, whole or not at all.
-
-    Raises StudyError for another suffix.
-    """
-    part = path.with_name(f".{path.name}.part")
-    if path.suffix == ".parquet":
-        frame.to_parquet(part, compression="zstd", index=False)
-    elif path.suffix == ".csv":
-        frame.to_csv(part, index=False)
-    else:
-        raise StudyError(f"{path}: a run table is .parquet or .csv")
-    part.replace(path)
-
-
 def merged(committed: pd.DataFrame | None, fresh: pd.DataFrame) -> pd.DataFrame:
     """Both tables, a run's fresh rows taking the place of its committed ones."""
     import pandas as pd
@@ -99,7 +85,7 @@ def merged(committed: pd.DataFrame | None, fresh: pd.DataFrame) -> pd.DataFrame:
 
 
 def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
-    """Bring the complete runs below `out` into the study's committed results; return what is there.
+    """Bring the complete runs below `out` into the study's committed results; say how much is there.
 
     Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, each run's
     environment as a line of `environments.jsonl`, and the initial weights. What earlier collections
@@ -116,7 +102,7 @@ def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
     fresh = run_table(out, complete_only=True)
     table = merged(pd.read_parquet(known) if known.exists() else None, fresh)
     table = table.sort_values(["group_size", "seed", "arm", "run_id", "step"], ignore_index=True)
-    write_table(known, table)
+    write_runs(table, known)
     environments_file = folder / "environments.jsonl"
     environments: dict[str, str] = {}
     if environments_file.exists():
@@ -136,7 +122,7 @@ def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
         path = folder / "steps" / f"{name}.parquet"
         old = pd.read_parquet(path) if path.exists() else None
         both = merged(old, _small(pd.concat(logs, ignore_index=True)))
-        write_table(path, both.sort_values(["run_id", "step"], ignore_index=True))
+        write_runs(both.sort_values(["run_id", "step"], ignore_index=True), path)
     write_atomically(
         environments_file, "".join(environments[key] + "\n" for key in sorted(environments))
     )

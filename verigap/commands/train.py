@@ -40,8 +40,9 @@ def train(
     """Train the matched runs of a study, skipping complete ones and resuming interrupted ones."""
     from empirical.accounting import estimate
     from empirical.launch import launch, selected
-    from empirical.results import TABLE, merged, read_committed, run_table, write_table
+    from empirical.results import TABLE, merged, read_committed, run_table
     from empirical.studies import read_study
+    from fits.table import write_runs
 
     wanted = read_study(study)
     runs = selected(wanted, only=only or [], shard=_shard(shard))
@@ -73,7 +74,7 @@ def train(
     fresh = run_table(folder)
     known = None if committed.table is None else pd.read_parquet(committed.table)
     frame = merged(known, fresh)
-    write_table(folder / TABLE, frame)
+    write_runs(frame, folder / TABLE)
     for run_id, reason in outcome.failed.items():
         sys.stderr.write(f"{run_id}: {reason}\n")
     if outcome.failed:
