@@ -22,23 +22,32 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fits.errors import InputError
+from fits.inference import (
+    Data,
+    Interval,
+    Optimum,
+    Sides,
+    influence,
+    optimum,
+    profile,
+    t_intervals,
+    weak_directions,
+)
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
-from fits.solve import best_of, solve
+from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, loss_named
 from fits.table import need_columns, varying
 
 IntArray = NDArray[np.int64]
-Interval = tuple[float, float]
 
 __all__ = [
     "CurveFit",
     "GroupFit",
-    "Interval",
     "Turn",
     "find_turn",
     "fit_curve",
     "fit_groups",
     "group_rows",
-    "student_interval",
+    "loss_for",
 ]
 
 # An asymptote is claimed only from data that reach this multiple of the midpoint (LITERATURE: below
@@ -46,9 +55,6 @@ __all__ = [
 MIDPOINTS_NEEDED: Final = 3.0
 # ... and whose likelihood alone pins it to within this, whatever the spread of seeds adds.
 WIDEST_PROFILE: Final = 0.2
-# Several runs ask the likelihood only whether it pins the asymptote; where its quadratic form is far
-# narrower than that (half-width), the profile need not be traced.
-DECISIVE_WALD: Final = 0.025
 FORECAST_FRACTIONS: Final = (0.25, 0.5, 0.75)
 
 
@@ -107,18 +113,6 @@ class CurveFit:
         return self.theta_P[i] + self.influence_SP[:, i]
 
 
-def student_interval(values: FloatArray, *, level: float = 0.95) -> tuple[float, Interval | None]:
-    """Mean of `values` (S,) and its Student-t interval; None with fewer than two values."""
-    mean = float(np.mean(values))
-    count = len(values)
-    if count < 2:
-        return mean, None
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(count - 1, 0.5 + level / 2)) * float(np.std(values, ddof=1)) / count**0.5
-    return mean, (mean - half, mean + half)
-
-
 def find_turn(x: ArrayLike, y: ArrayLike) -> Turn | None:
     """Where the curve rises and then falls by more than its noise; None where it does not.
 
@@ -148,65 +142,53 @@ def fit_curve(
     *,
     law: Law,
     run: ArrayLike | None = None,
+    n_eval: ArrayLike | None = None,
+    loss: Loss = LEAST_SQUARES,
     forecast: bool = True,
 ) -> CurveFit:
     """Fit `law` to one curve.
 
     x: compute, >= 0, (N,). y: accuracy in [0, 1], (N,). run: the run each row belongs to, (N,); one
-    run where None. forecast: also refit on the first 25, 50 and 75 % of compute and forecast the rest.
-    Raises InputError where x or y are unusable; a curve that cannot be fitted is a result, not an error.
+    run where None. n_eval: samples behind each y, (N,), which likelihoods need. loss: see fits.losses.
+    forecast: also refit on the first 25, 50 and 75 % of compute and forecast the rest.
+    Raises InputError where arrays are unusable; a curve that cannot be fitted is a result, not an error.
     """
-    x_N, y_N, run_N, runs = _curve_data(x, y, run)
+    data = _curve_data(x, y, run, n_eval, loss)
     notes: list[str] = []
-    if law.needs_positive_x and (x_N <= 0.0).any():
-        keep = x_N > 0.0
-        notes.append(f"{int((~keep).sum())} rows at x = 0 left out: the law has no value there")
-        x_N, y_N, run_N = x_N[keep], y_N[keep], run_N[keep]
-        runs = tuple(name for i, name in enumerate(runs) if (run_N == i).any())
-        _, run_N = np.unique(run_N, return_inverse=True)
-    points, P, S = len(np.unique(x_N)), len(law.parameters), len(runs)
+    if law.needs_positive_x and (data.inputs_KN[0] <= 0.0).any():
+        dropped = int((data.inputs_KN[0] <= 0.0).sum())
+        notes.append(f"{dropped} rows at x = 0 left out: the law has no value there")
+        data = _rows(data, data.inputs_KN[0] > 0.0)
+    x_N, y_N, S = data.inputs_KN[0], data.y_N, len(data.runs)
+    points, P = len(np.unique(x_N)), len(law.parameters)
     x_max = float(x_N.max()) if x_N.size else 0.0
     if points < P or x_max <= 0.0:
-        return _no_fit(
-            law,
-            x_N,
-            y_N,
-            runs,
-            f"{points} distinct values of x cannot hold the {P} parameters of the {law.name} law",
-            notes,
-        )
-    inputs_KN = x_N[None]
-    solution = solve(law, inputs_KN, y_N[None], law.starts(inputs_KN, y_N))
-    best = best_of(solution)
-    theta_P = solution.theta_RP[best]
-    residual_N = y_N - law.predict(inputs_KN, theta_P[None])[0]
-    jacobian_PN = law.jacobian(inputs_KN, theta_P[None])[0]
-    rss = float(residual_N @ residual_N)
-    low_P, high_P = law.bounds(inputs_KN)
-    at_bound = (theta_P <= low_P + 1e-9) | (theta_P >= high_P - 1e-9)
-    weak = _weak_directions(law, jacobian_PN)
-    influence_SP = _influence(jacobian_PN, residual_N, run_N, S, free_P=~at_bound)
+        what = f"{points} distinct values of x" if points != 1 else "a single value of x"
+        reason = f"{what} cannot hold the {P} parameters of the {law.name} law"
+        return _no_fit(law, data, reason, notes)
+    at = optimum(law, data, loss=loss)
+    theta_P = at.theta_P
+    weak = weak_directions(law, at.jacobian_PN)
+    influence_SP = influence(at, data)
 
     turn = find_turn(x_N, y_N) if law.has_asymptote else None
     midpoint = law.midpoint(theta_P) if law.midpoint is not None else None
     ratio = x_max / midpoint if midpoint else None
     # Several runs have their own intervals: the likelihood is then asked about the asymptote only.
     asked = law.names if S == 1 else tuple(name for name in law.names if name == "asymptote")
-    profile = _profile(law, inputs_KN, y_N, theta_P, rss, residual_N, jacobian_PN, run_N, S, asked)
-    reason = _why_unidentified(
-        law, theta_P, points, at_bound, weak, turn, ratio, profile, residual_N, y_N
-    )
-    ci, ci_reason = _intervals(law, theta_P, influence_SP, profile, at_bound, weak)
+    profiled = profile(law, data, at, asked=asked, loss=loss)
+    reason = _why_unidentified(law, data, at, points, weak, turn, ratio, profiled)
+    edge = tuple(name for name, bound in zip(law.names, at.at_bound_P, strict=True) if bound)
+    ci, ci_reason = t_intervals(law, theta_P, influence_SP, profiled, (*weak, *edge))
     if turn is not None:
         status, message = "not monotone", reason
-    elif not solution.converged_R[best]:
-        status, message = "not converged", f"stopped after {solution.iterations} iterations"
-    elif at_bound.any():
-        names = ", ".join(name for name, at in zip(law.names, at_bound, strict=True) if at)
-        status, message = "at bound", f"{names} at the edge of the range allowed"
+    elif not at.converged:
+        status, message = "not converged", f"stopped after {at.iterations} iterations"
+    elif edge:
+        status, message = "at bound", f"{', '.join(edge)} at the edge of the range allowed"
     else:
-        status, message = "converged", f"converged in {solution.iterations} iterations"
-    held = _forecasts(law, x_N, y_N) if forecast else {}
+        status, message = "converged", f"converged in {at.iterations} iterations"
+    held = _forecasts(law, data, loss) if forecast else {}
     return CurveFit(
         law=law,
         theta_P=theta_P,
@@ -218,13 +200,13 @@ def fit_curve(
         identified=not reason,
         reason=reason,
         x_max_over_midpoint=ratio,
-        aicc=_aicc(rss, len(y_N), P),
-        rmse=(rss / len(y_N)) ** 0.5,
+        aicc=_aicc(at, len(y_N), P, loss),
+        rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         forecast_rmse=held.get("0.5"),
         forecast=held,
         n=len(y_N),
         x_max=x_max,
-        runs=runs,
+        runs=data.runs,
         influence_SP=influence_SP,
         turn=turn,
         notes=tuple(notes),
@@ -232,37 +214,56 @@ def fit_curve(
 
 
 def _curve_data(
-    x: ArrayLike, y: ArrayLike, run: ArrayLike | None
-) -> tuple[FloatArray, FloatArray, IntArray, tuple[str, ...]]:
+    x: ArrayLike, y: ArrayLike, run: ArrayLike | None, n_eval: ArrayLike | None, loss: Loss
+) -> Data:
     x_N, y_N = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x_N.ndim != 1 or x_N.shape != y_N.shape or not x_N.size:
         raise InputError(
             f"x and y must be one-dimensional and equally long, got {x_N.shape}, {y_N.shape}"
         )
     for name, values in (("x", x_N), ("y", y_N)):
-        if not np.isfinite(values).all():
+        bad = ~np.isfinite(values)
+        if bad.any():
             raise InputError(
-                f"{name} must be finite, got {values[~np.isfinite(values)][0]} in row "
-                f"{int((~np.isfinite(values)).argmax()) + 1}"
+                f"{name} must be finite, got {values[bad][0]} in row {int(bad.argmax()) + 1}"
             )
     if (x_N < 0.0).any():
         raise InputError(f"x must be at least 0, got {x_N.min():g} in row {int(x_N.argmin()) + 1}")
     if run is None:
-        return x_N, y_N, np.zeros(len(x_N), dtype=np.int64), ("run",)
-    names, codes = np.unique(np.asarray(run).astype(str), return_inverse=True)
+        names, codes = np.array(["run"]), np.zeros(len(x_N), dtype=np.int64)
+    else:
+        names, codes = np.unique(np.asarray(run).astype(str), return_inverse=True)
     if codes.shape != x_N.shape:
         raise InputError(f"run must be as long as x, got {codes.shape} for {x_N.shape}")
-    return x_N, y_N, codes.astype(np.int64), tuple(str(name) for name in names)
+    samples_N = None
+    if loss.needs_samples:
+        if n_eval is None:
+            raise InputError(f"the {loss.name} loss needs n_eval, the samples behind each accuracy")
+        samples_N = np.broadcast_to(np.asarray(n_eval, dtype=np.float64), x_N.shape)
+        if not (np.isfinite(samples_N) & (samples_N >= 1.0)).all():
+            row = int((~(samples_N >= 1.0)).argmax())
+            raise InputError(f"n_eval must be at least 1, got {samples_N[row]:g} in row {row + 1}")
+        if ((y_N < 0.0) | (y_N > 1.0)).any():
+            row = int(((y_N < 0.0) | (y_N > 1.0)).argmax())
+            raise InputError(f"y must lie in [0, 1], got {y_N[row]:g} in row {row + 1}")
+    return Data(
+        x_N[None], y_N, codes.astype(np.int64), tuple(str(name) for name in names), samples_N
+    )
 
 
-def _no_fit(
-    law: Law,
-    x_N: FloatArray,
-    y_N: FloatArray,
-    runs: tuple[str, ...],
-    reason: str,
-    notes: Sequence[str],
-) -> CurveFit:
+def _rows(data: Data, keep_N: NDArray[np.bool_]) -> Data:
+    """Some rows of the data, and the runs that have any."""
+    left, run_N = np.unique(data.run_N[keep_N], return_inverse=True)
+    return Data(
+        data.inputs_KN[:, keep_N],
+        data.y_N[keep_N],
+        run_N.astype(np.int64),
+        tuple(data.runs[int(s)] for s in left),
+        None if data.samples_N is None else data.samples_N[keep_N],
+    )
+
+
+def _no_fit(law: Law, data: Data, reason: str, notes: Sequence[str]) -> CurveFit:
     P = len(law.parameters)
     return CurveFit(
         law=law,
@@ -279,165 +280,23 @@ def _no_fit(
         rmse=float("nan"),
         forecast_rmse=None,
         forecast={},
-        n=len(y_N),
-        x_max=float(x_N.max()) if x_N.size else 0.0,
-        runs=runs,
-        influence_SP=np.full((len(runs), P), np.nan),
+        n=len(data.y_N),
+        x_max=float(data.inputs_KN[0].max()) if data.y_N.size else 0.0,
+        runs=data.runs,
+        influence_SP=np.full((len(data.runs), P), np.nan),
         notes=tuple(notes),
     )
 
 
-def _weak_directions(law: Law, jacobian_PN: FloatArray) -> tuple[str, ...]:
-    """Parameters in directions that the data do not see (to 1e-5 of the rest), by name."""
-    size_P = np.linalg.norm(jacobian_PN, axis=1)
-    if (size_P == 0.0).any():
-        return tuple(name for name, size in zip(law.names, size_P, strict=True) if size == 0.0)
-    _, singular, directions = np.linalg.svd(jacobian_PN.T / size_P, full_matrices=False)
-    weak = np.abs(directions[singular < 1e-5 * singular[0]])
-    return tuple(name for i, name in enumerate(law.names) if weak.size and weak[:, i].max() > 0.3)
-
-
-def _influence(
-    jacobian_PN: FloatArray,
-    residual_N: FloatArray,
-    run_N: IntArray,
-    S: int,
-    *,
-    free_P: NDArray[np.bool_],
-) -> FloatArray:
-    """psi_s = S H^-1 J_s' r_s on the coordinates off their bounds, (S, P); the others do not move."""
-    influence_SP = np.zeros((S, len(jacobian_PN)))
-    if not free_P.any():
-        return influence_SP
-    jacobian_FN = jacobian_PN[free_P]
-    inverse_FF = np.linalg.pinv(jacobian_FN @ jacobian_FN.T, rcond=1e-13)
-    pull_FN = inverse_FF @ (jacobian_FN * residual_N)
-    one_hot_NS = (run_N[:, None] == np.arange(S)).astype(np.float64)
-    influence_SP[:, free_P] = S * (pull_FN @ one_hot_NS).T
-    return influence_SP
-
-
-def _within_runs(
-    residual_N: FloatArray, jacobian_PN: FloatArray, run_N: IntArray, S: int
-) -> tuple[FloatArray, int]:
-    """Residuals about each run's own linearised fit, and their degrees of freedom."""
-    within_N = residual_N.copy()
-    freedom = 0
-    for s in range(S):
-        rows = run_N == s
-        basis, size, _ = np.linalg.svd(jacobian_PN[:, rows].T, full_matrices=False)
-        basis = basis[:, size > 1e-8 * size[0]]
-        within_N[rows] -= basis @ (basis.T @ within_N[rows])
-        freedom += int(rows.sum()) - basis.shape[1]
-    return within_N, freedom
-
-
-def _autocorrelation(residual_N: FloatArray, x_N: FloatArray, run_N: IntArray, P: int) -> float:
-    """Lag-1 autocorrelation of residuals along x within runs, in [0, .95].
-
-    Corrected to first order for the P fitted parameters, which make residuals look less correlated.
-    """
-    above = below = 0.0
-    length = 0
-    for code in np.unique(run_N):
-        rows = run_N == code
-        residual = residual_N[rows][np.argsort(x_N[rows], kind="stable")]
-        above += float(residual[1:] @ residual[:-1])
-        below += float(residual @ residual)
-        length = max(length, len(residual))
-    if below == 0.0 or length < 4:
-        return 0.0
-    raw = above / below
-    return float(np.clip(raw + (P + 4.0 * raw) / length, 0.0, 0.95))
-
-
-def _profile(
-    law: Law,
-    inputs_KN: FloatArray,
-    y_N: FloatArray,
-    theta_P: FloatArray,
-    rss: float,
-    residual_N: FloatArray,
-    jacobian_PN: FloatArray,
-    run_N: IntArray,
-    S: int,
-    asked: tuple[str, ...],
-) -> dict[str, tuple[float | None, float | None]]:
-    """Profile-likelihood intervals in the solver's coordinates; None on a side that stays open.
-
-    The excess of the profiled sum of squares is held against a t threshold. Its variance is that of
-    residuals about each run's own (linearised) fit, so that runs with their own asymptotes do not pass
-    for noise, inflated by (1 + rho)/(1 - rho) for their autocorrelation rho along a run. All points of all
-    parameters are one batch of constrained fits, started along the ridge of the quadratic form.
-    """
-    from scipy.special import stdtrit
-
-    P = len(theta_P)
-    within_N, freedom = _within_runs(residual_N, jacobian_PN, run_N, S)
-    if freedom < 1 or not asked:
-        return dict.fromkeys(asked, (None, None))
-    rho = _autocorrelation(within_N, inputs_KN[0], run_N, P)
-    variance = max(float(within_N @ within_N) / freedom, 1e-18) * (1.0 + rho) / (1.0 - rho)
-    threshold = float(stdtrit(freedom, 0.975))
-    covariance_PP = np.linalg.pinv(jacobian_PN @ jacobian_PN.T, rcond=1e-13) * variance
-    error_P = np.sqrt(np.maximum(np.diag(covariance_PP), 1e-16))
-    if S > 1 and all(threshold * error_P[law.index(name)] < DECISIVE_WALD for name in asked):
-        halves = {name: threshold * float(error_P[law.index(name)]) for name in asked}
-        centres = {name: float(theta_P[law.index(name)]) for name in asked}
-        return {name: (centres[name] - half, centres[name] + half) for name, half in halves.items()}
-    low_P, high_P = law.bounds(inputs_KN)
-    steps_M = threshold * np.array([0.5, 1.0, 1.5, 2.2, 3.5, 6.0, 12.0])
-    signed_M = np.concatenate([-steps_M[::-1], steps_M])
-    M, Q = len(signed_M), len(asked)
-    index_Q = np.array([law.index(name) for name in asked])
-    offsets_QM = np.clip(
-        theta_P[index_Q, None] + error_P[index_Q, None] * signed_M,
-        low_P[index_Q, None],
-        high_P[index_Q, None],
-    )
-    # Along the ridge: how the other parameters follow when this one moves.
-    ridge_QP = covariance_PP[index_Q] / np.maximum(np.diag(covariance_PP), 1e-16)[index_Q, None]
-    starts_QMP = theta_P + (offsets_QM - theta_P[index_Q, None])[:, :, None] * ridge_QP[:, None, :]
-    starts_QMP[np.arange(Q), :, index_Q] = offsets_QM
-    fixed = np.repeat(np.eye(P, dtype=np.bool_)[index_Q], M, axis=0)
-    solution = solve(
-        law,
-        inputs_KN,
-        y_N[None],
-        starts_QMP.reshape(Q * M, P),
-        fixed_RP=fixed,
-        max_iterations=25,
-        tolerance=1e-5,
-    )
-    excess_QM = np.maximum(2.0 * solution.loss_R.reshape(Q, M) - rss, 0.0)
-    root_QM = np.sqrt(excess_QM / variance)
-    result: dict[str, tuple[float | None, float | None]] = {}
-    for q, name in enumerate(asked):
-        sides: list[float | None] = []
-        for half in (slice(M // 2 - 1, None, -1), slice(M // 2, None)):
-            place = np.concatenate([[theta_P[index_Q[q]]], offsets_QM[q, half]])
-            height = np.maximum.accumulate(np.concatenate([[0.0], root_QM[q, half]]))
-            if height[-1] < threshold:
-                sides.append(None)
-                continue
-            k = int((height >= threshold).argmax())
-            share = (threshold - height[k - 1]) / (height[k] - height[k - 1])
-            sides.append(float(place[k - 1] + share * (place[k] - place[k - 1])))
-        result[name] = (sides[0], sides[1])
-    return result
-
-
 def _why_unidentified(
     law: Law,
-    theta_P: FloatArray,
+    data: Data,
+    at: Optimum,
     points: int,
-    at_bound: NDArray[np.bool_],
     weak: tuple[str, ...],
     turn: Turn | None,
     ratio: float | None,
-    profile: Mapping[str, tuple[float | None, float | None]],
-    residual_N: FloatArray,
-    y_N: FloatArray,
+    profiled: Mapping[str, Sides],
 ) -> str:
     """Why the asymptote (or, without one, the law) is not identified; "" where it is."""
     P = len(law.parameters)
@@ -453,8 +312,9 @@ def _why_unidentified(
         return f"the data cannot tell {names}" if len(weak) > 1 else f"the data do not see {names}"
     if not law.has_asymptote:
         return ""
+    theta_P, residual_N = at.theta_P, at.residual_N
     rise = float(theta_P[law.index("asymptote")] - theta_P[law.index("start")])
-    if abs(rise) <= 2.0 * float(residual_N.std()) and float(y_N.std()) <= 1.2 * float(
+    if abs(rise) <= 2.0 * float(residual_N.std()) and float(data.y_N.std()) <= 1.2 * float(
         residual_N.std()
     ):
         return f"the curve neither rises nor falls by more than its noise (by {rise:+.3f})"
@@ -463,10 +323,10 @@ def _why_unidentified(
             f"the data end at {ratio:.2g} midpoints, below {MIDPOINTS_NEEDED:g}: the curve has not bent"
             " enough to show where it saturates"
         )
-    if at_bound.any():
-        names = [name for name, at in zip(law.names, at_bound, strict=True) if at]
+    if at.at_bound_P.any():
+        names = [name for name, bound in zip(law.names, at.at_bound_P, strict=True) if bound]
         return f"{', '.join(names)} at the edge of the range allowed"
-    low, high = profile["asymptote"]
+    low, high = profiled["asymptote"]
     if low is None or high is None:
         side = "below" if low is None else "above"
         return f"the likelihood does not bound the asymptote from {side}"
@@ -475,61 +335,43 @@ def _why_unidentified(
     return ""
 
 
-def _intervals(
-    law: Law,
-    theta_P: FloatArray,
-    influence_SP: FloatArray,
-    profile: Mapping[str, tuple[float | None, float | None]],
-    at_bound: NDArray[np.bool_],
-    weak: tuple[str, ...],
-) -> tuple[dict[str, Interval | None], str]:
-    S = len(influence_SP)
-    ci: dict[str, Interval | None] = {}
-    for p, (name, parameter) in enumerate(zip(law.names, law.parameters, strict=True)):
-        interval: Interval | None = None
-        if not (at_bound[p] or name in weak):
-            if S >= 2:
-                _, interval = student_interval(theta_P[p] + influence_SP[:, p])
-            else:
-                low, high = profile[name]
-                interval = None if low is None or high is None else (low, high)
-        if interval is not None and parameter.log:
-            with np.errstate(over="ignore"):
-                interval = (float(np.exp(interval[0])), float(np.exp(interval[1])))
-            if not np.isfinite(interval[1]):
-                interval = None
-        ci[name] = interval
-    basis = (
-        f"t over {S} runs"
-        if S >= 2
-        else "one run: profile likelihood of its residuals, which says nothing of other seeds"
-    )
-    missing = [name for name, interval in ci.items() if interval is None]
-    if missing:
-        basis += f"; none for {', '.join(missing)}: unbounded or at the edge of the range"
-    return ci, basis
-
-
-def _aicc(rss: float, N: int, P: int) -> float | None:
-    k = P + 1  # the residual variance is a parameter too
-    if N - k - 1 <= 0 or rss <= 0.0:
+def _aicc(at: Optimum, N: int, P: int, loss: Loss) -> float | None:
+    """AICc, comparable between laws fitted to the same rows with the same loss."""
+    k = P if loss.likelihood else P + 1  # the residual variance is a parameter too
+    if N - k - 1 <= 0 or at.loss <= 0.0:
         return None
-    return float(N * np.log(rss / N) + 2 * k + 2 * k * (k + 1) / (N - k - 1))
+    deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
+    return float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1))
 
 
-def _forecasts(law: Law, x_N: FloatArray, y_N: FloatArray) -> dict[str, float | None]:
+def _forecasts(law: Law, data: Data, loss: Loss) -> dict[str, float | None]:
     """RMSE on the rest of the curve after a fit to the first part of its compute, by fraction."""
     held: dict[str, float | None] = {}
+    x_N = data.inputs_KN[0]
     for fraction in FORECAST_FRACTIONS:
         seen = x_N <= fraction * x_N.max()
         held[f"{fraction:g}"] = None
         if len(np.unique(x_N[seen])) > len(law.parameters) and x_N[seen].max() > 0.0:
-            inputs_KN = x_N[None, seen]
-            solution = solve(law, inputs_KN, y_N[None, seen], law.starts(inputs_KN, y_N[seen]))
-            theta_RP = solution.theta_RP[best_of(solution)][None]
-            error = y_N[~seen] - law.predict(x_N[None, ~seen], theta_RP)[0]
+            theta_P = optimum(law, _rows(data, seen), loss=loss).theta_P
+            error = data.y_N[~seen] - law.predict(x_N[None, ~seen], theta_P[None])[0]
             held[f"{fraction:g}"] = float(np.sqrt(np.mean(error**2)))
     return held
+
+
+def loss_for(name: str, x: ArrayLike, y: ArrayLike, n_eval: ArrayLike | None, *, law: Law) -> Loss:
+    """The loss called `name`: least-squares, huber, binomial, or beta-binomial.
+
+    The beta-binomial's correlation comes from the excess of a binomial fit's dispersion over 1.
+    Raises InputError for another name, or where n_eval is needed and not given.
+    """
+    if name != "beta-binomial":
+        return loss_named(name)
+    data = _curve_data(x, y, None, n_eval, BINOMIAL)
+    at = optimum(law, data, loss=BINOMIAL)
+    freedom = max(len(data.y_N) - len(at.theta_P), 1)
+    dispersion = float(at.scaled_N @ at.scaled_N) / freedom
+    samples = float(np.mean(data.samples_N)) if data.samples_N is not None else 2.0
+    return beta_binomial(float(np.clip((dispersion - 1.0) / max(samples - 1.0, 1.0), 1e-6, 0.5)))
 
 
 # --- whole tables ------------------------------------------------------------------------------
@@ -590,11 +432,12 @@ def fit_groups(
     y: str = "accuracy",
     group: str | None = None,
     law: str = "auto",
+    loss: str = "least-squares",
     source: str = "the table",
 ) -> list[GroupFit]:
     """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
 
-    x, y: columns. group: see `group_rows`. Laws without a value at x = 0 compete only where no row is
+    x, y: columns. group: see `group_rows`. loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is
     at 0, since AICc compares fits to the same rows.
     Raises InputError naming a missing column or an unknown law.
     """
@@ -614,13 +457,17 @@ def fit_groups(
         fair = [
             one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0
         ]
+        run = rows["run_id"].to_numpy()
+        n_eval = rows["n_eval"].to_numpy(np.float64) if "n_eval" in rows.columns else None
+        # One loss for all laws of a curve, so that their AICc compare.
+        chosen_loss = loss_for(loss, x_N, y_N, n_eval, law=fair[0])
         tried = [
-            fit_curve(x_N, y_N, law=one, run=rows["run_id"].to_numpy(), forecast=False)
+            fit_curve(x_N, y_N, law=one, run=run, n_eval=n_eval, loss=chosen_loss, forecast=False)
             for one in fair
         ]
         chosen = min(
             tried, key=lambda fit: (fit.aicc is None, fit.aicc if fit.aicc is not None else 0.0)
         )
-        best = fit_curve(x_N, y_N, law=chosen.law, run=rows["run_id"].to_numpy())
+        best = fit_curve(x_N, y_N, law=chosen.law, run=run, n_eval=n_eval, loss=chosen_loss)
         fits.append(GroupFit(label, best, {fit.law.name: fit.aicc for fit in tried}))
     return fits

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from fits.errors import InputError
-from fits.fit import CurveFit, Interval, fit_curve, group_rows, student_interval
+from fits.fit import CurveFit, fit_curve, group_rows
+from fits.inference import Interval, student_interval
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
 from fits.selection import Selection, select
 from fits.table import need_columns, varying

@@ -11,42 +11,17 @@ Source: More 1978 (scaling); Kelley 1999 (projected steps).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.laws import FloatArray, Law
+from fits.losses import LEAST_SQUARES, Loss
 
 BoolArray = NDArray[np.bool_]
 
-__all__ = ["LEAST_SQUARES", "Loss", "Solution", "best_of", "solve"]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss per point, of the observation y and the prediction mu; all arrays (R, N).
-
-    value(y, mu, n): the loss, smallest at mu = y. slope: d/dmu. curvature: its expectation, >= 0.
-    n: evaluation samples behind y, (N,) or None where the loss needs none. half_deviance: whether
-    the value is minus a log-likelihood up to a constant (then twice its excess is chi-square).
-    """
-
-    name: str
-    value: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
-    slope: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
-    curvature: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
-    half_deviance: bool = False
-
-
-LEAST_SQUARES: Final = Loss(
-    name="least squares",
-    value=lambda y, mu, _n: 0.5 * (y - mu) ** 2,
-    slope=lambda y, mu, _n: mu - y,
-    curvature=lambda _y, mu, _n: np.ones_like(mu),
-)
+__all__ = ["Solution", "best_of", "solve"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +46,7 @@ def solve(
     fixed_RP: BoolArray | None = None,
     bounds: tuple[FloatArray, FloatArray] | None = None,
     max_iterations: int = 60,
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-8,
 ) -> Solution:
     """Minimise the loss of R replicates from one start each.
 
@@ -96,7 +71,8 @@ def solve(
         values = loss.value(y, mu, n_N)
         return np.einsum("rn->r", values) if w is None else np.einsum("rn,rn->r", values, w)
 
-    loss_R = total(y_RN, law.predict(inputs_KN, theta_RP), weights_RN)
+    mu_AN = law.predict(inputs_KN, theta_RP)
+    loss_R = total(y_RN, mu_AN, weights_RN)
     converged_R = np.zeros(R, dtype=np.bool_)
     alive_A = np.arange(R)
     damping_A = np.full(R, 1e-3)
@@ -112,7 +88,7 @@ def solve(
             rows = alive_A[fresh]
             theta, y = theta_RP[rows], y_RN[rows]
             jacobian = law.jacobian(inputs_KN, theta)
-            mu = law.predict(inputs_KN, theta)
+            mu = mu_AN[fresh]
             slope = mu - y if plain else loss.slope(y, mu, n_N)
             curved = None if plain else loss.curvature(y, mu, n_N)
             if weights_RN is not None:
@@ -137,7 +113,8 @@ def solve(
         taken = proposal - theta
         y = y_RN[alive_A]
         w = None if weights_RN is None else weights_RN[alive_A]
-        trial = total(y, law.predict(inputs_KN, proposal), w)
+        trial_AN = law.predict(inputs_KN, proposal)
+        trial = total(y, trial_AN, w)
         old = loss_R[alive_A]
         better = trial < old
         promised = -np.einsum("ap,ap->a", gradient_AP, taken)
@@ -146,6 +123,7 @@ def solve(
         done = small | (idle & (damping_A < 1e-1)) | (idle & ~better)
         theta_RP[alive_A[better]] = proposal[better]
         loss_R[alive_A[better]] = trial[better]
+        mu_AN[better] = trial_AN[better]
         damping_A = np.where(better, np.maximum(damping_A * 0.1, 1e-12), damping_A * 8.0)
         # Damped beyond sense without a better point: rounding, not progress, decides from here.
         done |= damping_A > 1e12
@@ -156,6 +134,7 @@ def solve(
         if done.any():
             alive_A, damping_A, free_AP = alive_A[keep], damping_A[keep], free_AP[keep]
             gradient_AP, hessian_APP, stale_A = gradient_AP[keep], hessian_APP[keep], better[keep]
+            mu_AN = mu_AN[keep]
         else:
             stale_A = better
     return Solution(theta_RP, loss_R, converged_R, iterations)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fits import EXPONENTIAL, LOG, SIGMOID, InputError, find_turn, fit_curve, fit_groups
-from fits.fit import student_interval
+from fits.inference import student_interval
 from tests.fits.synthetic import matched_runs
 
 
