@@ -6,7 +6,8 @@ of theta is m = mean_i J (da_i/dtheta) D_G(q_i), da_i/dtheta = ceiling s_i(1 - s
     adam: d theta/dt = rate * rho / sqrt(1 + rho^2),  rho = signal * m / sqrt(E[A^2] / (G B)),
 rho being the mean of a minibatch coordinate's gradient over its standard deviation; E[A^2] is the mean
 squared advantage. That is score noise orthogonal to theta: independent of being right, of variance
-1/signal^2 per rollout, as of one weight among millions. noise="both" adds the variance along theta.
+1/signal^2 per rollout, as of one weight among millions. noise="along" takes the exact variance along
+theta instead, as of a policy whose only parameter is theta; noise="both" adds the two.
 Fails first where gradients are sparse or die during the run: Adam's second moment remembers longer than
 a short run lasts. Calibrated to one arm, the truth lies between the two laws (THEORY section 5).
 Source: THEORY section 5.
@@ -34,8 +35,10 @@ from theory.estimators import (
 )
 
 FlowOptimiser = Literal["sgd", "adam"]
+FlowNoise = Literal["orthogonal", "along", "both"]
 
 __all__ = [
+    "FlowNoise",
     "FlowOptimiser",
     "PopulationFlow",
     "ability",
@@ -82,8 +85,9 @@ class PopulationFlow:
     theta: ability at step 0. ceiling: the accuracy no ability exceeds, in (0, 1].
     group_size, prompts_per_step: G and B. rate: theta per step at full learning rate (sgd: times m).
     signal: gradient of theta per unit of score noise; read by "adam" only, like
-    noise: "orthogonal", score noise alone; or "both", with the exact variance of the drift itself (its
-        rollouts' and, prompts being drawn anew each step, that between prompts).
+    noise: "orthogonal", score noise alone; "along", the exact variance of the drift itself alone (its
+        rollouts' and, prompts being drawn anew each step, that between prompts), where `signal`
+        cancels; or "both".
     warmup_steps, warmup_from: the rate rises linearly from warmup_from times itself.
     """
 
@@ -95,7 +99,7 @@ class PopulationFlow:
     optimiser: FlowOptimiser = "sgd"
     rate: float = 0.1
     signal: float = 1.0
-    noise: Literal["orthogonal", "both"] = "orthogonal"
+    noise: FlowNoise = "orthogonal"
     warmup_steps: int = 0
     warmup_from: float = 0.1
     estimator: Estimator = GRPO
@@ -107,8 +111,8 @@ class PopulationFlow:
         check_rate("warmup_from", self.warmup_from)
         if self.optimiser not in get_args(FlowOptimiser):
             raise ArgumentError(f"optimiser must be sgd or adam, got {self.optimiser!r}")
-        if self.noise not in ("orthogonal", "both"):
-            raise ArgumentError(f"noise must be orthogonal or both, got {self.noise!r}")
+        if self.noise not in get_args(FlowNoise):
+            raise ArgumentError(f"noise must be orthogonal, along or both, got {self.noise!r}")
         for name in ("theta", "rate", "signal"):
             if not math.isfinite(getattr(self, name)):
                 raise ArgumentError(f"{name} must be finite, got {getattr(self, name)!r}")
@@ -141,9 +145,11 @@ class PopulationFlow:
         mean = drifts.mean(axis=-1)
         if self.optimiser == "sgd":
             return self.rate * mean
-        square = _mean_square(q, pmf, unpaid, paid).mean(axis=-1)
-        noise = square / (self.group_size * self.prompts_per_step)
-        if self.noise == "both":
+        noise = np.zeros_like(mean)
+        if self.noise != "along":
+            square = _mean_square(q, pmf, unpaid, paid).mean(axis=-1)
+            noise = square / (self.group_size * self.prompts_per_step)
+        if self.noise != "orthogonal":
             # A right branch is right with probability `ceiling`: another channel behind the ability.
             reached = VerifierChannel(0.0, 1.0 - self.ceiling).compose(channel)
             own = drift(solved, reached, self.group_size, estimator=self.estimator).variance

@@ -1,9 +1,10 @@
 """The simulator's free parameters from one arm's logged curve, and its forecast of the others.
 
-Law. `theory.flow` under plain SGD: start, speed and ceiling are fitted by least squares to the clean
-arm alone; the spread of difficulties is given. Nothing of the noisy arms is used.
-Fails first when the optimiser normalises its steps (Adam): the forecast then makes noise look too
-costly or too cheap, and the report says by how much.
+Law. `theory.flow` under the optimiser of the logged runs: start, speed and ceiling are fitted by least
+squares to the clean arm alone; the spread of difficulties is given, and Adam's noise is the exact one
+along the ability, so that no noise scale is left to fit. Nothing of the noisy arms is used.
+Fails first where a real model's other weights add gradient noise of their own: under Adam that slows a
+noisy arm more than this law says.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from theory.channel import FloatArray, VerifierChannel
-    from theory.flow import PopulationFlow
+    from theory.flow import FlowOptimiser, PopulationFlow
 
 __all__ = ["Calibration", "calibrate", "forecast"]
 
@@ -42,11 +43,13 @@ class Calibration:
     spread: float
 
 
-def calibrate(rows: pd.DataFrame, *, spread: float = SPREAD) -> Calibration:
+def calibrate(
+    rows: pd.DataFrame, *, optimiser: FlowOptimiser = "adam", spread: float = SPREAD
+) -> Calibration:
     """Fit start, speed and ceiling to `rows`, the evaluations of one clean arm.
 
     rows: a run table with step, accuracy, group_size and prompts_per_step, the latter two constant.
-    spread: standard deviation of prompt difficulties, logits.
+    optimiser: of the logged runs. spread: standard deviation of prompt difficulties, logits.
     Raises UserError where the rows do not hold at least four steps, or mix group sizes.
     """
     from scipy.optimize import least_squares
@@ -67,8 +70,9 @@ def calibrate(rows: pd.DataFrame, *, spread: float = SPREAD) -> Calibration:
         difficulties=normal_difficulties(PROMPTS, spread=spread),
         group_size=int(sizes["group_size"][0]),
         prompts_per_step=int(sizes["prompts_per_step"][0]),
+        optimiser=optimiser,
+        noise="along",
     )
-    # The last step's rows say how much room is left; the ceiling lies above what was reached.
     unique_steps = np.unique(steps)
     where = np.searchsorted(unique_steps, steps)
 

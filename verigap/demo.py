@@ -76,9 +76,11 @@ def logged_runs() -> pd.DataFrame:
     from fits import read_runs
 
     folder = resources.files("empirical") / "results" / LOGGED
-    with resources.as_file(folder / "runs.csv") as path:
+    with resources.as_file(folder / "runs.parquet") as path:
         if not path.is_file():
-            fail(f"the logged runs are missing from this installation: no {folder / 'runs.csv'}")
+            fail(
+                f"the logged runs are missing from this installation: no {folder / 'runs.parquet'}"
+            )
         return read_runs(path).frame
 
 
@@ -105,6 +107,7 @@ def simulation_of(runs: pd.DataFrame, calibration: Calibration) -> Spec:
                 "group_size": flow.group_size,
                 "prompts_per_step": flow.prompts_per_step,
                 # A step moves the right and the wrong logit, each by the rate, in opposite directions.
+                "optimiser": flow.optimiser,
                 "learning_rate": flow.rate / 2.0,
                 "coupling": 1.0,
             },

@@ -79,7 +79,7 @@ def demo_report(demo: Demo) -> Report:
         provenance={
             "logged runs": f"empirical/results/{LOGGED}: {demo.runs['run_id'].nunique()} runs of TRL's "
             f"GRPOTrainer, {len(demo.runs)} evaluations of at least {int(demo.runs['n_eval'].min())} samples",
-            "simulation": f"theory.bandit, {demo.spec.population.prompts} prompts, SGD, seeds "
+            "simulation": f"theory.bandit, {demo.spec.population.prompts} prompts, {demo.calibration.flow.optimiser}, seeds "
             f"{', '.join(map(str, demo.spec.seeds))}; its spec lies beside this report",
             "made by": f"verigap {__version__} demo, Python {platform.python_version()}, "
             + ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "numba")),

@@ -108,6 +108,22 @@ def test_adam_steps_a_fraction_set_by_the_signal(
     assert one.velocity(0.0, channel) == pytest.approx(fraction, abs=1.5e-4)
 
 
+def test_noise_along_theta_is_the_limit_of_no_score_noise() -> None:
+    """With noise "both", score noise vanishes as the signal grows; "along" is its limit."""
+    settings = {"optimiser": "adam", "difficulties": flow.difficulties_of([0.1, 0.4, 0.7])}
+    along = flow.PopulationFlow(**settings, noise="along")
+    error = [
+        abs(
+            flow.PopulationFlow(**settings, noise="both", signal=s).velocity(0.0, FP)
+            / along.velocity(0.0, FP)
+            - 1
+        )
+        for s in (10.0, 100.0)
+    ]
+    assert error[1] < 1e-4
+    assert error[0] / error[1] == pytest.approx(100.0, rel=0.05)
+
+
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(theory.ArgumentError, match="ceiling must lie in"):
         population(ceiling=1.5)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from theory import VerifierChannel
-from theory.flow import PopulationFlow, accuracy, normal_difficulties
+from theory.flow import FlowOptimiser, PopulationFlow, accuracy, normal_difficulties
 from verigap.calibration import SPREAD, calibrate, forecast
 from verigap.console import UserError
 from verigap.demo import simulation_of
@@ -17,14 +17,16 @@ CLEAN = VerifierChannel(0.0, 0.0)
 STEPS = np.arange(0, 301, 25)
 
 
-def flow(*, rate: float = 0.08) -> PopulationFlow:
+def flow(optimiser: FlowOptimiser) -> PopulationFlow:
     return PopulationFlow(
         normal_difficulties(64, spread=SPREAD),
         theta=-1.0,
-        rate=rate,
+        rate={"sgd": 0.08, "adam": 0.01}[optimiser],
         ceiling=0.85,
         group_size=8,
         prompts_per_step=8,
+        optimiser=optimiser,
+        noise="along",
     )
 
 
@@ -47,9 +49,10 @@ def logged(truth: PopulationFlow, channel: VerifierChannel = CLEAN) -> pd.DataFr
     )
 
 
-def test_recovers_the_population_and_forecasts_the_other_arms() -> None:
-    truth = flow()
-    found = calibrate(logged(truth))
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_recovers_the_population_and_forecasts_the_other_arms(optimiser: FlowOptimiser) -> None:
+    truth = flow(optimiser)
+    found = calibrate(logged(truth), optimiser=optimiser)
     assert found.rmse < 1e-6
     assert found.flow.theta == pytest.approx(truth.theta, abs=1e-4)
     assert found.flow.rate == pytest.approx(truth.rate, rel=1e-4)
@@ -58,11 +61,12 @@ def test_recovers_the_population_and_forecasts_the_other_arms() -> None:
     assert forecast(found, noisy, STEPS) == pytest.approx(accuracy(truth, noisy, STEPS), abs=1e-5)
 
 
-def test_the_bandit_of_the_demo_is_the_flow_with_sampling_noise() -> None:
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_the_bandit_of_the_demo_is_the_flow_with_sampling_noise(optimiser: FlowOptimiser) -> None:
     """Same parameters, two simulators: over many seeds the bandit's mean curve is the flow's."""
-    truth = flow()
+    truth = flow(optimiser)
     runs = pd.concat([logged(truth).assign(seed=seed) for seed in range(16)])
-    spec = simulation_of(runs, calibrate(runs))
+    spec = simulation_of(runs, calibrate(runs, optimiser=optimiser))
     exact = spec.model_copy(update={"n_eval": None})
     table = run_spec(exact).table
     mean = table.groupby("step")["accuracy"].mean()
@@ -72,7 +76,7 @@ def test_the_bandit_of_the_demo_is_the_flow_with_sampling_noise() -> None:
 
 
 def test_too_few_steps_and_mixed_group_sizes_are_refused() -> None:
-    rows = logged(flow())
+    rows = logged(flow("sgd"))
     with pytest.raises(UserError, match="at least 4 evaluated steps, got 3"):
         calibrate(rows.head(3))
     with pytest.raises(UserError, match="one group_size, got 8, 16"):

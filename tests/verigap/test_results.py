@@ -8,7 +8,7 @@ from tests.verigap.command import verigap
 from tests.verigap.test_packaging import ROOT
 
 RESULTS = ROOT / "empirical" / "results" / "cpu-smoke"
-TABLE = RESULTS / "runs.csv"
+TABLE = RESULTS / "runs.parquet"
 
 
 @pytest.mark.parametrize("runs", [TABLE])
