@@ -5,6 +5,7 @@ from __future__ import annotations
 from fits.errors import InputError
 from fits.fit import CurveFit, GroupFit, find_turn, fit_curve, fit_groups
 from fits.gap import GapReport, gap_report
+from fits.joint import JOINT_LAWS, SurfaceFit, fit_surface
 from fits.laws import CURVE_LAWS, EXPONENTIAL, LOG, POWER, SIGMOID, Law, Parameter, curve_law
 from fits.readers import FORMATS, read_runs, recognise
 from fits.selection import parse_assignments, parse_selection, select
@@ -15,6 +16,7 @@ __all__ = [
     "CURVE_LAWS",
     "EXPONENTIAL",
     "FORMATS",
+    "JOINT_LAWS",
     "LOG",
     "POWER",
     "SIGMOID",
@@ -25,10 +27,12 @@ __all__ = [
     "Law",
     "Parameter",
     "RunTable",
+    "SurfaceFit",
     "curve_law",
     "find_turn",
     "fit_curve",
     "fit_groups",
+    "fit_surface",
     "gap_report",
     "parse_assignments",
     "parse_selection",

@@ -43,11 +43,15 @@ _TINY: Final = 1e-300  # log of this stands for log 0: every law above is at its
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its name, its unit, and whether the solver sees its logarithm."""
+    """One parameter: its name, its unit, and whether the solver sees its logarithm.
+
+    reads: in a linear law, the term it multiplies, as a person would write it.
+    """
 
     name: str
     unit: str
     log: bool = False
+    reads: str = ""
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,13 @@ FORMATS: Final[Mapping[str, tuple[str, Reader]]] = {
 }
 
 
+def _table_in(folder: Path) -> Path | None:
+    """The run table that `verigap simulate` and `verigap train` write, where no runs lie beside it."""
+    tables = [folder / f"runs.{suffix}" for suffix in ("parquet", "csv")]
+    found = next((table for table in tables if table.is_file()), None)
+    return None if found is None or _runs_below(folder) else found
+
+
 def recognise(path: Path) -> str:
     """The format of `path`, one of FORMATS.
 
@@ -200,13 +207,16 @@ def read_runs(
 ) -> RunTable:
     """Read `path` as a checked run table.
 
-    path: a table, a log, a run folder or a folder of run folders. format: one of FORMATS, or "auto".
+    path: a table, a log, a run folder or a folder of run folders; a folder without any whose table is
+    called runs.parquet or runs.csv stands for that table. format: one of FORMATS, or "auto".
     metric: which logged value is the accuracy, where a log holds several.
     manifest: a YAML file, run -> columns, for logs that do not carry their condition.
     columns: {new: existing} copies. constants: {column: value}. where: selections, any of which may
     hold. They apply in this order; then the rows that are left are checked.
     Raises InputError, one line naming file, row or column, and the value.
     """
+    if path.is_dir() and (table_file := _table_in(path)) is not None:
+        path = table_file
     chosen = recognise(path) if format == "auto" else format
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")

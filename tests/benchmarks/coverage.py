@@ -5,6 +5,7 @@
 World: every run has its own asymptote (spread .02 over seeds, of which a matched pair of arms shares
 all but .005), residuals of a run are AR(1) (spread .01, lag-one correlation .5), every evaluation is
 binomial with 500 samples, 21 evaluations a run, sigmoid of slope 1.5 from .1 to .8. Truth: the mean run.
+Replications are fitted by `fits.batch`, which tests/fits/test_batch.py holds to `fits.fit_curve`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fits import SIGMOID, fit_curve
-from fits.gap import floor_between, verdict_of
+from fits import SIGMOID, find_turn, fit_curve
+from fits.batch import BatchFit, fit_batch
+from fits.fit import MIDPOINTS_NEEDED
+from fits.gap import verdict_of
+from fits.inference import DECISIVE_WALD, student_interval
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 TABLE = Path(__file__).with_name("COVERAGE.md")
 MIDPOINT, SLOPE, START, ASYMPTOTE = 1e4, 1.5, 0.1, 0.8
@@ -34,64 +39,81 @@ DELTA = 0.01
 FLOORS = (0.0, DELTA / 2, DELTA, 3 * DELTA)
 
 
-def runs(
-    rng: np.random.Generator, asymptotes_S: FloatArray, *, reach: float, clock: float = 1.0
-) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-    """x, accuracy and run of S runs with these asymptotes, evaluated up to `reach` clean midpoints."""
-    S = len(asymptotes_S)
+def experiments(
+    rng: np.random.Generator, asymptotes_RS: FloatArray, *, reach: float, clock: float = 1.0
+) -> tuple[FloatArray, FloatArray]:
+    """x_T and accuracies (R, S, T) of runs with these asymptotes, up to `reach` clean midpoints."""
+    R, S = asymptotes_RS.shape
     x_T = np.linspace(0.0, reach * MIDPOINT, EVALUATIONS)
-    theta = np.array([[START, 0.0, np.log(MIDPOINT * clock), np.log(SLOPE)]] * S)
-    theta[:, 1] = asymptotes_S
-    level_ST = SIGMOID.predict(x_T[None], theta)
-    residual_ST = np.empty_like(level_ST)
-    residual_ST[:, 0] = rng.normal(0.0, RESIDUAL_SPREAD, S)
+    theta = np.empty((R * S, 4))
+    theta[:] = START, 0.0, np.log(MIDPOINT * clock), np.log(SLOPE)
+    theta[:, 1] = asymptotes_RS.ravel()
+    level = SIGMOID.predict(x_T[None], theta).reshape(R, S, EVALUATIONS)
+    residual = np.empty_like(level)
+    residual[..., 0] = rng.normal(0.0, RESIDUAL_SPREAD, (R, S))
     fresh = RESIDUAL_SPREAD * (1.0 - RESIDUAL_CORRELATION**2) ** 0.5
     for t in range(1, EVALUATIONS):
-        residual_ST[:, t] = RESIDUAL_CORRELATION * residual_ST[:, t - 1] + rng.normal(0.0, fresh, S)
-    right = rng.binomial(SAMPLES, np.clip(level_ST + residual_ST, 0.0, 1.0))
-    return np.tile(x_T, S), right.ravel() / SAMPLES, np.repeat(np.arange(S), EVALUATIONS)
+        residual[..., t] = RESIDUAL_CORRELATION * residual[..., t - 1] + rng.normal(
+            0.0, fresh, (R, S)
+        )
+    return x_T, rng.binomial(SAMPLES, np.clip(level + residual, 0.0, 1.0)) / SAMPLES
+
+
+def identified(fits: BatchFit, x_T: FloatArray, y_RST: FloatArray) -> BoolArray:
+    """Where `fit_curve` says identified: at once if its Wald test decides, else by asking it."""
+    midpoint_R = np.exp(fits.theta_RP[:, 2])
+    sure_R = (
+        fits.converged_R
+        & ~fits.at_bound_RP.any(axis=1)
+        & (x_T[-1] / midpoint_R >= MIDPOINTS_NEEDED)
+        & (fits.wald_RP[:, 1] < DECISIVE_WALD)
+    )
+    S = y_RST.shape[1]
+    x_N, run_N = np.tile(x_T, S), np.repeat(np.arange(S), len(x_T))
+    found_R = np.zeros(len(y_RST), dtype=np.bool_)
+    for r in range(len(y_RST)):
+        if sure_R[r]:
+            found_R[r] = find_turn(x_N, y_RST[r].ravel()) is None
+        else:
+            fit = fit_curve(x_N, y_RST[r].ravel(), run=run_N, law=SIGMOID, forecast=False)
+            found_R[r] = fit.identified
+    return found_R
 
 
 def coverage(seeds: int, reach: float, replications: int) -> tuple[dict[str, tuple[int, int]], int]:
     """Per parameter (covered, intervals) where the fit says identified; and how often it does."""
-    truth = dict(zip(SIGMOID.names, (START, ASYMPTOTE, MIDPOINT, SLOPE), strict=True))
-    counts = dict.fromkeys(SIGMOID.names, (0, 0))
-    identified = 0
-    for r in range(replications):
-        rng = np.random.default_rng([1, seeds, round(10 * reach), r])
-        x, y, run = runs(rng, rng.normal(ASYMPTOTE, RUN_SPREAD, seeds), reach=reach)
-        fit = fit_curve(x, y, run=run, law=SIGMOID, forecast=False)
-        if not fit.identified:
-            continue
-        identified += 1
-        for name, (covered, made) in counts.items():
-            interval = fit.ci[name]
-            if interval is not None:
-                inside = interval[0] <= truth[name] <= interval[1]
-                counts[name] = (covered + inside, made + 1)
-    return counts, identified
+    rng = np.random.default_rng([1, seeds, round(10 * reach)])
+    x_T, y_RST = experiments(
+        rng, rng.normal(ASYMPTOTE, RUN_SPREAD, (replications, seeds)), reach=reach
+    )
+    fits = fit_batch(SIGMOID, x_T, y_RST)
+    known_R = identified(fits, x_T, y_RST)
+    truth_P = np.array([START, ASYMPTOTE, np.log(MIDPOINT), np.log(SLOPE)])
+    inside_RP = (fits.low_RP <= truth_P) & (truth_P <= fits.high_RP)
+    return {
+        name: (int(inside_RP[known_R, p].sum()), int(known_R.sum()))
+        for p, name in enumerate(SIGMOID.names)
+    }, int(known_R.sum())
 
 
 def verdicts(seeds: int, floor: float, replications: int) -> dict[str, int]:
     """How often each verdict falls, and how often the floor's interval covers, at a true floor."""
-    counts = {"closes": 0, "persists": 0, "undetermined": 0, "covered": 0, "identified": 0}
-    for r in range(replications):
-        rng = np.random.default_rng([2, seeds, round(1e4 * floor), r])
-        tops = rng.normal(ASYMPTOTE, RUN_SPREAD, seeds)
-        clean, noisy = (
-            fit_curve(x, y, run=run, law=SIGMOID, forecast=False)
-            for x, y, run in (
-                runs(rng, tops - lost + rng.normal(0.0, ARM_SPREAD, seeds), reach=10.0, clock=clock)
-                for lost, clock in ((0.0, 1.0), (floor, 1.4))
-            )
-        )
-        if not (clean.identified and noisy.identified):
-            continue
-        counts["identified"] += 1
-        ci = floor_between(clean, noisy).ci
+    rng = np.random.default_rng([2, seeds, round(1e4 * floor)])
+    tops_RS = rng.normal(ASYMPTOTE, RUN_SPREAD, (replications, seeds))
+    pseudo: list[FloatArray] = []
+    known_R = np.ones(replications, dtype=np.bool_)
+    for lost, clock in ((0.0, 1.0), (floor, 1.4)):
+        own_RS = rng.normal(0.0, ARM_SPREAD, (replications, seeds))
+        x_T, y_RST = experiments(rng, tops_RS - lost + own_RS, reach=10.0, clock=clock)
+        fits = fit_batch(SIGMOID, x_T, y_RST)
+        known_R &= identified(fits, x_T, y_RST)
+        pseudo.append(fits.theta_RP[:, None, 1] + fits.influence_RSP[:, :, 1])
+    counts = {"closes": 0, "persists": 0, "undetermined": 0, "covered": 0}
+    for gap_S in (pseudo[0] - pseudo[1])[known_R]:
+        _, ci = student_interval(gap_S)
         counts[verdict_of(ci, DELTA)] += 1
         counts["covered"] += ci is not None and ci[0] <= floor <= ci[1]
-    return counts
+    return {**counts, "identified": int(known_R.sum())}
 
 
 def holm_outside(cells: list[tuple[int, int]]) -> list[float]:

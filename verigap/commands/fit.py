@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,11 @@ from verigap.commands.runs import Format, Manifest, Map, Metric, Runs, Set, Wher
 from verigap.console import Json, emit, write_text_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
+
+    from fits import RunTable
 
 
 def fit(
@@ -27,6 +31,9 @@ def fit(
         str,
         typer.Option(help="auto, sigmoid, power, exponential, log, margin-logit or quadratic."),
     ] = "auto",
+    loss: Annotated[
+        str, typer.Option(help="least-squares, huber, binomial or beta-binomial (need n_eval).")
+    ] = "least-squares",
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     format: Format = "auto",
     metric: Metric = None,
@@ -36,13 +43,32 @@ def fit(
     where: Where = None,
     json: Json = False,
 ) -> None:
-    """Fit a scaling law to each curve of accuracy against compute."""
-    from fits import fit_groups
+    """Fit a scaling law to each curve of accuracy against compute, or a joint law over error rates."""
+    from fits import JOINT_LAWS
 
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
-    fits = fit_groups(table.frame, x=x, y=y, group=group, law=law, source=str(runs))
+    if law in JOINT_LAWS:
+        document, show = _joint(table, law=law, x=x, y=y, group=group, loss=loss)
+    else:
+        document, show = _curves(table, law=law, x=x, y=y, group=group, loss=loss)
+    if out is not None:
+        import json as json_
+
+        from verigap.console import plain
+
+        write_text_atomically(out, json_.dumps(plain(document), indent=2, allow_nan=False) + "\n")
+    emit(document, as_json=json, show=show)
+
+
+def _curves(
+    table: RunTable, *, law: str, x: str, y: str, group: str | None, loss: str
+) -> tuple[dict[str, Any], Callable[[Console], None]]:
+    """The document and the view of one law per curve."""
+    from fits import fit_groups
+
+    fits = fit_groups(table.frame, x=x, y=y, group=group, law=law, loss=loss, source=table.source)
     document = {
         "curves": [
             {
@@ -70,6 +96,7 @@ def fit(
         ],
         "x": x,
         "y": y,
+        "loss": loss,
         "notes": table.notes,
     }
 
@@ -102,10 +129,84 @@ def fit(
         for basis in dict.fromkeys(one.fit.ci_reason for one in fits):
             console.print(f"Intervals: {basis}.", style="dim", highlight=False)
 
-    if out is not None:
-        import json as json_
+    return document, show
 
-        from verigap.console import plain
 
-        write_text_atomically(out, json_.dumps(plain(document), indent=2, allow_nan=False) + "\n")
-    emit(document, as_json=json, show=show)
+def _joint(
+    table: RunTable, *, law: str, x: str, y: str, group: str | None, loss: str
+) -> tuple[dict[str, Any], Callable[[Console], None]]:
+    """The document and the view of one joint law per group of final accuracies."""
+    from fits import fit_surface
+    from fits.fit import group_rows
+    from fits.losses import loss_named
+    from fits.table import varying
+
+    frame = table.frame.assign(accuracy=table.frame[y]) if y in table.frame.columns else table.frame
+    # A joint law spans conditions: only the model separates groups, unless --group says otherwise.
+    key = group or ("model" if varying(frame, ["model"]) else None)
+    groups = group_rows(frame, key) if key else [("all", frame)]
+    axis = "group_size" if x == "rollouts" else x
+    fits = [
+        (
+            label,
+            fit_surface(rows, law=law, axis=axis, loss=loss_named(loss), source=table.source),
+        )
+        for label, rows in groups
+    ]
+    document = {
+        "curves": [
+            {
+                "group": label,
+                "law": one.law.name,
+                "formula": one.law.formula,
+                "params": one.params,
+                "ci": one.ci,
+                "ci_basis": one.ci_reason,
+                "status": one.status,
+                "message": one.message,
+                "identified": one.identified,
+                "reason": one.reason or None,
+                "aliased": one.aliased,
+                "x_max_over_midpoint": None,
+                "x_max_over_midpoint_reason": "a joint law has no midpoint",
+                "aicc": one.aicc,
+                "forecast_rmse": one.loco_rmse,
+                "forecast": "leave one condition out",
+                "rmse": one.rmse,
+                "rows": one.n,
+                "notes": one.notes,
+            }
+            for label, one in fits
+        ],
+        "x": axis,
+        "y": y,
+        "loss": loss,
+        "notes": table.notes,
+    }
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        for label, one in fits:
+            console.print(f"{label}: {one.law.formula}", style="bold", highlight=False)
+            if one.aliased:
+                console.print(f"Refused: {one.reason}.", highlight=False)
+                continue
+            view = Table()
+            for heading in ("coefficient", "estimate", "95 % interval"):
+                view.add_column(heading, overflow="fold")
+            for name, value in one.params.items():
+                interval = one.ci[name]
+                spoken = "–" if interval is None else f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
+                view.add_row(name, f"{value:+.4f}", spoken)
+            console.print(view)
+            left_out = "–" if one.loco_rmse is None else f"{one.loco_rmse:.4f}"
+            console.print(
+                f"RMSE {one.rmse:.4f}; leaving one condition out {left_out}. Intervals:"
+                f" {one.ci_reason}.",
+                highlight=False,
+            )
+            for note in one.notes:
+                console.print(note, style="dim", highlight=False)
+
+    return document, show
