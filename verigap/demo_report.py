@@ -197,7 +197,11 @@ def _asymmetry(report: GapReport) -> tuple[str, ...]:
     ]
     for rate in (report.exchange_rate.fpr, report.exchange_rate.fnr):
         if rate.multiplier is None:
-            words.append(f"A percentage point of {rate.rate}: {rate.reason}.")
+            chance = rate.p_no_finite_amount
+            words.append(
+                f"A percentage point of {rate.rate}: {rate.reason}"
+                + (f" (probability {chance:.2f}, over seeds)." if chance is not None else ".")
+            )
         else:
             upper = None if rate.ci is None else rate.ci[1]
             limits = (

@@ -151,6 +151,7 @@ class Arm(_Strict):
     noise "trigger": `selected` holds where the feature shows, fpr and fnr elsewhere. "drift": from fpr
     and fnr to `end` over `over` steps. "group": fpr and fnr are means, `correlation` within a group.
     base: the verifier's own errors, which come before the injected ones.
+    series: the curve this arm is a point of, where a figure draws results against what arms differ in.
     """
 
     name: str = Field(min_length=1)
@@ -162,6 +163,7 @@ class Arm(_Strict):
     end: Rates | None = None
     over: int | None = Field(default=None, ge=1)
     base: Rates = Rates()
+    series: str | None = None
     population: dict[str, Any] = {}
     training: dict[str, Any] = {}
 
@@ -197,8 +199,24 @@ class Arm(_Strict):
                 return Drifting(channel, after_base(self.end or Rates()), self.over or 1)
 
 
+class Panel(_Strict):
+    """One panel of the study's figure: column y against column x.
+
+    at: "all" evaluations as a curve per arm; the "first" after step 0, or the "last", one point per arm,
+    joined within a series.
+    """
+
+    x: str = "step"
+    y: str = "accuracy"
+    at: Literal["all", "first", "last"] = "all"
+    log_x: bool = False
+    title: str = ""
+
+
 class Spec(_Strict):
-    """A simulated study."""
+    """A simulated study. about: one sentence on what it shows. panels: of its figure, none by default."""
+
+    about: str = ""
 
     population: PopulationSpec = PopulationSpec()
     training: TrainingSpec = TrainingSpec()
@@ -207,6 +225,7 @@ class Spec(_Strict):
     evaluate_every: int = Field(default=10, ge=1)
     pass_at: int = Field(default=8, ge=1)
     n_eval: int | None = Field(default=None, ge=1)
+    panels: list[Panel] = []
 
     @model_validator(mode="after")
     def _distinct(self) -> Spec:
@@ -281,6 +300,23 @@ def _parse(text: str, source: str) -> Spec:
             raise UserError(f"{source}: arms: {arm.name}: {_first(error)}") from None
         except ArgumentError as error:
             raise UserError(f"{source}: arms: {arm.name}: {error}") from None
+        columns = {
+            "step",
+            "rollouts",
+            "accuracy",
+            "observed_reward",
+            "entropy",
+            "snr",
+            "group_size",
+        }
+        columns |= {"fpr", "fnr", "zero_advantage_fraction", "marginal_fpr", "marginal_fnr"}
+        columns.add(f"pass_at_{spec.pass_at}")
+        for panel in spec.panels:
+            for name in {panel.x, panel.y} - columns:
+                raise UserError(
+                    f"{source}: panels: there is no column {name!r}; there are "
+                    + ", ".join(sorted(columns))
+                )
         if batch is not None and batch > size:
             raise UserError(
                 f"{source}: arms: {arm.name}: prompts_per_step {batch} is above prompts {size}"
@@ -319,12 +355,12 @@ def run_spec(spec: Spec, *, report: Callable[[int, int], None] | None = None) ->
     import pandas as pd
 
     began = time.perf_counter()
-    cells = [(place, arm, seed) for place, arm in enumerate(spec.arms) for seed in spec.seeds]
-    total = sum(spec.training_of(arm).steps for _, arm, _ in cells)
+    cells = [(arm, seed) for arm in spec.arms for seed in spec.seeds]
+    total = sum(spec.training_of(arm).steps for arm, _ in cells)
     done: dict[int, int] = {}
 
     def one(cell: int) -> pd.DataFrame:
-        place, arm, seed = cells[cell]
+        arm, seed = cells[cell]
 
         def advanced(step: int) -> None:
             done[cell] = step
@@ -332,7 +368,7 @@ def run_spec(spec: Spec, *, report: Callable[[int, int], None] | None = None) ->
                 report(sum(done.values()), total)
 
         # Runs share the cores out among themselves; a run alone takes them all.
-        return _run(spec, place, arm, seed, 1 if len(cells) > 1 else None, advanced)
+        return _run(spec, arm, seed, 1 if len(cells) > 1 else None, advanced)
 
     # numba compiles, or loads its cache, once before threads would all do so.
     frames: dict[int, pd.DataFrame] = {0: one(0)}
@@ -347,7 +383,6 @@ def run_spec(spec: Spec, *, report: Callable[[int, int], None] | None = None) ->
 
 def _run(
     spec: Spec,
-    place: int,
     arm: Arm,
     seed: int,
     threads: int | None,
@@ -369,22 +404,22 @@ def _run(
     )
     accuracy = path.accuracy
     if spec.n_eval is not None:
-        # Evaluation samples of different arms are not shared: `block` keeps them apart.
+        # Arms share their evaluation samples, as matched runs do, so that pairing cancels them.
         u = uniforms(
             seed,
             Purpose.EVALUATION,
             step=path.step[:, np.newaxis],
             prompt=0,
             index=np.arange(spec.n_eval)[np.newaxis, :],
-            block=place,
         )
         accuracy = (u < accuracy[:, np.newaxis]).mean(axis=1)
     columns: dict[str, Any] = {
         "run_id": f"{arm.name}-seed{seed}",
         "arm": arm.name,
         "model": "bandit",
-        "fpr": arm.fpr,
-        "fnr": arm.fnr,
+        # Where errors depend on the arm, the injected rates are those the initial policy meets.
+        "fpr": float(path.marginal_fpr[0]) if arm.noise == "trigger" else arm.fpr,
+        "fnr": float(path.marginal_fnr[0]) if arm.noise == "trigger" else arm.fnr,
         "noise": arm.noise,
         "seed": seed,
         "group_size": training.group_size,
@@ -401,26 +436,37 @@ def _run(
         "entropy": path.entropy,
         "zero_advantage_fraction": path.zero_advantage_fraction,
         "snr": path.snr,
+        "marginal_fpr": path.marginal_fpr,
+        "marginal_fnr": path.marginal_fnr,
     }
+    if any(other.series for other in spec.arms):
+        columns["series"] = arm.series or arm.name
     return pd.DataFrame(columns)
 
 
-def write_study(spec: Spec, simulated: Simulated, out: Path) -> Path:
-    """Write `runs.csv` and the complete `spec.yaml` into the folder `out`; return the table's path.
+def write_study(spec: Spec, simulated: Simulated, out: Path) -> tuple[Path, Path | None]:
+    """Write runs.csv, the complete spec.yaml and, if the spec has panels, figure.png into `out`.
+
+    Returns the paths of the table and of the figure.
 
     Raises UserError if `out` is a file or cannot be written.
     """
     from fits.table import write_runs
 
-    table = out / "runs.csv"
+    table, figure = out / "runs.csv", None
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_runs(simulated.table, table)
         write_text_atomically(
             out / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
         )
+        if spec.panels:
+            from verigap.simulation_figures import save_figure, study_figure
+
+            figure = out / "figure.png"
+            save_figure(study_figure(simulated.table, spec.panels, about=spec.about), figure)
     except FileExistsError:
         raise UserError(f"{out}: is a file; --out names a folder") from None
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}") from None
-    return table
+    return table, figure

@@ -79,7 +79,10 @@ def test_runs_from_a_built_wheel_in_an_empty_directory_without_torch(tmp_path: P
     empty.mkdir()
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
-        "for name in ('torch', 'transformers', 'trl'): sys.modules[name] = None\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('torch', 'transformers', 'trl'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
         "import theory, verigap.cli\n"
         f"assert theory.__file__.startswith({str(site)!r})\n"
         "sys.argv = ['verigap', 'demo', '--json']\n"

@@ -11,7 +11,7 @@ RESULTS = ROOT / "empirical" / "results" / "cpu-smoke"
 TABLE = RESULTS / "runs.parquet"
 
 
-@pytest.mark.parametrize("runs", [TABLE])
+@pytest.mark.parametrize("runs", [TABLE, RESULTS])
 def test_fit_on_the_committed_runs(runs: object) -> None:
     done = verigap("fit", runs, "--json")
     assert done.code == 0, done.err
@@ -23,7 +23,7 @@ def test_fit_on_the_committed_runs(runs: object) -> None:
         assert curve["identified"] or curve["reason"]
 
 
-@pytest.mark.parametrize("runs", [TABLE])
+@pytest.mark.parametrize("runs", [TABLE, RESULTS])
 def test_gap_on_the_committed_runs(runs: object) -> None:
     done = verigap("gap", runs, "--json")
     assert done.code == 0, done.err
