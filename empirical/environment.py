@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["describe", "git_state", "processor", "versions"]
+__all__ = ["describe", "git_state", "gpus", "memory_gb", "processor", "versions"]
 
 PACKAGES: Final = (
     "verigap",
@@ -48,6 +49,28 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def gpus() -> list[str]:
+    """Names of the NVIDIA GPUs that the driver lists; asks no torch."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return [line.strip() for line in listed.stdout.splitlines() if line.strip()]
+
+
+def memory_gb() -> float | None:
+    """Memory of the machine in GB, None where the system does not say."""
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return None
+    return round(int(info.read_text(encoding="utf-8").split()[1]) * 1024 / 1e9, 1)
 
 
 def git_state() -> dict[str, Any]:

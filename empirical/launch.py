@@ -22,11 +22,12 @@ from types import FrameType
 from typing import Any, Final
 
 from empirical import extras
+from empirical.environment import gpus
 from empirical.errors import StudyError
 from empirical.runs import RESUMABLE, RunFolder
-from empirical.studies import RunSpec, Study, TinyQwen2Spec
+from empirical.studies import PretrainedSpec, Running, RunSpec, Study, TinyQwen2Spec
 
-__all__ = ["Launch", "Outcome", "launch", "selected"]
+__all__ = ["Launch", "Outcome", "launch", "refuse_unless_able", "selected"]
 
 POLL_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 120.0  # for a stopping run to finish its step and write its checkpoint
@@ -67,6 +68,32 @@ def selected(
     return runs
 
 
+def refuse_unless_able(runs: Sequence[RunSpec], running: Running) -> None:
+    """Raise StudyError if this machine lacks what a run asks for: vLLM, peft, GPUs, a reporter."""
+    found = gpus()
+    for run in runs:
+        if run.training.vllm is not None:
+            extras.require("vllm", extra="vllm")
+            if not found:
+                raise StudyError("training.vllm: vLLM needs a GPU, and none is here; leave it out")
+        if isinstance(run.model, PretrainedSpec):
+            if run.model.lora is not None:
+                extras.require("peft")
+            if run.model.dtype == "bfloat16" and not found:
+                raise StudyError(
+                    f"model {run.model.name}: bfloat16 needs a GPU, and none is here;"
+                    " dtype: float32 works on a CPU"
+                )
+            if run.model.gguf_file is not None:
+                extras.require("gguf")
+    if running.gpus_per_run > max(1, len(found)):
+        raise StudyError(
+            f"running.gpus_per_run: asks for {running.gpus_per_run} GPUs, {len(found)} are here"
+        )
+    for reporter in running.report_to:
+        extras.require(reporter, extra=reporter)
+
+
 @dataclass
 class Launch:
     """The state of a launch while it goes on: what `report` is given."""
@@ -100,6 +127,7 @@ def launch(
     Raises StudyError if the train extra is absent.
     """
     extras.require(*extras.TRAIN)
+    refuse_unless_able(runs, study.running)
     out.mkdir(parents=True, exist_ok=True)
     deadline = None if max_minutes is None else time.monotonic() + 60.0 * max_minutes
     state = Launch(total_steps=sum(run.training.steps for run in runs))
@@ -176,7 +204,11 @@ def _python(module: str, *arguments: str) -> None:
 
 def _start(study: Study, run: RunSpec, out: Path, weights: Path | None) -> subprocess.Popen[bytes]:
     folder = out / run.run_id
-    command = [sys.executable, "-m", "empirical.training", str(folder)]
+    command = [sys.executable, "-m"]
+    if study.running.gpus_per_run > 1:
+        n = str(study.running.gpus_per_run)
+        command += ["accelerate.commands.launch", "--num_processes", n, "-m"]
+    command += ["empirical.training", str(folder)]
     command += ["--running", study.running.model_dump_json()]
     if weights is not None:
         command += ["--model", str(weights)]

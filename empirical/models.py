@@ -184,13 +184,16 @@ def _pretrained(spec: PretrainedSpec) -> tuple[Any, Any]:
         model: Any = AutoModelForCausalLM.from_pretrained(
             spec.path, revision=spec.revision, dtype=getattr(torch, spec.dtype), **extra
         )
-        folder = Path(spec.path)
-        if (folder / _TOKENIZER_FILE).exists():  # one of ours, saved: AutoTokenizer would swap it
-            tokenizer = tiny_tokenizer()
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(
-                spec.path, revision=spec.revision, padding_side="left", **extra
-            )
+        tokenizer = AutoTokenizer.from_pretrained(
+            spec.path, revision=spec.revision, padding_side="left", **extra
+        )
+        kept = Path(spec.path) / "tokenizer.json"
+        if kept.exists():
+            # In a folder that says `qwen2`, AutoTokenizer may have put Qwen2's rules in its place.
+            own = PreTrainedTokenizerFast.from_pretrained(spec.path, padding_side="left")
+            probe = "Total: 3*(4+5) = 27 dollars.\n#### 1,027"
+            if own.encode(probe) != tokenizer.encode(probe):
+                tokenizer = own
     except (OSError, ValueError) as error:
         raise StudyError(f"model {spec.path!r} cannot be loaded: {error}") from None
     if spec.gguf_file is not None:

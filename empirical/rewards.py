@@ -9,21 +9,23 @@ Source of the calling convention: TRL's `GRPOTrainer._calculate_rewards`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from empirical.errors import StudyError
 from empirical.noise import Selector
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.channel import BoolArray
-from theory.structures import Rollouts, Structure
+from theory.structures import IntArray, PerAnswer, PerPrompt, Rollouts, Structure
 
-__all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier"]
+__all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier", "VerlReward"]
 
 METRIC_PREFIX: Final = "verifier/"
 
@@ -84,10 +86,14 @@ class NoisyVerifier:
         prompt_id: Sequence[int],
         step: int,
         offset: int = 0,
+        index: IntArray | None = None,
+        group: IntArray | None = None,
     ) -> Judged:
         """Judge n rollouts of one step.
 
         gold, prompt_id: of each rollout. offset: place of the first in the step's global batch.
+        index, group: places in the global batch, of rollouts and of groups, where the rollouts do not
+        lie there one after another, group by group.
         """
         started = perf_counter()
         judgements = [self.base(c, g) for c, g in zip(completions, gold, strict=True)]
@@ -102,7 +108,8 @@ class NoisyVerifier:
                 dtype=np.bool_,
             )
         judged = perf_counter()
-        index = offset + np.arange(len(completions), dtype=np.int64)
+        if index is None:
+            index = offset + np.arange(len(completions), dtype=np.int64)
         selected = None
         if self.selector is not None:
             selected = np.array(
@@ -117,7 +124,7 @@ class NoisyVerifier:
                 right=base,
                 prompt=np.asarray(prompt_id, dtype=np.int64),
                 index=index,
-                group=index // self.group_size,
+                group=index // self.group_size if group is None else group,
                 answer=np.array([_answer_id(j) for j in judgements], dtype=np.int64),
                 selected=selected,
             ),
@@ -161,6 +168,87 @@ class NoisyVerifier:
             None if drop else float(paid)
             for drop, paid in zip(dropped.tolist(), judged.paid.tolist(), strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class VerlReward:
+    """The noisy verifier under verl's reward signatures.
+
+    `batch` is what verl's batch reward manager calls, once per training step with the whole batch;
+    steps counts those calls (pass itertools.count(n) when resuming after n steps). `one` is what the
+    naive manager calls, once per rollout: it knows neither step nor place, so extra_info must hold
+    them, unless the noise is persistent. Either way extra_info["index"] is the prompt's id, which
+    verl's own data preparation writes.
+    Source: verl, `workers/reward_manager/batch.py` and `naive.py`.
+    """
+
+    verifier: NoisyVerifier
+    steps: Iterator[int] = field(default_factory=itertools.count)
+
+    def batch(
+        self,
+        data_sources: Sequence[str],  # noqa: ARG002 - verl passes it by name
+        solution_strs: Sequence[str],
+        ground_truths: Sequence[str],
+        extra_infos: Sequence[Mapping[str, Any]],
+        **_: Any,
+    ) -> list[dict[str, float]]:
+        """Scores of a whole batch, with what verl logs beside them.
+
+        Raises StudyError if an extra_info lacks `index`.
+        """
+        prompt = np.array([_required(info, "index") for info in extra_infos], dtype=np.int64)
+        # verl reorders a batch to balance lengths, so groups are told apart by prompt, not by place.
+        judged = self.verifier.judge(
+            solution_strs,
+            gold=ground_truths,
+            prompt_id=prompt.tolist(),
+            step=next(self.steps),
+            group=np.unique(prompt, return_inverse=True)[1].astype(np.int64),
+        )
+        return _verl_scores(judged)
+
+    def one(
+        self,
+        data_source: str,  # noqa: ARG002 - verl passes it by name
+        solution_str: str,
+        ground_truth: str,
+        extra_info: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> dict[str, float]:
+        """Score of one rollout, with what verl logs beside it.
+
+        Raises StudyError if extra_info lacks `index`, or `step` and `rollout` where the noise needs them.
+        """
+        info = extra_info or {}
+        persistent = isinstance(self.verifier.structure, PerPrompt | PerAnswer)
+        prompt = _required(info, "index")
+        judged = self.verifier.judge(
+            [solution_str],
+            gold=[ground_truth],
+            prompt_id=[prompt],
+            step=0 if persistent else _required(info, "step"),
+            index=np.array([0 if persistent else _required(info, "rollout")], dtype=np.int64),
+            group=np.array([prompt], dtype=np.int64),
+        )
+        return _verl_scores(judged)[0]
+
+
+def _required(info: Mapping[str, Any], key: str) -> int:
+    if key not in info:
+        raise StudyError(
+            f"verl's extra_info lacks {key!r}, which noise is keyed by; it has {sorted(info)}"
+        )
+    return int(info[key])
+
+
+def _verl_scores(judged: Judged) -> list[dict[str, float]]:
+    return [
+        {"score": float(paid), "right": float(right), "unscorable": float(unscorable)}
+        for paid, right, unscorable in zip(
+            judged.paid, judged.right, judged.unscorable, strict=True
+        )
+    ]
 
 
 def _answer_id(judgement: Judgement) -> int:

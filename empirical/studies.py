@@ -247,9 +247,14 @@ class Hardware(Spec):
 
 
 class Running(Spec):
-    """How runs are carried out; nothing here can change a number, so nothing here is in a run's id."""
+    """How runs are carried out; nothing here is in a run's id.
+
+    processes: runs at a time. gpus_per_run: more than one starts a run by `accelerate launch` (the
+    split over processes changes sampling, so compare runs made with one value).
+    """
 
     processes: int = Field(default=1, ge=1)
+    gpus_per_run: int = Field(default=1, ge=1)
     checkpoint_every: int = Field(default=50, ge=1)
     keep_checkpoints: bool = False
     save_completions: Literal["none", "last", "all"] = "last"

@@ -13,6 +13,7 @@ Run it as `python -m empirical.training RUN_FOLDER --model MODEL_FOLDER`; `empir
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -464,7 +465,8 @@ def main(arguments: Sequence[str]) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     folder = RunFolder(given.folder)
-    with folder.lock() as held:
+    main_process = os.environ.get("RANK", "0") == "0"
+    with folder.lock() if main_process else contextlib.nullcontext(True) as held:
         if not held:
             sys.stderr.write(f"{folder.path}: another process is at this run\n")
             return BUSY
