@@ -130,7 +130,7 @@ def _verdicts(demo: Demo) -> Table:
             for arm in demo.arms
         ),
         text_columns=frozenset({"arm", "verdict", "simulator"}),
-        note="The simulator's verdict is about its own seeds, as many as were logged: it agrees by luck where both are undetermined.",
+        note="The simulator's verdict rests on as many simulated seeds as were logged. Two arms that are both undetermined do not agree: both lack data.",
     )
 
 

@@ -53,6 +53,7 @@ def demo(
     }
 
     def show(console: Console) -> None:
+        from rich import box
         from rich.table import Table
 
         console.print(
@@ -60,17 +61,10 @@ def demo(
             style="bold",
             highlight=False,
         )
-        view = Table()
-        for heading in (
-            "arm",
-            "verdict",
-            "gap",
-            "95 % interval",
-            "simulator",
-            "gap",
-            "forecast RMSE",
-        ):
-            view.add_column(heading)
+        view = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for heading in ("arm", "verdict", "gap", "95 % interval", "simulator", "its gap"):
+            view.add_column(heading, no_wrap=True)
+        view.add_column("RMSE", no_wrap=True)
         for arm in result.arms:
             view.add_row(
                 arm.arm,
@@ -82,6 +76,10 @@ def demo(
                 f"{arm.forecast_rmse:.3f}",
             )
         console.print(view)
+        console.print(
+            "RMSE: of the simulator's forecast of the arm's curve, calibrated to the clean arm alone.",
+            highlight=False,
+        )
         for arm in result.arms:
             if arm.would_settle_it is not None:
                 console.print(
