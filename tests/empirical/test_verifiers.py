@@ -1,0 +1,81 @@
+"""Verifiers on the hard cases; right, wrong and could-not-tell kept apart."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from empirical.cases import CASES, Case, table
+from empirical.errors import StudyError
+from empirical.verifiers import Verdict, flexible, number, strict, verifier_named
+
+DOCS = Path(__file__).parents[2] / "docs" / "verifiers.md"
+
+
+def test_there_are_enough_cases_of_both_kinds():
+    assert len(CASES) >= 21
+    assert sum(case.right for case in CASES) >= 15
+    assert sum(not case.right for case in CASES) >= 6
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.trap)
+def test_the_flexible_verifier_errs_on_none(case: Case):
+    assert (flexible(case.completion, case.gold).verdict is Verdict.RIGHT) == case.right
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        ("#### 18", Verdict.RIGHT),
+        ("#### 19", Verdict.WRONG),
+        ("#### 18 or 19", Verdict.WRONG),
+        (r"\boxed{18}", Verdict.UNSCORABLE),
+        ("18", Verdict.UNSCORABLE),
+        ("#### eighteen", Verdict.UNSCORABLE),
+        ("####\n18", Verdict.RIGHT),
+    ],
+)
+def test_the_strict_verifier_reads_only_hashes(completion: str, expected: Verdict):
+    assert strict(completion, "18").verdict is expected
+
+
+def test_equal_numbers_are_one_answer():
+    """Persistent noise is keyed by the answer: 18, 18.0 and $18 must share their flips."""
+    answers = {strict(f"#### {text}", "7").answer for text in ("18", "18.0", "$18", "18.", "+18")}
+    assert answers == {"18"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,234.50", Fraction(2469, 2)),
+        ("-3", Fraction(-3)),
+        ("\u22123", Fraction(-3)),
+        ("$ 5", Fraction(5)),
+        ("five", None),
+        ("", None),
+        ("3/0", None),
+    ],
+)
+def test_numbers_as_people_write_them(text: str, value: Fraction | None):
+    assert number(text) == value
+
+
+def test_a_gold_answer_that_is_no_number_is_an_error():
+    with pytest.raises(StudyError, match="x\\^2"):
+        strict("#### 3", "x^2")
+
+
+@pytest.mark.skipif(find_spec("math_verify") is None, reason="needs math-verify")
+def test_the_documented_table_is_current():
+    assert DOCS.read_text(encoding="utf-8").endswith(table())
+
+
+@pytest.mark.skipif(find_spec("math_verify") is None, reason="needs math-verify")
+def test_math_verify_reads_expressions():
+    judge = verifier_named("math_verify")  # pyright: ignore[reportArgumentType]
+    assert judge(r"so $\frac{36}{2}$", "18").verdict is Verdict.RIGHT
+    assert judge("nothing here", "18").verdict is Verdict.UNSCORABLE
