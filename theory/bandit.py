@@ -229,6 +229,8 @@ class Trajectory:
         reward; the share of groups that are paid throughout or not at all; the mean over groups of the
         gradient along being right, over its standard deviation over groups (0 where nothing varied).
         NaN at step 0, where nothing has been observed yet.
+    marginal_fpr, marginal_fnr: P(paid | wrong) and P(not paid | right) over the policy's rollouts, which
+        move with the policy where errors depend on the arm.
     pass_rates: P(right) per prompt at the end, shape [prompts].
     """
 
@@ -241,6 +243,8 @@ class Trajectory:
     observed_reward: FloatArray
     zero_advantage_fraction: FloatArray
     snr: FloatArray
+    marginal_fpr: FloatArray
+    marginal_fnr: FloatArray
     pass_rates: FloatArray
 
 
@@ -253,8 +257,10 @@ def _softmax(logits: FloatArray) -> FloatArray:
     return np.exp(_log_softmax(logits))
 
 
-def _rates(structure: Structure, start: Population, *, seed: int, end: bool) -> FloatArray:
-    """P(paid | prompt, arm) under `structure`, shape [prompts, arms]."""
+def _rates(
+    structure: Structure, start: Population, *, seed: int, end: bool
+) -> tuple[FloatArray, FloatArray]:
+    """(fpr, fnr) by prompt and arm under `structure`, shapes [prompts, arms]."""
     prompts, arms = start.logits.shape
     fpr = np.zeros((prompts, arms))
     fnr = np.zeros((prompts, arms))
@@ -289,7 +295,7 @@ def _rates(structure: Structure, start: Population, *, seed: int, end: bool) -> 
                     fpr += paid
         case _:
             raise ArgumentError(f"the simulator does not know the structure {structure!r}")
-    return start.correct * (1.0 - fnr) + (1.0 - start.correct) * fpr
+    return fpr, fnr
 
 
 def _visits(prompts: int, per_step: int, steps: int, seed: int) -> Iterator[tuple[int, int, Any]]:
@@ -369,6 +375,8 @@ def simulate(
         observed_reward=table[:, 4],
         zero_advantage_fraction=table[:, 5],
         snr=table[:, 6],
+        marginal_fpr=table[:, 7],
+        marginal_fnr=table[:, 8],
         pass_rates=_softmax(state.logits()) @ start.correct,
     )
 
@@ -407,7 +415,23 @@ def _evaluate(start: Population, state: _State, step: int, k: int) -> list[float
         float((1.0 - (1.0 - pass_rate) ** k).mean()),
         float(entropy.mean()),
         *measured,
+        *_marginals(start, state, policy, step),
     ]
+
+
+def _marginals(
+    start: Population, state: _State, policy: FloatArray, step: int
+) -> tuple[float, float]:
+    """(P(paid | wrong), P(not paid | right)) over the population's rollouts."""
+    weight = float(state.noise.weight[min(step, state.noise.weight.size - 1)])
+    fpr, fnr = (
+        (1.0 - weight) * before + weight * after for before, after in zip(*state.rates, strict=True)
+    )
+    wrong, right = policy * (1.0 - start.correct), policy * start.correct
+    return (
+        float((wrong * fpr).sum() / max(float(wrong.sum()), 1e-300)),
+        float((right * fnr).sum() / max(float(right.sum()), 1e-300)),
+    )
 
 
 class _State:
@@ -442,11 +466,13 @@ class _State:
             second_moment=np.zeros((prompts + 1, arms)),
             reference=np.zeros((prompts, arms)),
         )
+        correct = start.correct.astype(np.float64)
+        self.rates = [_rates(structure, start, seed=seed, end=end) for end in (False, True)]
         self.noise = kernel.Noise(
             accept=np.stack(
-                [_rates(structure, start, seed=seed, end=end) for end in (False, True)]
+                [correct * (1.0 - fnr) + (1.0 - correct) * fpr for fpr, fnr in self.rates]
             ),
-            correct=start.correct.astype(np.float64),
+            correct=correct,
             rates=np.zeros((0, 0, 2)),
             weight=weight,
         )

@@ -18,6 +18,7 @@ from verigap.commands.drift import drift
 from verigap.commands.fit import fit
 from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
+from verigap.commands.phase import phase
 from verigap.commands.rest_points import rest_points
 from verigap.commands.simulate import simulate
 from verigap.commands.train import train
@@ -66,6 +67,7 @@ app.command()(drift)
 app.command()(fit)
 app.command()(gap)
 app.command(name="import")(import_)
+app.command()(phase)
 app.command(name="rest-points")(rest_points)
 app.command()(simulate)
 app.command()(train)

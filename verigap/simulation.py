@@ -203,7 +203,7 @@ class Panel(_Strict):
     """One panel of the study's figure: column y against column x.
 
     at: "all" evaluations as a curve per arm; the "first" after step 0, or the "last", one point per arm,
-    joined within a series.
+    joined within a series. arms: those to draw as curves; all by default.
     """
 
     x: str = "step"
@@ -211,6 +211,7 @@ class Panel(_Strict):
     at: Literal["all", "first", "last"] = "all"
     log_x: bool = False
     title: str = ""
+    arms: list[str] | None = None
 
 
 class Spec(_Strict):
@@ -312,6 +313,8 @@ def _parse(text: str, source: str) -> Spec:
         columns |= {"fpr", "fnr", "zero_advantage_fraction", "marginal_fpr", "marginal_fnr"}
         columns.add(f"pass_at_{spec.pass_at}")
         for panel in spec.panels:
+            for name in set(panel.arms or []) - {other.name for other in spec.arms}:
+                raise UserError(f"{source}: panels: there is no arm {name!r}")
             for name in {panel.x, panel.y} - columns:
                 raise UserError(
                     f"{source}: panels: there is no column {name!r}; there are "

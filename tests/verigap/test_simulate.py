@@ -9,6 +9,7 @@ import pytest
 
 from fits import read_runs
 from tests.verigap.command import refused, verigap
+from verigap.simulation import Spec, preset_names, preset_spec, run_spec, write_study
 
 SPEC = """
 population: {prompts: 40, difficulty: {family: exponential, location: 0.5, scale: 1.0}, wrong_modes: 2}
@@ -139,3 +140,94 @@ def test_files_that_are_no_spec(tmp_path: Path) -> None:
     assert "is a file" in refused("simulate", written(tmp_path, SPEC), "--out", empty)
     assert "there is no preset 'zzz'" in refused("simulate", "--preset", "zzz", "--out", out)
     assert "give a SPEC.yaml or one --preset" in refused("simulate", "--out", out)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_runs_and_draws_its_figure(name: str, tmp_path: Path) -> None:
+    spec = preset_spec(name)
+    assert spec.about
+    assert spec.panels
+    short = spec.model_dump() | {"seeds": [0], "evaluate_every": 2}
+    short["training"] = short["training"] | {"steps": 4}
+    short["population"] = short["population"] | {"prompts": min(64, spec.population.prompts)}
+    simulated = run_spec(Spec.model_validate(short))
+    table, figure = write_study(Spec.model_validate(short), simulated, tmp_path)
+    assert len(read_runs(table).frame) == 3 * len(spec.arms)
+    assert figure is not None
+    assert figure.stat().st_size > 5_000
+
+
+def test_same_j_different_fate(tmp_path: Path) -> None:
+    """Equal rates at step 0; random errors end near clean; a trigger ends in collapse, by dose."""
+    done = verigap("simulate", "--preset", "same-j-different-fate", "--out", tmp_path, "--json")
+    assert done.code == 0, done.err
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    first = runs[runs["step"] == 0].groupby("arm")
+    start = first["accuracy"].mean()
+    end = runs[runs["step"] == runs["step"].max()].groupby("arm")["accuracy"].mean()
+    shares = (".1", ".2", ".3", ".4")
+    for share in shares:
+        for rate in ("marginal_fpr", "marginal_fnr", "fpr", "fnr"):
+            of = first[rate].mean()
+            assert of[f"random {share}"] == pytest.approx(of[f"trigger {share}"], abs=0.005)
+        assert first["marginal_fpr"].mean()[f"random {share}"] == pytest.approx(float(share))
+        assert end["clean"] - end[f"random {share}"] < 0.05
+        assert end[f"trigger {share}"] < 0.5 * start[f"trigger {share}"]
+    response = [end[f"trigger {share}"] for share in shares]
+    assert response == sorted(response, reverse=True)
+    assert response[0] > 5 * response[-1]
+
+
+@pytest.mark.parametrize(
+    ("panel", "named"),
+    [
+        ("{x: stepp}", "there is no column 'stepp'"),
+        ("{arms: [cleen]}", "there is no arm 'cleen'"),
+    ],
+)
+def test_bad_panels_are_named(tmp_path: Path, panel: str, named: str) -> None:
+    path = written(tmp_path, SPEC + f"panels: [{panel}]\n")
+    assert named in refused("simulate", path, "--out", tmp_path / "out")
+
+
+def test_rest_points_lists_the_three_of_the_contract() -> None:
+    command = (
+        "rest-points --fpr 0 --fnr 0 --beta 0.1 --reference-pass-rate 0.001 --form rlver --json"
+    )
+    document = verigap(*command.split()).document
+    rates = [point["pass_rate"] for point in document["rest_points"]]
+    assert rates == [pytest.approx(v, rel=2e-6) for v in (0.00295585, 0.0309100, 0.785738)]
+    assert [point["stable"] for point in document["rest_points"]] == [True, False, True]
+    assert document["attracting_boundaries"] == []
+
+
+def test_rest_points_has_a_human_view_and_names_mistakes() -> None:
+    command = "rest-points --beta 1 --reference-pass-rate 0.2"
+    assert "an attracting boundary" in verigap(*command.split()).out
+    assert "inside (0, 1), got 1" in refused(*command.replace("0.2", "1").split())
+    assert "beta must be finite" in refused(*command.replace("1 ", "-1 ").split())
+
+
+def test_phase_writes_a_table_and_a_figure(tmp_path: Path) -> None:
+    command = "phase --fpr-grid 0:0.8:5 --fnr-grid 0,0.3 --group-size 4,8 --json --out"
+    document = verigap(*command.split(), tmp_path).document
+    table = pd.read_csv(document["table"])
+    assert document["cells"] == len(table) == 2 * 5 * 2
+    assert Path(document["figure"]).stat().st_size > 5_000
+    assert set(table["fate"]) == {"learns", "unlearns"}
+    assert table.loc[table["fate"] == "unlearns", "time"].isna().all()
+    clean = table[(table["fpr"] == 0) & (table["fnr"] == 0)]
+    assert clean["slowdown"].to_list() == [pytest.approx(1.0), pytest.approx(1.0)]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--fpr-grid", "0:x:3", "--fpr-grid 0:x:3: must be numbers"),
+        ("--fnr-grid", "0:2:3", "fnr must lie in [0, 1], got 2"),
+        ("--group-size", "2.5", "must be whole numbers"),
+        ("--start", "0.9", "start must be below target"),
+    ],
+)
+def test_phase_names_mistakes(tmp_path: Path, option: str, value: str, named: str) -> None:
+    assert named in refused("phase", "--out", tmp_path / "out", option, value)

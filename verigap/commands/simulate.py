@@ -45,19 +45,24 @@ def simulate(
     if backend is Backend.ray:
         fail("--backend ray is not there yet; --backend local gives the same results")
     study = simulation.load_spec(spec) if spec else simulation.preset_spec(preset or "")
-    if out.exists() and not out.is_dir():
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except FileExistsError:
         fail(f"{out}: is a file; --out names a folder")
+    except OSError as error:
+        fail(f"{out}: {error.strerror}")
     with progress(quiet=json) as bar:
         task = bar.add_task("steps", total=None)
         simulated = simulation.run_spec(
             study, report=lambda done, total: bar.update(task, completed=done, total=total)
         )
-    table = simulation.write_study(study, simulated, out)
+    table, figure = simulation.write_study(study, simulated, out)
     document = {
         "runs": simulated.runs,
         "rows": len(simulated.table),
         "out": out,
         "table": table,
+        "figure": figure,
         "seconds": simulated.seconds,
         "rollouts": simulated.rollouts,
     }
@@ -80,17 +85,21 @@ def simulate(
             view.add_column(heading, justify="left" if heading in ("arm", "noise") else "right")
         for arm in study.arms:
             ends = last.loc[last["arm"] == arm.name, "accuracy"]
-            starts = first.loc[first["arm"] == arm.name, "accuracy"]
+            begins = first[first["arm"] == arm.name]
             view.add_row(
                 arm.name,
                 arm.noise,
-                f"{arm.fpr:g}",
-                f"{arm.fnr:g}",
-                f"{starts.mean():.3f}",
+                f"{begins['fpr'].mean():.3g}",
+                f"{begins['fnr'].mean():.3g}",
+                f"{begins['accuracy'].mean():.3f}",
                 f"{ends.mean():.3f}",
                 f"{ends.std(ddof=1):.3f}" if len(ends) > 1 else "-",
             )
         console.print(view)
+        if study.about:
+            console.print(study.about)
+        if figure is not None:
+            console.print(f"figure in {figure}")
         console.print(f"{len(simulated.table)} rows in {table}, {simulated.seconds:.1f} s")
 
     emit(document, as_json=json, show=show)

@@ -1,0 +1,112 @@
+"""`verigap phase`: the phase diagram over (fpr, fnr), as a table and a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from verigap.console import Json, emit, fail
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def _grid(name: str, text: str) -> list[float]:
+    """The numbers of "0,0.1,0.4" or of "low:high:count"."""
+    try:
+        if ":" in text:
+            low, high, count = text.split(":")
+            steps = int(count)
+            if steps < 2:
+                fail(f"{name} {text}: a range needs at least 2 points")
+            width = float(high) - float(low)
+            return [float(low) + width * i / (steps - 1) for i in range(steps)]
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        fail(f"{name} {text}: must be numbers, 0,0.1,0.4 or low:high:count")
+
+
+def phase(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for phase.csv and phase.png.")],
+    fpr_grid: Annotated[str, typer.Option(help="0,0.1,… or low:high:count.")] = "0:0.9:46",
+    fnr_grid: Annotated[str, typer.Option(help="0,0.1,… or low:high:count.")] = "0:0.9:46",
+    group_size: Annotated[str, typer.Option(help="Rollouts per prompt: 8 or 4,16,64.")] = "4,16,64",
+    pass_rate: Annotated[float, typer.Option(help="Where the drift is taken.")] = 0.2,
+    start: Annotated[float, typer.Option(help="Pass rate the clock starts at.")] = 0.05,
+    target: Annotated[float, typer.Option(help="Pass rate the clock stops at.")] = 0.8,
+    estimator: Annotated[
+        str, typer.Option(help="grpo, dr_grpo, rloo, grpo_loo, nemo_loo or reinforce.")
+    ] = "grpo",
+    json: Json = False,
+) -> None:
+    """Which way training goes, and by how much noise slows it, over all pairs of error rates."""
+    import numpy as np
+    import pandas as pd
+
+    import theory
+    from fits.table import write_runs
+    from theory.phase import phase_diagram
+    from verigap.simulation_figures import phase_figure, save_figure
+
+    sizes = _grid("--group-size", group_size)
+    if any(size != int(size) for size in sizes):
+        fail(f"--group-size {group_size}: must be whole numbers")
+    diagram = phase_diagram(
+        _grid("--fpr-grid", fpr_grid),
+        _grid("--fnr-grid", fnr_grid),
+        [int(size) for size in sizes],
+        pass_rate=pass_rate,
+        start=start,
+        target=target,
+        estimator=theory.estimator_named(estimator),
+    )
+    if out.exists() and not out.is_dir():
+        fail(f"{out}: is a file; --out names a folder")
+    place = np.meshgrid(diagram.group_size, diagram.fpr, diagram.fnr, indexing="ij")
+    youden = np.broadcast_to(diagram.youden, diagram.time.shape)
+    finite = np.isfinite(diagram.time)
+    table = pd.DataFrame(
+        {
+            "group_size": place[0].ravel(),
+            "fpr": place[1].ravel(),
+            "fnr": place[2].ravel(),
+            "youden": youden.ravel(),
+            "fate": np.select(
+                [youden > 1e-12, youden < -1e-12], ["learns", "unlearns"], "drifts"
+            ).ravel(),
+            "drift": diagram.drift.ravel(),
+            "relative_drift": diagram.relative_drift.ravel(),
+            # Empty, not infinite, where the target is never reached.
+            "time": np.where(finite, diagram.time, np.nan).ravel(),
+            "slowdown": np.where(finite, diagram.slowdown, np.nan).ravel(),
+        }
+    )
+    path, picture = out / "phase.csv", out / "phase.png"
+    try:
+        write_runs(table, path)
+        save_figure(phase_figure(diagram), picture)
+    except OSError as error:
+        fail(f"{out}: {error.strerror}")
+    document = {"cells": len(table), "out": out, "table": path, "figure": picture}
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        view = Table(title=f"Slowdown from {start:g} to {target:g} (clean verifier: 1)")
+        view.add_column("rollouts", justify="right")
+        for name in ("fpr .1", "fnr .1", "fpr .3", "fnr .3", "both .2"):
+            view.add_column(name, justify="right")
+        pairs = [(0.1, 0.0), (0.0, 0.1), (0.3, 0.0), (0.0, 0.3), (0.2, 0.2)]
+        for size in diagram.group_size:
+            cells = [
+                phase_diagram([x], [d], [size], start=start, target=target).slowdown[0, 0, 0]
+                for x, d in pairs
+            ]
+            view.add_row(str(size), *(f"{value:.2f}" for value in cells))
+        console.print(view)
+        console.print(f"{len(table)} cells in {path}, figure in {picture}")
+
+    emit(document, as_json=json, show=show)
