@@ -14,6 +14,7 @@ import typer
 
 from verigap import __version__
 from verigap.commands.demo import demo
+from verigap.commands.doctor import doctor
 from verigap.commands.drift import drift
 from verigap.commands.fit import fit
 from verigap.commands.gap import gap
@@ -63,6 +64,7 @@ def _options(
 
 
 app.command()(demo)
+app.command()(doctor)
 app.command()(drift)
 app.command()(fit)
 app.command()(gap)

@@ -19,7 +19,10 @@ def test_the_papers_grid_by_hand():
     cost = estimate(study, study.runs())
     assert cost.runs == 36 * 3 + 6 * 2 + 6 * 5
     batch = 233 * 32
-    big, small = 36 * batch * (8 + 16 + 32) + 6 * batch * (4 + 64), 6 * batch * (4 + 8 + 16 + 32 + 64)
+    big, small = (
+        36 * batch * (8 + 16 + 32) + 6 * batch * (4 + 64),
+        6 * batch * (4 + 8 + 16 + 32 + 64),
+    )
     assert cost.total_rollouts == big + small
     samples = 13 * 256
     assert cost.total_evaluation_samples == samples * cost.runs

@@ -141,7 +141,12 @@ def test_unscorable_may_be_left_out_of_the_group():
         drop_unscorable=True,
     )
     rewards = reward(
-        completions=["#### 3", "I cannot say", [{"role": "assistant", "content": "#### 7"}], "#### 8"],
+        completions=[
+            "#### 3",
+            "I cannot say",
+            [{"role": "assistant", "content": "#### 7"}],
+            "#### 8",
+        ],
         gold=["7"] * 4,
         prompt_id=[0, 0, 1, 1],
         trainer_state=SimpleNamespace(global_step=0),

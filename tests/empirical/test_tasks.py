@@ -86,7 +86,9 @@ def test_a_gold_answer_the_verifier_cannot_read_stops_the_study(tmp_path: Path):
 
 
 def test_a_verifier_that_accepts_anything_is_refused():
-    task = load(TwoStepArithmeticSpec(kind="two_step_arithmetic", train_problems=5, eval_problems=5))
+    task = load(
+        TwoStepArithmeticSpec(kind="two_step_arithmetic", train_problems=5, eval_problems=5)
+    )
     generous = replace(task, verifier=lambda completion, gold: Judgement(Verdict.RIGHT, gold))
     with pytest.raises(StudyError, match="verifier fails on 10 gold answers"):
         generous.validate()

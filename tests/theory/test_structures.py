@@ -106,7 +106,7 @@ def test_a_prompt_or_an_answer_is_judged_one_way():
         for chosen in (RIGHT, ~RIGHT):
             seen = np.bincount(cluster[chosen])
             hit = np.bincount(cluster[chosen], weights=flipped[chosen])
-            assert np.isin(hit, (0, seen)).all() or (((hit == 0) | (hit == seen)).all())
+            assert ((hit == 0) | (hit == seen)).all()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_a_structure_needs_to_know_is_named(structure: Structure, missing: 
 
 
 def test_impossible_parameters_are_named():
-    with pytest.raises(ArgumentError, match="correlation.*1.5"):
+    with pytest.raises(ArgumentError, match=r"correlation.*1\.5"):
         GroupCorrelated(CHANNEL, 1.5)
-    with pytest.raises(ArgumentError, match="steps.*0"):
+    with pytest.raises(ArgumentError, match=r"steps.*0"):
         Drifting(CHANNEL, CHANNEL, 0)
