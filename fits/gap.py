@@ -440,6 +440,8 @@ def _arm_gap(
         reasons.append("no interval: one matched seed shows no spread between seeds")
     elif not paired:
         reasons.append("no column seed: runs are compared unpaired (Welch)")
+    if floor.ci is not None and floor.count == 2:
+        reasons.append("two seeds leave one degree of freedom: a third may move the interval far")
     verdict = verdict_of(floor.ci, delta)
     return ArmGap(
         arm=noisy.label,

@@ -53,7 +53,7 @@ class Term:
 
 
 def _expit(z: FloatArray) -> FloatArray:
-    return np.asarray(1.0 / (1.0 + np.exp(np.clip(-z, -700.0, 700.0))), dtype=np.float64)
+    return 1.0 / (1.0 + np.exp(np.minimum(-z, 700.0)))
 
 
 def linear_law(

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verigap.commands.runs import Format, Manifest, Map, Metric, Runs, Set, Where, load_runs
+from verigap.commands.runs import (
+    Figure,
+    Format,
+    Manifest,
+    Map,
+    Metric,
+    Runs,
+    Set,
+    Where,
+    check_figure,
+    load_runs,
+    save_figure,
+)
 from verigap.console import Json, emit, write_text_atomically
 
 if TYPE_CHECKING:
@@ -16,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fits import RunTable
+    from fits.figures import Drawing
 
 
 def fit(
@@ -34,6 +47,7 @@ def fit(
     loss: Annotated[
         str, typer.Option(help="least-squares, huber, binomial or beta-binomial (need n_eval).")
     ] = "least-squares",
+    figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     format: Format = "auto",
     metric: Metric = None,
@@ -46,13 +60,16 @@ def fit(
     """Fit a scaling law to each curve of accuracy against compute, or a joint law over error rates."""
     from fits import JOINT_LAWS
 
+    check_figure(figure)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
     if law in JOINT_LAWS:
-        document, show = _joint(table, law=law, x=x, y=y, group=group, loss=loss)
+        document, show, draw = _joint(table, law=law, x=x, y=y, group=group, loss=loss)
     else:
-        document, show = _curves(table, law=law, x=x, y=y, group=group, loss=loss)
+        document, show, draw = _curves(table, law=law, x=x, y=y, group=group, loss=loss)
+    if figure is not None:
+        save_figure(figure, draw)
     if out is not None:
         import json as json_
 
@@ -64,9 +81,10 @@ def fit(
 
 def _curves(
     table: RunTable, *, law: str, x: str, y: str, group: str | None, loss: str
-) -> tuple[dict[str, Any], Callable[[Console], None]]:
-    """The document and the view of one law per curve."""
+) -> tuple[dict[str, Any], Callable[[Console], None], Callable[[], Drawing]]:
+    """The document, the view and the figure of one law per curve."""
     from fits import fit_groups
+    from fits.fit import group_rows
 
     fits = fit_groups(table.frame, x=x, y=y, group=group, law=law, loss=loss, source=table.source)
     document = {
@@ -129,13 +147,18 @@ def _curves(
         for basis in dict.fromkeys(one.fit.ci_reason for one in fits):
             console.print(f"Intervals: {basis}.", style="dim", highlight=False)
 
-    return document, show
+    def draw() -> Drawing:
+        from fits.figures import draw_fits
+
+        return draw_fits(fits, dict(group_rows(table.frame, group)), x=x, y=y)
+
+    return document, show, draw
 
 
 def _joint(
     table: RunTable, *, law: str, x: str, y: str, group: str | None, loss: str
-) -> tuple[dict[str, Any], Callable[[Console], None]]:
-    """The document and the view of one joint law per group of final accuracies."""
+) -> tuple[dict[str, Any], Callable[[Console], None], Callable[[], Drawing]]:
+    """The document, the view and the figure of one joint law per group of final accuracies."""
     from fits import fit_surface
     from fits.fit import group_rows
     from fits.losses import loss_named
@@ -209,4 +232,9 @@ def _joint(
             for note in one.notes:
                 console.print(note, style="dim", highlight=False)
 
-    return document, show
+    def draw() -> Drawing:
+        from fits.figures import draw_surface
+
+        return draw_surface(fits, dict(groups), axis=axis)
+
+    return document, show, draw

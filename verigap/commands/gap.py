@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.commands.runs import Format, Manifest, Map, Metric, Runs, Set, Where, load_runs
+from verigap.commands.runs import (
+    Figure,
+    Format,
+    Manifest,
+    Map,
+    Metric,
+    Runs,
+    Set,
+    Where,
+    check_figure,
+    load_runs,
+    save_figure,
+)
 from verigap.console import Json, emit, write_text_atomically
 
 if TYPE_CHECKING:
@@ -28,6 +40,7 @@ def gap(
         typer.Option(help="Columns that make an arm, comma-separated (default: the condition)."),
     ] = None,
     law: Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")] = "auto",
+    figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     format: Format = "auto",
     metric: Metric = None,
@@ -40,6 +53,7 @@ def gap(
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
     from fits import gap_report, parse_selection
 
+    check_figure(figure)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
@@ -111,6 +125,10 @@ def gap(
         for note in report.notes:
             console.print(note, style="dim", highlight=False)
 
+    if figure is not None:
+        from fits.figures import draw_gap
+
+        save_figure(figure, lambda: draw_gap(report))
     if out is not None:
         import json as json_
 

@@ -9,9 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fits import RunTable
+    from collections.abc import Callable
 
-__all__ = ["Format", "Manifest", "Map", "Metric", "Runs", "Set", "Where", "load_runs"]
+    from fits import RunTable
+    from fits.figures import Drawing
+
+__all__ = [
+    "Figure",
+    "Format",
+    "Manifest",
+    "Map",
+    "Metric",
+    "Runs",
+    "Set",
+    "Where",
+    "check_figure",
+    "load_runs",
+    "save_figure",
+]
 
 Runs = Annotated[
     Path,
@@ -32,6 +47,10 @@ Map = Annotated[
 ]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Fill columns: column=value,… (repeatable).")
+]
+Figure = Annotated[
+    Path | None,
+    typer.Option("--figure", help="Draw to .pdf, .svg or .png; its data go to .csv beside."),
 ]
 Where = Annotated[
     list[str] | None,
@@ -69,3 +88,19 @@ def load_runs(
     for line in (said, *table.notes):
         sys.stderr.write(line + "\n")
     return table
+
+
+def check_figure(figure: Path | None) -> None:
+    """Refuse a figure's suffix before the work, not after it."""
+    if figure is not None:
+        from fits.figures import figure_suffix
+
+        figure_suffix(figure)
+
+
+def save_figure(figure: Path, draw: Callable[[], Drawing]) -> None:
+    """Draw, write the figure and its data, and say where on stderr."""
+    from fits.figures import save
+
+    beside = save(draw(), figure)
+    sys.stderr.write(f"figure: {figure}, its data: {beside}\n")

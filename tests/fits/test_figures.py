@@ -1,0 +1,70 @@
+"""Figures: files that exist, data beside them that are the figure's, nothing loaded until asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fits import InputError, fit_groups, fit_surface, gap_report, parse_selection
+from fits.figures import draw_fits, draw_gap, draw_surface, save
+from fits.fit import group_rows
+from tests.fits.synthetic import matched_runs
+
+
+def test_the_gap_figure_shows_the_report(tmp_path: Path) -> None:
+    report = gap_report(matched_runs(seeds=3), clean=parse_selection(["fpr=0,fnr=0"]))
+    beside = save(draw_gap(report), tmp_path / "gap.png")
+    assert (tmp_path / "gap.png").stat().st_size > 10_000
+    data = pd.read_csv(beside)
+    floors = data[data["shows"].str.startswith("floor")].set_index("arm")
+    for arm in report.arms:
+        assert floors.loc[arm.arm, "gap"] == pytest.approx(arm.floor)
+        assert floors.loc[arm.arm, "verdict"] == arm.verdict
+        assert (data["arm"] == arm.arm).sum() == len(arm.curve) + 1
+
+
+def test_the_fit_figure_shows_data_fits_and_asymptotes(tmp_path: Path) -> None:
+    frame = matched_runs(seeds=2)
+    fits = fit_groups(frame, law="sigmoid")
+    drawing = draw_fits(fits, dict(group_rows(frame, None)), x="rollouts")
+    beside = save(drawing, tmp_path / "fit.svg")
+    data = pd.read_csv(beside)
+    assert (data["shows"] == "measured").sum() == len(frame)
+    drawn = data[(data["shows"] == "fit") & (data["group"] == "clean")]
+    np.testing.assert_allclose(drawn["accuracy"], fits[0].fit.predict(drawn["rollouts"]), atol=1e-9)
+    assert (drawn["low"] <= drawn["high"]).all()
+    text = (tmp_path / "fit.svg").read_text()
+    save(draw_fits(fits, dict(group_rows(frame, None)), x="rollouts"), tmp_path / "again.svg")
+    assert len(text) == len((tmp_path / "again.svg").read_text())
+
+
+def test_unidentified_and_refused_fits_are_drawn_in_words(tmp_path: Path) -> None:
+    frame = matched_runs(seeds=1, midpoints=1.0)
+    fits = fit_groups(frame, law="sigmoid")
+    data = draw_fits(fits, dict(group_rows(frame, None)), x="rollouts").data
+    assert data["note"].dropna().str.startswith("unidentified").any()
+    last = frame[frame["arm"] != "fn"]
+    surface = fit_surface(last, law="quadratic")
+    drawing = draw_surface([("all", surface)], {"all": last}, axis="group_size")
+    assert drawing.data["shows"].tolist() == ["refused"]
+    save(drawing, tmp_path / "s.pdf")
+
+
+def test_other_suffixes_are_refused(tmp_path: Path) -> None:
+    report = gap_report(matched_runs(seeds=2), clean=parse_selection(["arm=clean"]))
+    with pytest.raises(InputError, match=r"\.pdf, \.svg, \.png"):
+        save(draw_gap(report), tmp_path / "gap.gif")
+
+
+def test_importing_fits_loads_no_plotting_no_statsmodels_no_torch() -> None:
+    code = (
+        "import sys, fits, fits.figures, fits.batch, fits.joint\n"
+        "bad = [m for m in ('torch', 'matplotlib', 'seaborn', 'statsmodels') if m in sys.modules]\n"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
