@@ -108,9 +108,7 @@ def test_qwen_on_gsm8k_end_to_end(tmp_path: Path):
     )
     outcome = launch(study, study.runs(), tmp_path / "out")
     assert outcome.failed == {}
-    logs = {
-        run.arm: RunFolder(tmp_path / "out" / run.run_id).rows() for run in study.runs()
-    }
+    logs = {run.arm: RunFolder(tmp_path / "out" / run.run_id).rows() for run in study.runs()}
     for rows in logs.values():
         assert [row["step"] for row in rows if row["kind"] == "eval"] == [0, STEPS]
         trained = [row for row in rows if row["kind"] == "train"]

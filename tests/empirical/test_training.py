@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from empirical.launch import Launch, launch
-from empirical.runs import CHECKPOINTS, TIMINGS, Row, RunFolder
+from empirical.runs import CHECKPOINTS, RESUMABLE, TIMINGS, Row, RunFolder
 from empirical.studies import RunSpec, Study
 
 pytestmark = [
@@ -164,23 +164,29 @@ def interrupt(
     return process.wait(240)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs SIGKILL and SIGUSR1")
 def test_a_run_killed_three_times_equals_an_uninterrupted_one(
     trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
 ):
-    """Killed before the first checkpoint, between checkpoints, and in the middle of an evaluation's row."""
+    """SIGKILL before the first checkpoint, between checkpoints and near the end; once SIGUSR1 too."""
     out, runs = trained
     run = runs["noisy"]
-    moments: list[Callable[[RunFolder], bool]] = [
-        lambda folder: folder.last_step() == 1,
-        lambda folder: folder.last_step() == 3,
-        lambda folder: folder.last_step() == 7,
-    ]
-    for moment in moments:
+    for step, how in (
+        (1, signal.SIGKILL),
+        (3, signal.SIGKILL),
+        (4, signal.SIGUSR1),
+        (7, signal.SIGKILL),
+    ):
         process, folder = start(out, tmp_path, run)
-        code = interrupt(process, folder, lambda m=moment, f=folder: m(f), signal.SIGKILL)
-        assert code == -signal.SIGKILL
+        code = interrupt(process, folder, lambda s=step, f=folder: f.last_step() == s, how)
         assert not folder.done
+        if how == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+        else:
+            assert code == RESUMABLE
+            saved = folder.checkpoint()
+            assert saved is not None
+            assert saved[0] == folder.last_step()  # a signal loses nothing
         with folder.metrics.open("ab") as file:  # the row that was being written
             file.write(b'{"kind": "train", "step": 9')
     process, folder = start(out, tmp_path, run)
@@ -188,22 +194,6 @@ def test_a_run_killed_three_times_equals_an_uninterrupted_one(
     assert comparable(folder.rows()) == comparable(rows_of(out, run))
     ends = [json.loads((f / run.run_id / "DONE").read_text()) for f in (out, tmp_path)]
     assert ends[0]["final_weights_sha256"] == ends[1]["final_weights_sha256"]
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs SIGUSR1")
-def test_sigusr1_checkpoints_and_leaves_resumable(
-    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
-):
-    out, runs = trained
-    run = runs["clean"]
-    process, folder = start(out, tmp_path, run)
-    assert interrupt(process, folder, lambda: folder.last_step() >= 1, signal.SIGUSR1) == 75
-    stopped = folder.checkpoint()
-    assert stopped is not None
-    assert stopped[0] == folder.last_step() < STEPS
-    process, folder = start(out, tmp_path, run)
-    assert process.wait(240) == 0
-    assert comparable(folder.rows()) == comparable(rows_of(out, run))
 
 
 def test_complete_runs_are_skipped_and_committed_ones_never_started(
