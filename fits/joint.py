@@ -79,7 +79,8 @@ def linear_law(
     def starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
         inside_N = np.clip(y_N, 0.01, 0.99)
         target_N = np.log(inside_N / (1.0 - inside_N)) if logit else y_N
-        return np.linalg.lstsq(design(inputs_KN).T, target_N, rcond=None)[0][None]
+        solved = np.linalg.lstsq(design(inputs_KN).T, target_N, rcond=None)[0]
+        return np.asarray(solved, dtype=np.float64)[None]
 
     return Law(
         name=name,

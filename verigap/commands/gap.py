@@ -19,6 +19,7 @@ from verigap.commands.runs import (
     check_figure,
     load_runs,
     save_figure,
+    say_what_was_read,
 )
 from verigap.console import Json, emit, write_text_atomically
 
@@ -135,4 +136,5 @@ def gap(
         from verigap.console import plain
 
         write_text_atomically(out, json_.dumps(plain(report), indent=2, allow_nan=False) + "\n")
+    say_what_was_read(table)
     emit(report, as_json=json, show=show)

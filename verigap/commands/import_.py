@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.commands.runs import Format, Manifest, Map, Metric, Runs, Set, Where, load_runs
+from verigap.commands.runs import (
+    Format,
+    Manifest,
+    Map,
+    Metric,
+    Runs,
+    Set,
+    Where,
+    load_runs,
+    say_what_was_read,
+)
 from verigap.console import Json, emit
 
 if TYPE_CHECKING:
@@ -50,4 +60,5 @@ def import_(
             soft_wrap=True,
         )
 
+    say_what_was_read(table)
     emit(document, as_json=json, show=show)

@@ -26,6 +26,7 @@ __all__ = [
     "check_figure",
     "load_runs",
     "save_figure",
+    "say_what_was_read",
 ]
 
 Runs = Annotated[
@@ -68,13 +69,13 @@ def load_runs(
     set: list[str] | None = None,
     where: list[str] | None = None,
 ) -> RunTable:
-    """Read RUNS as the options say; what was recognised, repaired and derived goes to stderr.
+    """Read RUNS as the options say; `say_what_was_read` tells the user about it.
 
     Raises fits.InputError for anything the user must mend.
     """
-    from fits import FORMATS, parse_assignments, read_runs
+    from fits import parse_assignments, read_runs
 
-    table = read_runs(
+    return read_runs(
         runs,
         format=format,
         metric=metric,
@@ -83,11 +84,19 @@ def load_runs(
         constants=parse_assignments(set or [], option="--set"),
         where=where or [],
     )
+
+
+def say_what_was_read(table: RunTable) -> None:
+    """What was recognised, repaired and derived, on stderr.
+
+    Called once the command has succeeded: a mistake's one line is to stand alone.
+    """
+    from fits import FORMATS
+
     count = table.frame["run_id"].nunique()
-    said = f"{runs}: {FORMATS[table.format][0]}, {len(table.frame)} rows of {count} runs"
+    said = f"{table.source}: {FORMATS[table.format][0]}, {len(table.frame)} rows of {count} runs"
     for line in (said, *table.notes):
         sys.stderr.write(line + "\n")
-    return table
 
 
 def check_figure(figure: Path | None) -> None:
