@@ -29,6 +29,7 @@ __all__ = [
     "ArmGap",
     "Asymmetry",
     "Difference",
+    "ExchangeAt",
     "ExchangeRate",
     "GapPoint",
     "GapReport",
@@ -49,6 +50,7 @@ Verdict = Literal["closes", "persists", "undetermined"]
 MATCHED: Final = ("model", "group_size", "prompts_per_step")
 POWER: Final = 0.8
 MOST_SEEDS: Final = 1000
+MOST_SAMPLES_FACTOR: Final = 100.0
 DRAWS: Final = 2000
 
 
@@ -66,11 +68,13 @@ class GapPoint:
 class Settle:
     """What data would settle an undetermined verdict, with 80 % power if the floor is as estimated.
 
-    seeds: matched seeds in all. budget: x that both arms must reach. None where no number helps.
+    seeds: matched seeds in all. n_eval: samples per evaluation, with the seeds there are. budget: x that
+    both arms must reach. None where no number helps.
     """
 
     text: str
     seeds: int | None = None
+    n_eval: int | None = None
     budget: float | None = None
 
 
@@ -130,12 +134,12 @@ class Asymmetry:
 class Multiplier:
     """Compute a noisy arm needs, over what the clean arm needs, to reach one accuracy.
 
-    multiplier: None where no finite amount does. ci: 95 %, an upper end of None is unbounded.
+    target: that accuracy, None where a curve is missing. multiplier: None where no finite amount does. ci: 95 %, an upper end of None is unbounded.
     p_no_finite_amount: probability, over seeds, that no amount of compute reaches it.
     """
 
     arm: str
-    target: float
+    target: float | None
     multiplier: float | None
     ci: tuple[float, float | None] | None
     p_no_finite_amount: float | None
@@ -154,12 +158,26 @@ class PerPoint:
 
 
 @dataclass(frozen=True)
-class ExchangeRate:
-    """What a point of fpr or fnr costs in compute, at the accuracy the clean arm ends with."""
+class ExchangeAt:
+    """What a point of fpr or fnr costs in compute, at one level of accuracy."""
 
     fpr: PerPoint
     fnr: PerPoint
     arms: tuple[Multiplier, ...]
+
+
+@dataclass(frozen=True)
+class ExchangeRate:
+    """What a point of fpr or fnr costs in compute, at the accuracy the clean arm ends with.
+
+    halfway: the same where the clean arm has done half of the rise it shows, which no arm need
+    extrapolate to.
+    """
+
+    fpr: PerPoint
+    fnr: PerPoint
+    arms: tuple[Multiplier, ...]
+    halfway: ExchangeAt
 
 
 @dataclass(frozen=True)
@@ -206,6 +224,7 @@ class _Arm:
     label: str
     rows: pd.DataFrame
     fit: CurveFit
+    axis: str
 
     def rate(self, name: str) -> float | None:
         if name not in self.rows.columns:
@@ -326,7 +345,7 @@ def _arm(label: str, rows: pd.DataFrame, x: str, law: Law, *, single: bool) -> _
         run=unit,
         forecast=False,
     )
-    return _Arm(label, rows.assign(_unit=unit), fit)
+    return _Arm(label, rows.assign(_unit=unit), fit, x)
 
 
 def _choose_law(name: str, curves: Sequence[pd.DataFrame], x: str) -> Law:
@@ -450,7 +469,7 @@ def _arm_gap(
         floor_ci=floor.ci,
         basis="asymptote" if both else "largest budget",
         reason="; ".join(reasons),
-        would_settle_it=_settle(floor, delta, clean.fit, noisy.fit, x=x, asymptote=both)
+        would_settle_it=_settle(floor, delta, clean, noisy, x=x, at=x_max, asymptote=both)
         if verdict == "undetermined"
         else None,
         seeds=floor.count,
@@ -463,41 +482,95 @@ def _arm_gap(
 
 
 def _settle(
-    floor: Difference, delta: float, clean: CurveFit, noisy: CurveFit, *, x: str, asymptote: bool
+    floor: Difference,
+    delta: float,
+    clean: _Arm,
+    noisy: _Arm,
+    *,
+    x: str,
+    at: float,
+    asymptote: bool,
 ) -> Settle:
-    """What to buy: seeds from the spread of paired differences, budget from the midpoints."""
-    budget = None
+    """What to buy: seeds from the spread of paired differences, samples, budget from the midpoints."""
     text: list[str] = []
+    margin = abs(floor.estimate - delta)
+    seeds = n_eval = budget = None
+    if not np.isfinite(floor.spread):
+        seeds = 3
+        text.append("at least 3 matched seeds, since one shows nothing of how far seeds differ")
+    else:
+        seeds = seeds_needed(floor.spread, margin)
+        if seeds is None:
+            text.append(
+                f"no feasible number of seeds: the estimate {floor.estimate:+.4f} lies within"
+                f" {margin:.4f} of delta = {delta:g} and paired seeds differ by {floor.spread:.4f};"
+                " choose another delta"
+            )
+        else:
+            seeds = max(seeds, floor.count + 1)
+            text.append(
+                f"{seeds} matched seeds (now {floor.count}), if the gap is {floor.estimate:+.4f} and"
+                f" paired seeds differ by {floor.spread:.4f}"
+            )
+        n_eval = _samples_needed(floor, margin, clean, noisy, at=at, asymptote=asymptote)
+        if n_eval is not None:
+            text.append(f"or about {n_eval:,} samples an evaluation with the seeds there are")
     if not asymptote:
         middles = [
-            fit.law.midpoint(fit.theta_P)
-            for fit in (clean, noisy)
-            if fit.law.midpoint is not None and np.isfinite(fit.theta_P).all()
+            arm.fit.law.midpoint(arm.fit.theta_P)
+            for arm in (clean, noisy)
+            if arm.fit.law.midpoint is not None and np.isfinite(arm.fit.theta_P).all()
         ]
-        budget = 3.0 * max(middles) if len(middles) == 2 else None
-        if budget is not None and budget > 1.01 * max(clean.x_max, noisy.x_max):
+        wanted = 3.0 * max(middles) if len(middles) == 2 else 0.0
+        if wanted > 1.01 * max(clean.fit.x_max, noisy.fit.x_max):
+            budget = wanted
             text.append(f"for the asymptote, runs to {x} of about {budget:.3g} (3 midpoints)")
-        else:
-            budget = None
-    margin = abs(floor.estimate - delta)
-    if not np.isfinite(floor.spread):
-        text.insert(0, "at least 3 matched seeds, since one shows nothing of how far seeds differ")
-        return Settle("; ".join(text), seeds=3, budget=budget)
-    needed = seeds_needed(floor.spread, margin)
-    if needed is None:
-        text.insert(
-            0,
-            f"no feasible number of seeds: the estimate {floor.estimate:+.4f} lies within {margin:.4f} of delta ="
-            f" {delta:g} and paired seeds differ by {floor.spread:.4f}; choose another delta",
-        )
-    else:
-        needed = max(needed, floor.count + 1)
-        text.insert(
-            0,
-            f"{needed} matched seeds (now {floor.count}), if the gap is {floor.estimate:+.4f} and"
-            f" paired seeds differ by {floor.spread:.4f}",
-        )
-    return Settle("; ".join(text), seeds=needed, budget=budget)
+    return Settle("; ".join(text), seeds=seeds, n_eval=n_eval, budget=budget)
+
+
+def _samples_needed(
+    floor: Difference, margin: float, clean: _Arm, noisy: _Arm, *, at: float, asymptote: bool
+) -> int | None:
+    """Samples an evaluation that would settle it with the seeds there are; None where they would not.
+
+    The spread of paired differences is part evaluation noise, which samples shrink, and part seeds,
+    which they do not. Evaluations on the same samples in both arms share noise: then this overstates.
+    """
+    from scipy.special import stdtrit
+
+    if floor.count < 2:
+        return None
+    noise = [_evaluation_variance(arm, at=at, asymptote=asymptote) for arm in (clean, noisy)]
+    if noise[0] is None or noise[1] is None:
+        return None
+    evaluation = min(noise[0] + noise[1], floor.spread**2)
+    between = floor.spread**2 - evaluation
+    reach = float(stdtrit(floor.count - 1, 0.975) + stdtrit(floor.count - 1, POWER))
+    allowed = (margin / reach) ** 2 * floor.count - between
+    if allowed <= 0.0 or evaluation <= 0.0:
+        return None
+    factor = evaluation / allowed
+    now = float(min(clean.rows["n_eval"].median(), noisy.rows["n_eval"].median()))
+    return int(np.ceil(factor * now)) if 1.0 < factor <= MOST_SAMPLES_FACTOR else None
+
+
+def _evaluation_variance(arm: _Arm, *, at: float, asymptote: bool) -> float | None:
+    """Variance of one run's pseudo-value that binomial evaluations alone explain; None if unknown."""
+    if "n_eval" not in arm.rows.columns or arm.rows["n_eval"].isna().any() or not _usable(arm.fit):
+        return None
+    fit = arm.fit
+    x_N = arm.rows[arm.axis].to_numpy(np.float64)
+    jacobian_PN = fit.law.jacobian(x_N[None], fit.theta_P[None])[0]
+    wanted_P = (
+        np.eye(len(fit.theta_P))[fit.law.index("asymptote")]
+        if asymptote
+        else fit.law.jacobian(np.array([[at]]), fit.theta_P[None])[0, :, 0]
+    )
+    pull_N = wanted_P @ np.linalg.pinv(jacobian_PN @ jacobian_PN.T, rcond=1e-13) @ jacobian_PN
+    a_N = np.clip(fit.predict(x_N), 0.0, 1.0)
+    samples_N = arm.rows["n_eval"].to_numpy(np.float64)
+    # All runs together estimate with this variance; a run's pseudo-value with as many times more.
+    return float(np.sum(pull_N**2 * a_N * (1.0 - a_N) / samples_N)) * len(fit.runs)
 
 
 def _paired_curve(clean: _Arm, noisy: _Arm, x: str, *, paired: bool) -> tuple[GapPoint, ...]:
@@ -615,11 +688,19 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _exchange_rate(pairs: Sequence[tuple[_Arm, _Arm]], rng: np.random.Generator) -> ExchangeRate:
-    """Iso-accuracy contours: compute of the noisy over the clean arm at the clean arm's last level."""
+    """Iso-accuracy contours: compute of the noisy over the clean arm, at two levels of accuracy."""
+    final = _at_level(pairs, 1.0, rng)
+    return ExchangeRate(*final, halfway=ExchangeAt(*_at_level(pairs, 0.5, rng)))
+
+
+def _at_level(
+    pairs: Sequence[tuple[_Arm, _Arm]], share: float, rng: np.random.Generator
+) -> tuple[PerPoint, PerPoint, tuple[Multiplier, ...]]:
+    """Multipliers where the clean arm has done `share` of the rise it shows, per arm and per point."""
     multipliers: list[Multiplier] = []
     draws: dict[str, list[tuple[float, float, FloatArray | None]]] = {"fpr": [], "fnr": []}
     for clean, noisy in pairs:
-        multiplier, drawn, log_multiplier = _multiplier(clean, noisy, rng)
+        multiplier, drawn, log_multiplier = _multiplier(clean, noisy, share, rng)
         multipliers.append(multiplier)
         fpr, fnr = noisy.rate("fpr"), noisy.rate("fnr")
         if fpr is None or fnr is None or log_multiplier is None:
@@ -628,66 +709,86 @@ def _exchange_rate(pairs: Sequence[tuple[_Arm, _Arm]], rng: np.random.Generator)
             draws["fpr"].append((100.0 * fpr, log_multiplier, drawn))
         if fnr > 0.0 and fpr == 0.0:
             draws["fnr"].append((100.0 * fnr, log_multiplier, drawn))
-    return ExchangeRate(
-        _per_point("fpr", draws["fpr"]), _per_point("fnr", draws["fnr"]), tuple(multipliers)
+    return (
+        _per_point("fpr", draws["fpr"]),
+        _per_point("fnr", draws["fnr"]),
+        tuple(multipliers),
     )
 
 
 def _multiplier(
-    clean: _Arm, noisy: _Arm, rng: np.random.Generator
+    clean: _Arm, noisy: _Arm, share: float, rng: np.random.Generator
 ) -> tuple[Multiplier, FloatArray | None, float | None]:
-    """The multiplier at the clean arm's final level, draws of its logarithm, its logarithm."""
+    """The multiplier at one level, draws of its logarithm over seeds, and its logarithm."""
     for arm in (clean, noisy):
         if not _usable(arm.fit):
             which = "clean" if arm is clean else "noisy"
             why = f"the {which} arm has no fitted curve ({arm.fit.reason or arm.fit.status})"
-            return Multiplier(noisy.label, float("nan"), None, None, None, why), None, None
+            return Multiplier(noisy.label, None, None, None, None, why), None, None
     at = min(clean.fit.x_max, noisy.fit.x_max)
-    target = float(clean.fit.predict(at))
-    point = float(
-        _log_reach(noisy.fit, noisy.fit.theta_P[None], np.array([target]), at)[0] - np.log(at)
+    target_1, point_1 = _log_multiplier(
+        clean.fit, clean.fit.theta_P[None], noisy.fit, noisy.fit.theta_P[None], at, share
     )
-    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
-    reason = ""
+    target, point = float(target_1[0]), float(point_1[0])
     finite = bool(np.isfinite(point))
+    reasons: list[str] = []
     if not finite:
-        reason = (
-            f"no finite amount of compute takes the arm to {target:.4f}: its fitted limit is below"
+        reasons.append(
+            f"no finite amount of compute takes the arm to {target:.4f}: its limit is below"
         )
-    elif point > np.log(3.0):
-        reason = "extrapolated past three times the largest budget"
+    elif point > np.log(3.0) and share == 1.0:
+        reasons.append("extrapolated past three times the largest budget")
+    estimate = float(np.exp(point)) if finite else None
+    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
     if len(shared) < 2:
-        text = "; ".join(part for part in (reason, "no interval: one matched seed") if part)
+        reasons.append("no interval: one matched seed")
         return (
-            Multiplier(
-                noisy.label, target, float(np.exp(point)) if finite else None, None, None, text
-            ),
+            Multiplier(noisy.label, target, estimate, None, None, "; ".join(reasons)),
             None,
             point,
         )
-    pick = [[fit.runs.index(unit) for unit in shared] for fit in (clean.fit, noisy.fit)]
-    influence = np.concatenate(
-        [clean.fit.influence_SP[pick[0]], noisy.fit.influence_SP[pick[1]]], axis=1
-    )
-    joint = _student_draws(influence, rng)
+    picked = [
+        fit.influence_SP[[fit.runs.index(unit) for unit in shared]]
+        for fit in (clean.fit, noisy.fit)
+    ]
+    errors = _student_draws(np.concatenate(picked, axis=1), rng)
     P = len(clean.fit.theta_P)
     low, high = clean.fit.law.bounds(np.array([[at]]))
-    ours = np.clip(clean.fit.theta_P + joint[:, :P], low, high)
-    theirs = np.clip(noisy.fit.theta_P + joint[:, P:], low, high)
-    targets = clean.fit.law.predict(np.array([[at]]), ours)[:, 0]
-    drawn = _log_reach(noisy.fit, theirs, targets, at) - np.log(at)
+    ours = np.clip(clean.fit.theta_P + errors[:, :P], low, high)
+    theirs = np.clip(noisy.fit.theta_P + errors[:, P:], low, high)
+    _, drawn = _log_multiplier(clean.fit, ours, noisy.fit, theirs, at, share)
     return (
         Multiplier(
             noisy.label,
             target,
-            float(np.exp(point)) if finite else None,
+            estimate,
             _quantiles(drawn),
             float(np.mean(~np.isfinite(drawn))),
-            reason,
+            "; ".join(reasons),
         ),
         drawn,
         point,
     )
+
+
+def _log_multiplier(
+    clean: CurveFit,
+    ours_RP: FloatArray,
+    noisy: CurveFit,
+    theirs_RP: FloatArray,
+    at: float,
+    share: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Targets and log multipliers, (R,): +inf where the noisy curve never gets there."""
+    ends = clean.law.predict(np.array([[1e-6 * at, at]]), ours_RP)
+    target_R = ends[:, 0] + share * (ends[:, 1] - ends[:, 0])
+    log_theirs = _log_reach(noisy, theirs_RP, target_R, at)
+    if share == 1.0:
+        return target_R, log_theirs - np.log(at)
+    log_ours = _log_reach(clean, ours_RP, target_R, at)
+    # A clean curve that falls (a draw may) has no halfway up: no amount of compute compares with it.
+    rises = np.isfinite(log_ours)
+    return target_R, np.where(rises, log_theirs - np.where(rises, log_ours, 0.0), np.inf)
 
 
 def _student_draws(influence_SQ: FloatArray, rng: np.random.Generator) -> FloatArray:
