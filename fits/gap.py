@@ -457,6 +457,7 @@ def _arm_gap(
         reasons.append(f"about {x} = {x_max:.4g} only: {why}")
     if floor.ci is None:
         reasons.append("no interval: one matched seed shows no spread between seeds")
+        reasons.extend(_evaluation_noise(clean, noisy, x_max))
     elif not paired:
         reasons.append("no column seed: runs are compared unpaired (Welch)")
     if floor.ci is not None and floor.count == 2:
@@ -479,6 +480,26 @@ def _arm_gap(
         fnr=noisy.rate("fnr"),
         curve=_paired_curve(clean, noisy, x, paired=paired),
     )
+
+
+def _evaluation_noise(clean: _Arm, noisy: _Arm, x_max: float) -> list[str]:
+    """What evaluation noise alone leaves open at the largest budget: Newcombe's interval, in words.
+
+    From the Wilson intervals of both proportions; it says nothing of other seeds, so no verdict uses it.
+    """
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    last = [arm.rows[arm.rows[arm.axis] == x_max] for arm in (clean, noisy)]
+    if any(
+        "n_eval" not in rows.columns or rows.empty or rows["n_eval"].isna().any() for rows in last
+    ):
+        return []
+    samples = [float(rows["n_eval"].sum()) for rows in last]
+    right = [float((rows["accuracy"] * rows["n_eval"]).sum()) for rows in last]
+    low, high = confint_proportions_2indep(
+        right[0], samples[0], right[1], samples[1], method="newcomb", compare="diff"
+    )
+    return [f"evaluation noise alone leaves the gap there in [{low:+.4f}, {high:+.4f}]"]
 
 
 def _settle(
