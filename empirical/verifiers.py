@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -114,23 +116,39 @@ def flexible(completion: str, gold: str) -> Judgement:
 def math_verify(completion: str, gold: str) -> Judgement:
     """Judge by the math-verify package: any expression, LaTeX included, by symbolic equality.
 
-    Unscorable where it finds no expression. Slow (milliseconds) beside the others; its time limits use
-    SIGALRM and so need the main thread.
+    Unscorable where it finds no expression or takes longer than its time limit. Slow (milliseconds)
+    beside the others. The limit uses SIGALRM, so there is none outside the main thread.
     """
     from math_verify import parse, verify
+    from math_verify.errors import TimeoutException
 
-    found = parse(completion)
+    limit = _seconds_allowed()
+    found = parse(completion, parsing_timeout=limit)
     if not found:
         return Judgement(Verdict.UNSCORABLE, None)
-    right = verify(_parsed_gold(gold), found)
-    return Judgement(Verdict.RIGHT if right else Verdict.WRONG, str(found[0]))
+    verdict = Verdict.WRONG
+    # One pair at a time, as `verify` does, but a comparison that ran out of time is told from a
+    # false one; any other failure to compare is a difference, as it is there.
+    for expected, given in itertools.product(_parsed_gold(gold), found):
+        try:
+            if verify(expected, given, timeout_seconds=limit, raise_on_error=True):
+                return Judgement(Verdict.RIGHT, str(found[0]))
+        except TimeoutException:
+            verdict = Verdict.UNSCORABLE
+        except Exception:  # sympy has a zoo of its own
+            continue
+    return Judgement(verdict, None if verdict is Verdict.UNSCORABLE else str(found[0]))
+
+
+def _seconds_allowed() -> int | None:
+    return 5 if threading.current_thread() is threading.main_thread() else None
 
 
 @functools.lru_cache(maxsize=65536)
 def _parsed_gold(gold: str) -> Any:
     from math_verify import parse
 
-    return parse(f"${gold}$")
+    return parse(f"${gold}$", parsing_timeout=_seconds_allowed())
 
 
 class VerifierName(enum.StrEnum):

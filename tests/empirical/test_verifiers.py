@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from empirical import verifiers
 from empirical.cases import CASES, Case, table
 from empirical.errors import StudyError
-from empirical.verifiers import Verdict, flexible, number, strict, verifier_named
+from empirical.verifiers import (
+    Verdict,
+    VerifierName,
+    flexible,
+    number,
+    strict,
+    verifier_named,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "verifiers.md"
 
@@ -79,3 +89,22 @@ def test_math_verify_reads_expressions():
     judge = verifier_named("math_verify")  # pyright: ignore[reportArgumentType]
     assert judge(r"so $\frac{36}{2}$", "18").verdict is Verdict.RIGHT
     assert judge("nothing here", "18").verdict is Verdict.UNSCORABLE
+
+
+@pytest.mark.skipif(find_spec("math_verify") is None, reason="needs math-verify")
+def test_math_verify_judges_outside_the_main_thread():
+    """As verl's reward workers do; its time limits know only the main thread."""
+    judge = verifier_named(VerifierName.MATH_VERIFY)
+    with ThreadPoolExecutor(1) as pool:
+        # A gold answer no other test has had parsed.
+        assert pool.submit(judge, "so $4321$", "4321").result().verdict is Verdict.RIGHT
+
+
+@pytest.mark.skipif(find_spec("math_verify") is None, reason="needs math-verify")
+def test_a_comparison_out_of_time_is_unscorable(monkeypatch: pytest.MonkeyPatch):
+    from math_verify import grader
+
+    monkeypatch.setattr(verifiers, "_seconds_allowed", lambda: 1)
+    monkeypatch.setattr(grader, "sympy_expr_eq", lambda *_: time.sleep(30))
+    judged = verifier_named(VerifierName.MATH_VERIFY)("so $5$", "6")
+    assert judged.verdict is Verdict.UNSCORABLE
