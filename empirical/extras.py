@@ -11,11 +11,16 @@ __all__ = ["TRAIN", "require"]
 TRAIN = ("torch", "transformers", "trl", "datasets", "accelerate")
 
 
-def require(*modules: str, extra: str = "train") -> None:
-    """Raise StudyError naming the modules that are absent and the extra that brings them."""
+def require(*modules: str, extra: bool = True) -> None:
+    """Raise StudyError naming the modules that are absent and how to get them.
+
+    extra: whether the train extra brings them; else each is a package of its own name.
+    """
     absent = [name for name in modules if find_spec(name) is None]
     if absent:
-        raise StudyError(
-            f"this needs {', '.join(absent)}, absent here: install the {extra!r} extra"
-            f" (from a checkout: pip install -e '.[{extra}]')"
+        how = (
+            "install the 'train' extra (from a checkout: pip install -e '.[train]')"
+            if extra
+            else f"pip install {' '.join(absent)}"
         )
+        raise StudyError(f"this needs {', '.join(absent)}, absent here: {how}")

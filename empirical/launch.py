@@ -73,7 +73,7 @@ def refuse_unless_able(runs: Sequence[RunSpec], running: Running) -> None:
     found = gpus()
     for run in runs:
         if run.training.vllm is not None:
-            extras.require("vllm", extra="vllm")
+            extras.require("vllm", extra=False)
             if not found:
                 raise StudyError("training.vllm: vLLM needs a GPU, and none is here; leave it out")
         if isinstance(run.model, PretrainedSpec):
@@ -85,13 +85,13 @@ def refuse_unless_able(runs: Sequence[RunSpec], running: Running) -> None:
                     " dtype: float32 works on a CPU"
                 )
             if run.model.gguf_file is not None:
-                extras.require("gguf")
+                extras.require("gguf", extra=False)
     if running.gpus_per_run > max(1, len(found)):
         raise StudyError(
             f"running.gpus_per_run: asks for {running.gpus_per_run} GPUs, {len(found)} are here"
         )
     for reporter in running.report_to:
-        extras.require(reporter, extra=reporter)
+        extras.require(reporter, extra=False)
 
 
 @dataclass
@@ -124,11 +124,14 @@ def launch(
 
     committed: ids of runs that a committed table already holds. models: folder of committed initial
     weights, used where it has them. processes: at a time; the study's own number if None.
-    Raises StudyError if the train extra is absent.
+    Raises StudyError if the train extra is absent, or `out` cannot be a folder.
     """
     extras.require(*extras.TRAIN)
     refuse_unless_able(runs, study.running)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{out}: cannot be made a folder ({error.strerror})") from None
     deadline = None if max_minutes is None else time.monotonic() + 60.0 * max_minutes
     state = Launch(total_steps=sum(run.training.steps for run in runs))
     waiting: list[RunSpec] = []

@@ -41,6 +41,7 @@ def test_a_dry_run_prints_one_json_document():
         ([str(STUDIES / "cpu-smoke.yaml"), "--only", "x"], "--only x: no such run"),
         ([str(STUDIES / "cpu-smoke.yaml"), "--shard", "3"], "--shard 3: must be i/n"),
         ([str(STUDIES / "cpu-smoke.yaml"), "--shard", "0/2"], "--shard 0/2"),
+        ([str(STUDIES / "cpu-smoke.yaml"), "--shard", "²/3"], "--shard ²/3: must be i/n"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], expected: str):
@@ -86,6 +87,15 @@ def test_without_the_train_extra_training_is_refused_by_name(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_folder_that_is_a_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    (tmp_path / "file").touch()
+    study = Study.model_validate(minimal())
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StudyError, match=r"file.*: cannot be made a folder"):
+            launch.launch(study, [], out)
+
+
 PRETRAINED = {"kind": "pretrained", "name": "q", "path": "x", "parameters": 1e9}
 
 
@@ -94,12 +104,12 @@ PRETRAINED = {"kind": "pretrained", "name": "q", "path": "x", "parameters": 1e9}
     [
         (
             {"training": {"steps": 10, "learning_rate": 1e-5, "vllm": {"mode": "colocate"}}},
-            "needs vllm",
+            "needs vllm, absent here: pip install vllm",
         ),
         ({"models": [PRETRAINED | {"dtype": "bfloat16"}]}, "bfloat16 needs a GPU"),
         ({"models": [PRETRAINED | {"lora": {}}]}, "needs peft"),
         ({"running": {"gpus_per_run": 4}}, "asks for 4 GPUs, 0 are here"),
-        ({"running": {"report_to": ["wandb"]}}, "needs wandb"),
+        ({"running": {"report_to": ["wandb"]}}, "needs wandb, absent here: pip install wandb"),
     ],
 )
 def test_what_a_machine_lacks_is_refused_before_anything_starts(

@@ -125,6 +125,6 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit()):
+    if not all(n.isascii() and n.isdecimal() for n in (part, parts)):
         fail(f"--shard {text}: must be i/n, two whole numbers")
     return int(part), int(parts)
