@@ -28,8 +28,8 @@ _BYTES_PER_COMPLETION_TOKEN = 4.0
 def training_flops_per_token(spec: RunSpec) -> float:
     """FLOPs of one prompt or completion token of a training rollout."""
     t = spec.training
-    further = (t.beta > 0.0) + (t.iterations > 1 or t.vllm is not None)
-    return spec.model.parameters * (2.0 + 6.0 * t.iterations + 2.0 * further)
+    further = (t.beta > 0.0) + (t.vllm is not None)
+    return spec.model.parameters * (2.0 + 6.0 + 2.0 * further)
 
 
 def evaluation_flops_per_token(spec: RunSpec) -> float:

@@ -256,7 +256,7 @@ def _answer_id(judgement: Judgement) -> int:
 
 
 def _counts(judged: Judged, group_size: int) -> dict[str, float]:
-    """What to log of a step, as counts: their means over processes still give exact ratios.
+    """What to log of a step, as counts on this process, which TRL averages over processes.
 
     injected_*: flips of the base verdict. base_*: disagreements of base and reference.
     groups_right_k: groups with k truly right rollouts.

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$")]
 
 
@@ -189,7 +190,11 @@ class Vllm(Spec):
 
 
 class Training(Spec):
-    """GRPO as TRL runs it; every default of TRL that matters is pinned here."""
+    """GRPO as TRL runs it; every default of TRL that matters is pinned here.
+
+    iterations: optimiser steps on one batch of rollouts, TRL's num_iterations. More than one would make
+    steps without rollouts of their own, which neither the log nor a checkpoint can hold.
+    """
 
     steps: int = Field(ge=1)
     prompts_per_step: int = Field(default=8, ge=1)
@@ -203,7 +208,7 @@ class Training(Spec):
     loss: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "dr_grpo"
     beta: float = Field(default=0.0, ge=0.0)
     epsilon: float = Field(default=0.2, gt=0.0)
-    iterations: int = Field(default=1, ge=1)
+    iterations: Literal[1] = 1
     temperature: float = Field(default=1.0, gt=0.0)
     max_completion_length: int = Field(default=32, ge=1)
     gradient_accumulation: int = Field(default=1, ge=1)
@@ -250,7 +255,8 @@ class Running(Spec):
     """How runs are carried out; nothing here is in a run's id.
 
     processes: runs at a time. gpus_per_run: more than one starts a run by `accelerate launch` (the
-    split over processes changes sampling, so compare runs made with one value).
+    split over processes changes sampling, so compare runs made with one value). report_to: trackers as
+    transformers names them (wandb, tensorboard, ...).
     """
 
     processes: int = Field(default=1, ge=1)
@@ -258,7 +264,7 @@ class Running(Spec):
     checkpoint_every: int = Field(default=50, ge=1)
     keep_checkpoints: bool = False
     save_completions: Literal["none", "last", "all"] = "last"
-    report_to: list[str] = Field(default_factory=list[str])
+    report_to: list[Module] = Field(default_factory=list[str])
 
 
 class RunSpec(Spec):

@@ -1,7 +1,8 @@
 """One matched run, trained by TRL's own GRPOTrainer.
 
-Law. Before every optimiser step torch is reseeded from (seed, step, process), so that a run's sampling
-depends on nothing that happened before but the weights: evaluating, resuming, logging change no number,
+Law. Before every optimiser step torch is reseeded from (seed, step, process), and the prompts of all steps
+are laid out beforehand, so that a run's sampling depends on nothing that happened before but the weights:
+evaluating, resuming, logging change no number,
 and two arms with one seed agree until the first verdict that differs.
 Fails first inside a `steps_per_generation` cycle, whose buffered rollouts a checkpoint does not hold;
 here a cycle is one optimiser step, and checkpoints fall between steps.
@@ -22,7 +23,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -100,7 +101,6 @@ def trainer_config(spec: RunSpec, folder: RunFolder, running: Running) -> GRPOCo
         gradient_accumulation_steps=t.gradient_accumulation,
         steps_per_generation=t.gradient_accumulation,
         num_generations=spec.group_size,
-        num_iterations=t.iterations,
         max_completion_length=t.max_completion_length,
         temperature=t.temperature,
         top_p=1.0,
@@ -120,7 +120,7 @@ def trainer_config(spec: RunSpec, folder: RunFolder, running: Running) -> GRPOCo
         epsilon=t.epsilon,
         seed=spec.seed,
         data_seed=spec.seed,
-        shuffle_dataset=True,
+        shuffle_dataset=False,  # prompt_order has
         disable_dropout=True,
         bf16=bf16,
         gradient_checkpointing=bf16,
@@ -144,6 +144,27 @@ def prompts_of(spec: RunSpec, problems: Sequence[Problem]) -> list[Any]:
     if isinstance(spec.model, PretrainedSpec) and spec.model.chat:
         return [[{"role": "user", "content": problem.prompt}] for problem in problems]
     return [problem.prompt for problem in problems]
+
+
+def prompt_order(problems: int, *, steps: int, prompts_per_step: int, seed: int) -> list[int]:
+    """Places of the run's prompts among the training problems, shape (steps * prompts_per_step,).
+
+    Each pass through the problems has its own permutation, whose incomplete last step is dropped: the
+    order in which TRL's shuffling RepeatSampler draws them. Laid out beforehand because that sampler
+    begins its first permutation anew after a resume, whatever the pass (TRL 1.16).
+    Raises StudyError if the problems do not fill one step.
+    """
+    whole = problems - problems % prompts_per_step
+    if not whole:
+        raise StudyError(
+            f"training.prompts_per_step: {prompts_per_step} is more than the {problems} training"
+            " problems"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    while len(order) < steps * prompts_per_step:
+        order += torch.randperm(problems, generator=generator).tolist()[:whole]
+    return order[: steps * prompts_per_step]
 
 
 @dataclass
@@ -201,11 +222,8 @@ class Recorder(TrainerCallback):
             return
         taken = time.perf_counter() - self.started
         self.seconds += taken
-        counts = {
-            key.removeprefix(METRIC_PREFIX): value
-            for key, value in logs.items()
-            if key.startswith(METRIC_PREFIX)
-        }
+        assert self.trainer is not None
+        counts = step_counts(logs, processes=self.trainer.accelerator.num_processes)
         row = _train_row(state, logs, counts, self.spec)
         self.rewards.append(row["observed_reward"])
         if self._main:
@@ -272,6 +290,18 @@ def _finite(value: Any) -> float | None:
         return None
     number = float(value)
     return number if number - number == 0.0 else None
+
+
+def step_counts(logs: Mapping[str, float], *, processes: int) -> dict[str, float]:
+    """The counts of a step over all processes; seconds stay the mean of a process.
+
+    TRL logs the mean over processes of what each of them counted.
+    """
+    return {
+        key.removeprefix(METRIC_PREFIX): value if key.endswith("_seconds") else value * processes
+        for key, value in logs.items()
+        if key.startswith(METRIC_PREFIX)
+    }
 
 
 def _train_row(
@@ -399,6 +429,12 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
             target_modules=lora.target_modules,
             task_type="CAUSAL_LM",
         )
+    order = prompt_order(
+        len(task.train),
+        steps=spec.training.steps,
+        prompts_per_step=spec.training.prompts_per_step,
+        seed=spec.seed,
+    )
     trainer = GRPOTrainer(
         model=policy.model,
         reward_funcs=reward_function(spec, task),
@@ -409,7 +445,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
                 "prompt_id": [problem.id for problem in task.train],
                 "gold": [problem.gold for problem in task.train],
             }
-        ),
+        ).select(order),
         processing_class=policy.tokenizer,
         callbacks=[recorder],
         peft_config=peft_config,

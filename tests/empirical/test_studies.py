@@ -62,12 +62,17 @@ def complaint(path: Path) -> str:
         ({"evaluation": {"steps": [0, 11], "samples": 9}}, ["evaluation.steps", "11", "10"]),
         ({"evaluation": {"steps": [5, 0], "samples": 9}}, ["evaluation.steps", "ascend"]),
         ({"training": {"steps": 10}}, ["training.learning_rate", "required"]),
+        (
+            {"training": {"steps": 10, "learning_rate": 1e-5, "iterations": 2}},
+            ["training.iterations", "should be 1", "2"],
+        ),
         ({"blocks": [{"arms": ["nosiy"]}]}, ["blocks.0.arms", "nosiy"]),
         ({"arms": {"a": {"noise": {"kind": "group"}}}}, ["correlation", "required"]),
         ({"arms": {"a": {"noise": "sometimes"}}}, ["arms.a.noise", "sometimes"]),
         ({"task": {"kind": "two_step_arithmetic", "high": 2}}, ["operands in [1, 2]", "32"]),
         ({"verifier": "guess"}, ["verifier", "guess"]),
         ({"name": "a/b"}, ["name", "a/b"]),
+        ({"running": {"report_to": ["a.b"]}}, ["running.report_to.0", "a.b"]),
     ],
 )
 def test_a_bad_field_is_named_with_its_value(

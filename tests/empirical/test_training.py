@@ -196,6 +196,43 @@ def test_a_run_killed_three_times_equals_an_uninterrupted_one(
     assert ends[0]["final_weights_sha256"] == ends[1]["final_weights_sha256"]
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_run_killed_in_its_second_epoch_equals_an_uninterrupted_one(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    """16 problems at 4 a step: an epoch is 4 steps, and the run resumes from step 6."""
+    task = {"kind": "two_step_arithmetic", "train_problems": 16, "eval_problems": 64}
+    run = study(task=task, evaluation={"steps": [STEPS], "samples": 8}).runs()[0]
+    whole, expected = start(trained[0], tmp_path / "whole", run)
+    process, folder = start(trained[0], tmp_path / "killed", run)
+    interrupt(process, folder, lambda: folder.last_step() == 7, signal.SIGKILL)
+    saved = folder.checkpoint()
+    assert saved is not None
+    assert saved[0] == 6
+    process, folder = start(trained[0], tmp_path / "killed", run)
+    assert process.wait(240) == whole.wait(240) == 0
+    assert comparable(folder.rows()) == comparable(expected.rows())
+
+
+def test_prompts_come_in_the_order_in_which_trl_draws_them():
+    """Three passes of 11 problems at 4 a step, the last 3 of each pass dropped."""
+    from trl.trainer.utils import RepeatSampler
+
+    from empirical.training import prompt_order
+
+    sampler = RepeatSampler(range(11), mini_repeat_count=1, batch_size=4, seed=3)
+    drawn = [place for _ in range(3) for place in sampler]
+    assert prompt_order(11, steps=5, prompts_per_step=4, seed=3) == drawn[:20]
+
+
+def test_counts_of_several_processes_are_sums():
+    """TRL logs the mean over processes."""
+    from empirical.training import step_counts
+
+    logs = {"verifier/rollouts": 32.0, "verifier/noise_seconds": 0.5, "entropy": 1.0}
+    assert step_counts(logs, processes=4) == {"rollouts": 128.0, "noise_seconds": 0.5}
+
+
 def test_complete_runs_are_skipped_and_committed_ones_never_started(
     trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
 ):
