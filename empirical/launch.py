@@ -24,7 +24,7 @@ from typing import Any, Final
 from empirical import extras
 from empirical.environment import gpus
 from empirical.errors import StudyError
-from empirical.runs import RESUMABLE, RunFolder
+from empirical.runs import BUSY, RESUMABLE, RunFolder
 from empirical.studies import PretrainedSpec, Running, RunSpec, Study, TinyQwen2Spec
 
 __all__ = ["Launch", "Outcome", "launch", "refuse_unless_able", "selected"]
@@ -37,11 +37,13 @@ GRACE_SECONDS: Final = 120.0  # for a stopping run to finish its step and write 
 class Outcome:
     """What became of a study's runs, by run id.
 
-    done: complete, now or before. interrupted: resumable. failed: run id to the reason.
+    done: complete, now or before. interrupted: resumable. busy: another launcher's process is at it.
+    failed: run id to the reason.
     """
 
     done: tuple[str, ...]
     interrupted: tuple[str, ...]
+    busy: tuple[str, ...]
     failed: dict[str, str]
 
 
@@ -105,6 +107,7 @@ class Launch:
     )
     done: list[str] = field(default_factory=list[str])
     interrupted: list[str] = field(default_factory=list[str])
+    busy: list[str] = field(default_factory=list[str])
     failed: dict[str, str] = field(default_factory=dict[str, str])
     stopping: bool = False
 
@@ -167,7 +170,7 @@ def launch(
             report(state)
             if waiting or state.running:
                 time.sleep(POLL_SECONDS)
-    return Outcome(tuple(state.done), tuple(state.interrupted), state.failed)
+    return Outcome(tuple(state.done), tuple(state.interrupted), tuple(state.busy), state.failed)
 
 
 def _initial_weights(study: Study, run: RunSpec, out: Path, models: Path | None) -> Path | None:
@@ -242,6 +245,8 @@ def _collect(state: Launch, out: Path) -> None:
             state.done.append(run_id)
         elif code == RESUMABLE or (state.stopping and code < 0):
             state.interrupted.append(run_id)
+        elif code == BUSY:
+            state.busy.append(run_id)
         else:
             log = (folder.path / "log.txt").read_text(encoding="utf-8", errors="replace")
             state.failed[run_id] = f"exit status {code}: {_last_line(log)}"

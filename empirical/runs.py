@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,19 +143,29 @@ class RunFolder:
     def lock(self) -> Generator[bool]:
         """Hold the folder while the block runs; yields False where another process holds it.
 
-        The system lets go of the lock when the process dies, however it dies.
+        The system lets go of the lock when the process dies, however it dies. A holder whose launcher
+        died while it was paused would stay stopped for ever, so it is told to go on; a launcher that
+        lives pauses it again.
         """
         try:
             import fcntl
         except ImportError:  # Windows has no flock; there one launcher at a time is the user's care
             yield True
             return
-        with (self.path / ".lock").open("w") as file:
+        with (self.path / ".lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                file.seek(0)
+                holder = file.read()  # empty while the holder is about to write it
+                if holder:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(int(holder), signal.SIGCONT)
                 yield False
                 return
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
             yield True
 
 

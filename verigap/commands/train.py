@@ -79,6 +79,8 @@ def train(
     frame = merged(known, fresh)
     if not frame.empty:
         write_runs(frame, folder / TABLE)
+    for run_id in outcome.busy:
+        sys.stderr.write(f"{run_id}: another process is at it; left alone\n")
     for run_id, reason in outcome.failed.items():
         sys.stderr.write(f"{run_id}: {reason}\n")
     if outcome.failed:
@@ -91,6 +93,7 @@ def train(
         "runs": len(runs),
         "done": len(outcome.done),
         "interrupted": len(outcome.interrupted),
+        "busy": len(outcome.busy),
         "total_rollouts": int(last["rollouts"].sum()),
         "total_tokens": int(last["tokens"].sum()),
         "total_flops": float(last["flops"].sum()),
