@@ -57,11 +57,28 @@ class Judgement:
 
 Verifier = Callable[[str, str], Judgement]  # (completion, gold) -> Judgement
 
-# A number as people write it: sign, currency, thousands commas, decimals, a trailing full stop or %.
-_NUMBER: Final = r"[-+\u2212]?\s*(?:[$\u20ac\u00a3]\s*)?[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d)\.)?"
-_ANSWER: Final = re.compile(rf"\s*(?P<number>{_NUMBER})\s*(?P<rest>[^\n]*)")
-# "18 or 19" hedges: it names a second answer, so it gives none.
-_HEDGE: Final = re.compile(r"\s*(?:or|and|/|,|;)\s*[-+$]?\d", re.IGNORECASE)
+# A number as people write it: sign, currency, thousands commas or spaces, decimals or an exponent or a
+# fraction, a trailing full stop. Whatever else touches it makes it something else (18k, 18:30, 18x3).
+_NUMBER: Final = (
+    r"[-+\u2212]?\s*(?:\\?[$\u20ac\u00a3]\s*)?[-+\u2212]?"
+    r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d)\.(?!\d))?"
+    r"(?:[eE][-+]?\d+|(?<=\d)/\d+)?"
+)
+# What may stand before it, and says nothing: emphasis, an opening bracket, the name of an unknown.
+_ANSWER: Final = re.compile(
+    rf"(?:[\s*_(\[{{]|\\[(\[]|[A-Za-z]\s*=)*(?P<number>{_NUMBER})(?P<rest>[^\n]*)"
+)
+# What makes the number before it no answer: a letter that touches it (18k), an operator and its operand,
+# a power of ten in words, a second number (18 or 19, 18:30) or a retraction. A unit or a gloss does not
+# ("18 dollars", "18, since 9 + 9 = 18").
+_SPOILT: Final = re.compile(
+    r"[A-Za-z]"
+    r"|\s*[-+\u2212*/x\u00d7\u00f7^]\s*[({]?\d"
+    r"|\s*(?:hundred|thousand|million|billion|trillion|dozen)\b"
+    r"|\W*(?:(?:or|and|to|but|maybe|perhaps|possibly|not|rather|then)\b\W*)*[-+\u2212$\u20ac\u00a3]?\d"
+    r"|\W*is\s+(?:wrong|not|incorrect|false)\b",
+    re.IGNORECASE,
+)
 _HASHES: Final = re.compile(r"####")
 _MARKERS: Final = re.compile(
     r"####|\\boxed\s*\{|(?:final\s+)?answer\s*(?:is|:|=)\s*:?\s*(?:\\boxed\s*\{)?", re.IGNORECASE
@@ -71,7 +88,7 @@ _MARKERS: Final = re.compile(
 def number(text: str) -> Fraction | None:
     """The exact value of a number as people write it, or None if `text` is not one number."""
     plain = text.strip().replace("\u2212", "-")
-    plain = re.sub(r"[\s,$\u20ac\u00a3]", "", plain).rstrip(".")
+    plain = re.sub(r"[\s,]|\\?[$\u20ac\u00a3]", "", plain).rstrip(".")
     try:
         return Fraction(plain)
     except (ValueError, ZeroDivisionError):
@@ -92,7 +109,7 @@ def _judge(completion: str, gold: str, marker: re.Pattern[str]) -> Judgement:
     given = number(found["number"]) if found else None
     if found is None or given is None:
         return Judgement(Verdict.UNSCORABLE, None)
-    if _HEDGE.match(found["rest"]):
+    if _SPOILT.match(found["rest"]):
         return Judgement(Verdict.WRONG, f"{given} or another")
     return Judgement(Verdict.RIGHT if given == expected else Verdict.WRONG, str(given))
 
