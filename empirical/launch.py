@@ -146,10 +146,14 @@ def launch(
             continue
         folder.create(run, study=study.name)
         waiting.append(run)
+
+    def due() -> bool:
+        return state.stopping or (deadline is not None and time.monotonic() > deadline)
+
     weights: dict[str, Path | None] = {}  # by model, made when its first run starts
     with _stop_signals(state):
         while waiting or state.running:
-            if deadline is not None and time.monotonic() > deadline:
+            if due():
                 state.stopping = True
             paused = (out / "PAUSE").exists() and not state.stopping
             _signal_all(state, "SIGSTOP" if paused else "SIGCONT")
@@ -164,7 +168,10 @@ def launch(
             ):
                 run = waiting.pop(0)
                 if run.model.name not in weights:
-                    weights[run.model.name] = _initial_weights(study, run, out, models)
+                    weights[run.model.name] = _initial_weights(study, run, out, models, stop=due)
+                if due():
+                    waiting.insert(0, run)
+                    break
                 state.running[run.run_id] = _start(study, run, out, weights[run.model.name])
             _collect(state, out)
             report(state)
@@ -173,8 +180,13 @@ def launch(
     return Outcome(tuple(state.done), tuple(state.interrupted), tuple(state.busy), state.failed)
 
 
-def _initial_weights(study: Study, run: RunSpec, out: Path, models: Path | None) -> Path | None:
-    """Folder of a tiny model's warm-started weights, made now if nobody has; None for other models."""
+def _initial_weights(
+    study: Study, run: RunSpec, out: Path, models: Path | None, *, stop: Callable[[], bool]
+) -> Path | None:
+    """Folder of a tiny model's warm-started weights, made now if nobody has; None for other models.
+
+    Where `stop` comes true while they are made, the folder is not there yet.
+    """
     if not isinstance(run.model, TinyQwen2Spec):
         return None
     name = run.model.folder_name(study.task)
@@ -184,7 +196,11 @@ def _initial_weights(study: Study, run: RunSpec, out: Path, models: Path | None)
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
         _python(
-            "empirical.models", str(folder), run.model.model_dump_json(), study.model_dump_json()
+            "empirical.models",
+            str(folder),
+            run.model.model_dump_json(),
+            study.model_dump_json(),
+            stop=stop,
         )
     return folder
 
@@ -198,16 +214,26 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _python(module: str, *arguments: str) -> None:
-    finished = subprocess.run(
+def _python(module: str, *arguments: str, stop: Callable[[], bool]) -> None:
+    """Run a module to its end, or until `stop`."""
+    with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         env=_environment(),
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if finished.returncode:
-        raise StudyError(f"{module} failed: {_last_line(finished.stderr)}")
+    ) as process:
+        while True:
+            try:
+                _, errors = process.communicate(timeout=POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                if stop():
+                    process.kill()
+                continue
+            if process.returncode and not stop():
+                raise StudyError(f"{module} failed: {_last_line(errors)}")
+            return
 
 
 def _start(study: Study, run: RunSpec, out: Path, weights: Path | None) -> subprocess.Popen[bytes]:
@@ -243,7 +269,10 @@ def _collect(state: Launch, out: Path) -> None:
         del state.running[run_id]
         if code == 0 and folder.done:
             state.done.append(run_id)
-        elif code == RESUMABLE or (state.stopping and code < 0):
+        elif code == RESUMABLE or (
+            # torchrun makes 1 of its workers' exit status, so the checkpoint is asked too.
+            state.stopping and (code < 0 or folder.checkpoint() is not None)
+        ):
             state.interrupted.append(run_id)
         elif code == BUSY:
             state.busy.append(run_id)

@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from empirical import extras, launch
-from empirical.runs import BUSY, RunFolder
+from empirical.runs import BUSY, CHECKPOINTS, RunFolder
 from empirical.studies import Study
 from tests.empirical.test_studies import minimal
 
 HOLD = """
 import sys
+import time
 from pathlib import Path
 from empirical.runs import RunFolder
 with RunFolder(Path(sys.argv[1])).lock() as held:
@@ -56,9 +58,58 @@ def test_a_run_another_process_is_at_has_not_failed(
 
     monkeypatch.setattr(extras, "find_spec", lambda name: object())
     monkeypatch.setattr(launch, "_start", start)
-    monkeypatch.setattr(launch, "_initial_weights", lambda *_: None)
+    monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
     study = Study.model_validate(minimal())
     run = study.runs()[0]
     outcome = launch.launch(study, [run], tmp_path)
     assert outcome.busy == (run.run_id,)
     assert outcome.failed == {}
+
+
+def test_a_stopped_run_with_a_checkpoint_is_resumable_whatever_its_exit_status(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """As under torchrun, which exits with 1 where a worker exits with anything else."""
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    study = Study.model_validate(minimal())
+    run = study.runs()[0]
+
+    def start(*_: object) -> subprocess.Popen[bytes]:
+        folder = RunFolder(tmp_path / run.run_id)
+        (folder.path / CHECKPOINTS / "checkpoint-5").mkdir(parents=True)
+        folder.mark_checkpoint(5)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        with process.stdout as ready:
+            ready.readline()
+        return process
+
+    def stop(state: launch.Launch) -> None:
+        state.stopping = True
+
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
+    outcome = launch.launch(study, [run], tmp_path, report=stop)
+    assert outcome.failed == {}
+    assert outcome.interrupted == (run.run_id,)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_max_minutes_covers_the_warm_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    monkeypatch.setattr(sys, "executable", str(slow))
+    study = Study.model_validate(minimal())
+    runs = study.runs()[:2]
+    started = time.monotonic()
+    outcome = launch.launch(study, runs, tmp_path / "out", max_minutes=0.01)
+    assert time.monotonic() - started < 30.0
+    assert outcome.interrupted == tuple(run.run_id for run in runs)
