@@ -157,8 +157,9 @@ def math_verify(completion: str, gold: str) -> Judgement:
     return Judgement(verdict, None if verdict is Verdict.UNSCORABLE else str(found[0]))
 
 
-def _seconds_allowed() -> int | None:
-    return 5 if threading.current_thread() is threading.main_thread() else None
+def _seconds_allowed() -> int:
+    """The time limit of a parse or a comparison; 0 is none."""
+    return 5 if threading.current_thread() is threading.main_thread() else 0
 
 
 @functools.lru_cache(maxsize=65536)
