@@ -107,7 +107,7 @@ class RunFolder:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 8192))
             lines = file.read().split(b"\n")
-        return int(json.loads(lines[-2])["step"]) if len(lines) > 2 else 0
+        return int(json.loads(lines[-2])["step"]) if len(lines) > 1 else 0
 
     def append(self, row: Row) -> None:
         """Add one row and flush it."""

@@ -33,6 +33,14 @@ def test_a_dry_run_prints_one_json_document():
     assert {"total_rollouts", "total_flops", "gpu_hours", "disk_gb", "memory_gb"} <= set(cost)
 
 
+def test_a_part_without_runs_says_so():
+    done = verigap(
+        "train", str(STUDIES / "cpu-smoke.yaml"), "--shard", "9/9", "--dry-run", "--json"
+    )
+    assert (done.returncode, json.loads(done.stdout)["runs"]) == (0, 0)
+    assert done.stderr == "--shard 9/9: no run falls to this part\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -102,6 +102,17 @@ def test_fresh_rows_of_a_run_replace_its_committed_ones():
     assert merged(None, new) is new
 
 
+def test_the_last_step_is_that_of_the_last_whole_row(tmp_path: Path):
+    folder = RunFolder(tmp_path)
+    assert folder.last_step() == 0
+    for step in (3, 4):
+        folder.append({"kind": "train", "step": step})
+        assert folder.last_step() == step
+    with folder.metrics.open("a") as file:
+        file.write('{"kind": "train", "st')
+    assert folder.last_step() == 4
+
+
 def test_a_torn_last_line_is_dropped(tmp_path: Path):
     study = Study.model_validate(minimal())
     run = study.runs()[0]

@@ -49,6 +49,8 @@ def train(
 
     wanted = read_study(study)
     runs = selected(wanted, only=only or [], shard=_shard(shard))
+    if not runs:
+        sys.stderr.write(f"--shard {shard}: no run falls to this part\n")
     if dry_run:
         cost = estimate(wanted, runs)
         emit(cost, as_json=json, show=lambda console: console.print(cost.table()))
