@@ -26,6 +26,7 @@ __all__ = [
     "ORIGIN",
     "Column",
     "RunTable",
+    "check_numbers",
     "derive_columns",
     "fill_columns",
     "map_columns",
@@ -104,6 +105,31 @@ def need_columns(frame: pd.DataFrame, *names: str, purpose: str, source: str = "
         hint = next((f" ({hints[name]})" for name in missing if name in hints), "")
         plural = "s" if len(missing) > 1 else ""
         raise InputError(f"{source}: {purpose} needs the column{plural} {', '.join(missing)}{hint}")
+
+
+def check_numbers(
+    frame: pd.DataFrame, name: str, *, high: float = np.inf, source: str = "the table"
+) -> FloatArray:
+    """The column `name` of a run table as numbers in [0, high], shape (n,).
+
+    Raises InputError naming run, step and cell where one is empty, no number, or out of range: a run
+    table is sorted, so that its row numbers are no longer those of the file.
+    """
+    values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    bad = ~(np.isfinite(values) & (values >= 0.0) & (values <= high))
+    if bad.any():
+        row = frame.iloc[int(bad.argmax())]
+        cell = row[name]
+        step = f", step {row['step']}" if "step" in frame.columns else ""
+        if pd.isna(cell) or not str(cell).strip():
+            problem = "empty"
+        elif np.isfinite(values[bad.argmax()]):
+            spoken = "[0, inf)" if np.isinf(high) else f"[0, {high:g}]"
+            problem = f"{values[bad.argmax()]:g} lies outside {spoken}"
+        else:
+            problem = f"{str(cell)!r} is not a finite number"
+        raise InputError(f"{source}, run {row['run_id']!r}{step}, column {name}: {problem}")
+    return values
 
 
 def map_columns(frame: pd.DataFrame, columns: Mapping[str, str], *, source: str) -> pd.DataFrame:

@@ -168,8 +168,8 @@ def _joint(
 
     frame = table.frame.assign(accuracy=table.frame[y]) if y in table.frame.columns else table.frame
     # A joint law spans conditions: only the model separates groups, unless --group says otherwise.
-    key = group or ("model" if varying(frame, ["model"]) else None)
-    groups = group_rows(frame, key) if key else [("all", frame)]
+    key = group if group is not None else ("model" if varying(frame, ["model"]) else None)
+    groups = group_rows(frame, key, source=table.source) if key else [("all", frame)]
     axis = "group_size" if x == "rollouts" else x
     fits = [
         (

@@ -71,23 +71,24 @@ def gap(
     def show(console: Console) -> None:
         from rich.table import Table
 
+        from fits.gap import verdict_in_words
+
         console.print(
             f"Accuracy lost to the verifier, against {x}; smallest gap of interest {delta:g}",
             style="bold",
             highlight=False,
         )
         view = Table()
-        for heading in ("arm", "verdict", "floor", "95 % interval", "of the", "seeds"):
+        for heading in ("arm", "verdict", "floor", "95 % interval", "seeds"):
             view.add_column(heading, overflow="fold")
         for arm in report.arms:
             view.add_row(
                 arm.arm,
-                arm.verdict,
+                verdict_in_words(arm.verdict, arm.basis),
                 f"{arm.floor:+.4f}",
                 "–"
                 if arm.floor_ci is None
                 else f"[{arm.floor_ci[0]:+.4f}, {arm.floor_ci[1]:+.4f}]",
-                arm.basis,
                 str(arm.seeds),
             )
         console.print(view)
@@ -96,7 +97,7 @@ def gap(
                 console.print(f"{arm.arm}: {arm.reason}.", highlight=False)
             if arm.would_settle_it is not None:
                 console.print(
-                    f"{arm.arm} would be settled by {arm.would_settle_it.text}.", highlight=False
+                    f"What would settle {arm.arm}: {arm.would_settle_it.text}.", highlight=False
                 )
         asymmetry = report.asymmetry
         if asymmetry.difference is None:
@@ -122,7 +123,12 @@ def gap(
                     highlight=False,
                 )
             else:
-                console.print(f"A point of {rate.rate}: {rate.reason}.", highlight=False)
+                never = (
+                    ""
+                    if rate.p_no_finite_amount is None
+                    else f" (probability {rate.p_no_finite_amount:.2f})"
+                )
+                console.print(f"A point of {rate.rate}: {rate.reason}{never}.", highlight=False)
         for note in report.notes:
             console.print(note, style="dim", highlight=False)
 
