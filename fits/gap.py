@@ -29,6 +29,7 @@ __all__ = [
     "ArmGap",
     "Asymmetry",
     "Difference",
+    "ExchangeAt",
     "ExchangeRate",
     "GapPoint",
     "GapReport",
@@ -50,8 +51,8 @@ Verdict = Literal["closes", "persists", "undetermined"]
 MATCHED: Final = ("model", "group_size", "prompts_per_step")
 POWER: Final = 0.8
 MOST_SEEDS: Final = 1000
+MOST_SAMPLES_FACTOR: Final = 100.0
 DRAWS: Final = 2000
-FARTHEST: Final = 30.0  # of log multipliers: e^30 times the compute is never, e^-30 at once
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ class GapPoint:
 class Settle:
     """What data would settle a verdict that is undetermined, or that is about the largest budget only.
 
-    seeds: matched seeds in all, for 80 % power if the floor is as estimated; None where the verdict
-    stands. budget: x that both arms must reach to show their asymptotes; None where those are known.
-    Either is None too where no number helps, and `text` says so.
+    seeds: matched seeds in all, for 80 % power if the floor is as estimated; n_eval: samples per
+    evaluation, with the seeds there are; both None where the verdict stands. budget: x that both arms
+    must reach to show their asymptotes; None where those are known. Any is None too where no number
+    helps, and `text` says so.
     """
 
     text: str
     seeds: int | None = None
+    n_eval: int | None = None
     budget: float | None = None
 
 
@@ -134,12 +137,12 @@ class Asymmetry:
 class Multiplier:
     """Compute a noisy arm needs, over what the clean arm needs, to reach one accuracy.
 
-    multiplier: None where no finite amount does. ci: 95 %, an upper end of None is unbounded.
+    target: that accuracy, None where a curve is missing. multiplier: None where no finite amount does. ci: 95 %, an upper end of None is unbounded.
     p_no_finite_amount: probability, over seeds, that no amount of compute reaches it.
     """
 
     arm: str
-    target: float
+    target: float | None
     multiplier: float | None
     ci: tuple[float, float | None] | None
     p_no_finite_amount: float | None
@@ -158,12 +161,26 @@ class PerPoint:
 
 
 @dataclass(frozen=True)
-class ExchangeRate:
-    """What a point of fpr or fnr costs in compute, at the accuracy the clean arm ends with."""
+class ExchangeAt:
+    """What a point of fpr or fnr costs in compute, at one level of accuracy."""
 
     fpr: PerPoint
     fnr: PerPoint
     arms: tuple[Multiplier, ...]
+
+
+@dataclass(frozen=True)
+class ExchangeRate:
+    """What a point of fpr or fnr costs in compute, at the accuracy the clean arm ends with.
+
+    halfway: the same where the clean arm has done half of the rise it shows, which no arm need
+    extrapolate to.
+    """
+
+    fpr: PerPoint
+    fnr: PerPoint
+    arms: tuple[Multiplier, ...]
+    halfway: ExchangeAt
 
 
 @dataclass(frozen=True)
@@ -216,6 +233,7 @@ class _Arm:
     label: str
     rows: pd.DataFrame
     fit: CurveFit
+    axis: str
 
     def rate(self, name: str) -> float | None:
         if name not in self.rows.columns:
@@ -347,7 +365,7 @@ def _arm(label: str, rows: pd.DataFrame, x: str, law: Law, *, single: bool) -> _
         run=unit,
         forecast=False,
     )
-    return _Arm(label, rows.assign(_unit=unit), fit)
+    return _Arm(label, rows.assign(_unit=unit), fit, x)
 
 
 def _choose_law(name: str, curves: Sequence[pd.DataFrame], x: str) -> Law:
@@ -468,7 +486,15 @@ def _arm_gap(
         basis="asymptote" if both else "largest budget",
         reason="; ".join(reasons),
         would_settle_it=_settle(
-            floor, delta, clean, noisy, x=x, verdict=verdict, asymptote=both, unlearned=unlearned
+            floor,
+            delta,
+            clean,
+            noisy,
+            x=x,
+            at=x_max,
+            verdict=verdict,
+            asymptote=both,
+            unlearned=unlearned,
         ),
         seeds=floor.count,
         x_max=x_max,
@@ -539,23 +565,29 @@ def _settle(
     noisy: _Arm,
     *,
     x: str,
+    at: float,
     verdict: Verdict,
     asymptote: bool,
     unlearned: bool,
 ) -> Settle | None:
-    """What to buy: seeds where the verdict is open, compute where it is not about the asymptote."""
+    """What to buy: seeds or samples for an open verdict, compute for one not about the asymptote."""
     text: list[str] = []
-    seeds = budget = None
+    seeds = n_eval = budget = None
     if unlearned:
         text.append("a clean arm that learns: more steps, or a setting in which accuracy moves")
     elif verdict == "undetermined":
         seeds, spoken = _seeds_to_settle(floor, delta)
         text.append(spoken)
+        if np.isfinite(floor.spread):
+            margin = abs(floor.estimate - delta)
+            n_eval = _samples_needed(floor, margin, clean, noisy, at=at, asymptote=asymptote)
+        if n_eval is not None:
+            text.append(f"or about {n_eval:,} samples an evaluation with the seeds there are")
     has_curve = clean.rows[x].nunique() > 1 and noisy.rows[x].nunique() > 1
     if has_curve and not asymptote and not unlearned:
         budget, spoken = _budget_to_settle(clean, noisy, x)
         text.append(spoken)
-    return Settle("; ".join(text), seeds=seeds, budget=budget) if text else None
+    return Settle("; ".join(text), seeds=seeds, n_eval=n_eval, budget=budget) if text else None
 
 
 def _seeds_to_settle(floor: Difference, delta: float) -> tuple[int | None, str]:
@@ -723,11 +755,19 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _exchange_rate(pairs: Sequence[tuple[_Arm, _Arm]], rng: np.random.Generator) -> ExchangeRate:
-    """Iso-accuracy contours: compute of the noisy over the clean arm at the clean arm's last level."""
+    """Iso-accuracy contours: compute of the noisy over the clean arm, at two levels of accuracy."""
+    final = _at_level(pairs, 1.0, rng)
+    return ExchangeRate(*final, halfway=ExchangeAt(*_at_level(pairs, 0.5, rng)))
+
+
+def _at_level(
+    pairs: Sequence[tuple[_Arm, _Arm]], share: float, rng: np.random.Generator
+) -> tuple[PerPoint, PerPoint, tuple[Multiplier, ...]]:
+    """Multipliers where the clean arm has done `share` of the rise it shows, per arm and per point."""
     multipliers: list[Multiplier] = []
     draws: dict[str, list[tuple[float, float, FloatArray | None]]] = {"fpr": [], "fnr": []}
     for clean, noisy in pairs:
-        multiplier, drawn, log_multiplier = _multiplier(clean, noisy, rng)
+        multiplier, drawn, log_multiplier = _multiplier(clean, noisy, share, rng)
         multipliers.append(multiplier)
         fpr, fnr = noisy.rate("fpr"), noisy.rate("fnr")
         if fpr is None or fnr is None or log_multiplier is None:
@@ -736,70 +776,89 @@ def _exchange_rate(pairs: Sequence[tuple[_Arm, _Arm]], rng: np.random.Generator)
             draws["fpr"].append((100.0 * fpr, log_multiplier, drawn))
         if fnr > 0.0 and fpr == 0.0:
             draws["fnr"].append((100.0 * fnr, log_multiplier, drawn))
-    return ExchangeRate(
-        _per_point("fpr", draws["fpr"]), _per_point("fnr", draws["fnr"]), tuple(multipliers)
+    return (
+        _per_point("fpr", draws["fpr"]),
+        _per_point("fnr", draws["fnr"]),
+        tuple(multipliers),
     )
 
 
 def _multiplier(
-    clean: _Arm, noisy: _Arm, rng: np.random.Generator
+    clean: _Arm, noisy: _Arm, share: float, rng: np.random.Generator
 ) -> tuple[Multiplier, FloatArray | None, float | None]:
-    """The multiplier at the clean arm's final level, draws of its logarithm, its logarithm."""
+    """The multiplier at one level, draws of its logarithm over seeds, and its logarithm."""
     for arm in (clean, noisy):
         if not _usable(arm.fit):
             which = "clean" if arm is clean else "noisy"
             why = f"the {which} arm has no fitted curve ({arm.fit.reason or arm.fit.status})"
-            return Multiplier(noisy.label, float("nan"), None, None, None, why), None, None
+            return Multiplier(noisy.label, None, None, None, None, why), None, None
     at = min(clean.fit.x_max, noisy.fit.x_max)
-    target = float(clean.fit.predict(at))
-    point = float(
-        _log_reach(noisy.fit, noisy.fit.theta_P[None], np.array([target]), at)[0] - np.log(at)
+    target_1, point_1 = _log_multiplier(
+        clean.fit, clean.fit.theta_P[None], noisy.fit, noisy.fit.theta_P[None], at, share
     )
-    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
-    reason = ""
-    if point == -np.inf:
+    target, point = float(target_1[0]), float(point_1[0])
+    if float(noisy.fit.predict(1e-6 * at)) >= target - 1e-9:
         reason = f"the arm is at {target:.4f} before any compute is spent: nothing to make up for"
         return Multiplier(noisy.label, target, None, None, None, reason), None, None
     finite = bool(np.isfinite(point))
+    reasons: list[str] = []
     if not finite:
-        reason = (
-            f"no finite amount of compute takes the arm to {target:.4f}: its fitted limit is below"
+        reasons.append(
+            f"no finite amount of compute takes the arm to {target:.4f}: its limit is below"
         )
-    elif point > np.log(3.0):
-        reason = "extrapolated past three times the largest budget"
+    elif point > np.log(3.0) and share == 1.0:
+        reasons.append("extrapolated past three times the largest budget")
+    estimate = float(np.exp(point)) if finite else None
+    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
     if len(shared) < 2:
-        text = "; ".join(part for part in (reason, "no interval: one matched seed") if part)
+        reasons.append("no interval: one matched seed")
         return (
-            Multiplier(
-                noisy.label, target, float(np.exp(point)) if finite else None, None, None, text
-            ),
+            Multiplier(noisy.label, target, estimate, None, None, "; ".join(reasons)),
             None,
             point,
         )
-    pick = [[fit.runs.index(unit) for unit in shared] for fit in (clean.fit, noisy.fit)]
-    influence = np.concatenate(
-        [clean.fit.influence_SP[pick[0]], noisy.fit.influence_SP[pick[1]]], axis=1
-    )
-    joint = _student_draws(influence, rng)
+    picked = [
+        fit.influence_SP[[fit.runs.index(unit) for unit in shared]]
+        for fit in (clean.fit, noisy.fit)
+    ]
+    errors = _student_draws(np.concatenate(picked, axis=1), rng)
     P = len(clean.fit.theta_P)
     low, high = clean.fit.law.bounds(np.array([[at]]))
-    ours = np.clip(clean.fit.theta_P + joint[:, :P], low, high)
-    theirs = np.clip(noisy.fit.theta_P + joint[:, P:], low, high)
-    targets = clean.fit.law.predict(np.array([[at]]), ours)[:, 0]
-    # A draw that is there at once counts as the cheapest, so that sums over arms stay defined.
-    drawn = np.maximum(_log_reach(noisy.fit, theirs, targets, at) - np.log(at), -FARTHEST)
+    ours = np.clip(clean.fit.theta_P + errors[:, :P], low, high)
+    theirs = np.clip(noisy.fit.theta_P + errors[:, P:], low, high)
+    _, drawn = _log_multiplier(clean.fit, ours, noisy.fit, theirs, at, share)
     return (
         Multiplier(
             noisy.label,
             target,
-            float(np.exp(point)) if finite else None,
+            estimate,
             _quantiles(drawn),
             float(np.mean(~np.isfinite(drawn))),
-            reason,
+            "; ".join(reasons),
         ),
         drawn,
         point,
     )
+
+
+def _log_multiplier(
+    clean: CurveFit,
+    ours_RP: FloatArray,
+    noisy: CurveFit,
+    theirs_RP: FloatArray,
+    at: float,
+    share: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Targets and log multipliers, (R,): +inf where the noisy curve never gets there."""
+    ends = clean.law.predict(np.array([[1e-6 * at, at]]), ours_RP)
+    target_R = ends[:, 0] + share * (ends[:, 1] - ends[:, 0])
+    log_theirs = _log_reach(noisy, theirs_RP, target_R, at)
+    if share == 1.0:
+        return target_R, log_theirs - np.log(at)
+    log_ours = _log_reach(clean, ours_RP, target_R, at)
+    # A clean curve that falls (a draw may) has no halfway up: no amount of compute compares with it.
+    rises = np.isfinite(log_ours)
+    return target_R, np.where(rises, log_theirs - np.where(rises, log_ours, 0.0), np.inf)
 
 
 def _student_draws(influence_SQ: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -811,22 +870,19 @@ def _student_draws(influence_SQ: FloatArray, rng: np.random.Generator) -> FloatA
 
 
 def _log_reach(fit: CurveFit, theta_RP: FloatArray, target_R: FloatArray, at: float) -> FloatArray:
-    """log x at which each curve reaches its target, (R,), by bisection.
-
-    +inf where it never does, -inf where it is there before any compute is spent.
-    """
-    low = np.full(len(theta_RP), np.log(at) - FARTHEST)
-    high = np.full(len(theta_RP), np.log(at) + FARTHEST)
+    """log x at which each curve reaches its target, +inf where it never does; (R,), by bisection."""
+    low = np.full(len(theta_RP), np.log(at) - 30.0)
+    high = np.full(len(theta_RP), np.log(at) + 30.0)
 
     def level(log_x: FloatArray) -> FloatArray:
         return _diagonal(fit.law, np.exp(log_x), theta_RP)
 
-    at_once, never = level(low) >= target_R - 1e-9, level(high) < target_R
+    never = level(high) < target_R
     for _ in range(60):
         middle = 0.5 * (low + high)
         above = level(middle) >= target_R
         high, low = np.where(above, middle, high), np.where(above, low, middle)
-    return np.where(at_once, -np.inf, np.where(never, np.inf, high))
+    return np.where(never, np.inf, high)
 
 
 def _diagonal(law: Law, x_R: FloatArray, theta_RP: FloatArray) -> FloatArray:

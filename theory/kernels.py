@@ -4,6 +4,7 @@ Law. `philox` gives the words of `theory.rng.philox_words`, so a compiled loop a
 agree on every draw. `binomial` is exact in distribution: inversion where the mean is small, Hormann's
 transformed rejection (BTRS) where it is large.
 Fails first when one counter serves two draws: every caller states which counters it consumes.
+When changing this file, delete the __pycache__ beside it: numba's cache of a caller does not notice.
 Source: Salmon, Moraes, Dror, Shaw 2011; Hormann 1993, "The generation of binomial random variates".
 """
 

@@ -14,20 +14,25 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from verigap.calibration import Calibration, calibrate, forecast
+from theory import VerifierChannel
 from verigap.console import fail
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fits import GapReport, GroupFit
+    from theory.calibration import FlowFit
+    from theory.flow import FlowOptimiser
     from verigap.simulation import Simulated, Spec
 
-__all__ = ["LOGGED", "Demo", "DemoArm", "logged_runs", "run_demo"]
+__all__ = ["LOGGED", "Demo", "DemoArm", "calibrate", "logged_runs", "run_demo", "simulation_of"]
 
 LOGGED: Final = "cpu-smoke"
 POPULATION: Final = 512  # prompts of the simulated population
+SPREAD: Final = 2.0  # standard deviation of its difficulties, logits: given, not fitted
+QUADRATURE: Final = 64  # prompts of the deterministic one
 DELTA: Final = 0.01
+CLEAN: Final = VerifierChannel(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Demo:
     runs: pd.DataFrame
     simulated: Simulated
     spec: Spec
-    calibration: Calibration
+    calibration: FlowFit
     measured_fits: list[GroupFit]
     simulated_fits: list[GroupFit]
     measured_gap: GapReport
@@ -85,7 +90,29 @@ def logged_runs() -> pd.DataFrame:
         return read_runs(path).frame
 
 
-def simulation_of(runs: pd.DataFrame, calibration: Calibration) -> Spec:
+def calibrate(rows: pd.DataFrame, *, optimiser: FlowOptimiser = "adam") -> FlowFit:
+    """Fit start, speed and ceiling of a population to `rows`, the evaluations of one clean arm.
+
+    optimiser: of the logged runs. Adam's noise is the exact one along the ability, so that no noise
+    scale is left to fit; fails first where a real model's other weights add gradient noise of their own.
+    """
+    from theory.calibration import Curve, fit_flow
+    from theory.flow import PopulationFlow, normal_difficulties
+
+    steps = rows["step"].to_numpy(np.float64)
+    template = PopulationFlow(
+        difficulties=normal_difficulties(QUADRATURE, spread=SPREAD),
+        ceiling=0.9,
+        group_size=int(rows["group_size"].iloc[0]),
+        prompts_per_step=int(rows["prompts_per_step"].iloc[0]),
+        optimiser=optimiser,
+        noise="along",
+        rate=5.0 / steps.max(),
+    )
+    return fit_flow(template, [Curve(steps, rows["accuracy"].to_numpy(np.float64), CLEAN)])
+
+
+def simulation_of(runs: pd.DataFrame, calibration: FlowFit) -> Spec:
     """The simulated study that matches `runs`: same arms, seeds, group size, steps and evaluation."""
     from verigap.simulation import Spec
 
@@ -99,7 +126,7 @@ def simulation_of(runs: pd.DataFrame, calibration: Calibration) -> Spec:
                 "difficulty": {
                     "family": "normal",
                     "location": flow.theta,
-                    "scale": calibration.spread,
+                    "scale": SPREAD,
                 },
                 "ceiling": flow.ceiling,
             },
@@ -123,25 +150,24 @@ def simulation_of(runs: pd.DataFrame, calibration: Calibration) -> Spec:
     )
 
 
-def _compare(runs: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+def _compare(runs: pd.DataFrame, calibration: FlowFit) -> pd.DataFrame:
     """Predicted against measured, one row per arm and step; `half` is 95 % of the sampling noise."""
-    from theory import VerifierChannel
+    from theory.flow import accuracy
 
     cells = (
         runs.groupby(["arm", "step"], sort=False)
         .agg(
             fpr=("fpr", "first"),
             fnr=("fnr", "first"),
+            rollouts=("rollouts", "first"),
             measured=("accuracy", "mean"),
             samples=("n_eval", "sum"),
         )
         .reset_index()
     )
     predicted = np.empty(len(cells))
-    for place, (fpr, fnr) in enumerate(cells[["fpr", "fnr"]].to_numpy(np.float64)):
-        predicted[place] = forecast(
-            calibration, VerifierChannel(fpr, fnr), cells["step"].iloc[place]
-        )
+    for place, (fpr, fnr, step) in enumerate(cells[["fpr", "fnr", "step"]].to_numpy(np.float64)):
+        predicted[place] = accuracy(calibration.flow, VerifierChannel(fpr, fnr), step)
     measured = cells["measured"]
     return cells.assign(
         predicted=predicted, half=1.96 * (measured * (1.0 - measured) / cells["samples"]) ** 0.5

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from fits.gap import verdict_in_words
 from verigap import __version__
-from verigap.demo import LOGGED
-from verigap.figures import Curves, accuracy_figure, forecast_figure, gap_figure, palette
-from verigap.report import Report, Section, Table, picture
+from verigap.demo import LOGGED, SPREAD
+from verigap.figures import forecast_figure
+from verigap.report import Picture, Report, Section, Table, picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from fits import GapReport, GroupFit
     from verigap.demo import Demo
@@ -32,42 +34,48 @@ def interval(ci: tuple[float, float] | None, *, signed: bool = True) -> str:
 
 def demo_report(demo: Demo) -> Report:
     """The report of the demo."""
-    colours = palette([str(arm) for arm in demo.runs["arm"].unique()], clean=_clean_arm(demo))
+    from fits.figures import draw_fits, draw_gap
+    from fits.fit import group_rows
+
     seeds = demo.runs["seed"].nunique()
-    gaps = picture(
-        gap_figure(
-            [("measured", demo.measured_gap), ("simulated", demo.simulated_gap)], colours=colours
-        ),
-        f"Gap to the clean arm, paired by seed, with 95 % t intervals over {seeds} seeds (intervals may run "
-        "off the axis). Filled: measured; open: simulated. Dashed: the smallest gap of interest.",
-    )
-    curves = picture(
-        accuracy_figure(
-            [
-                Curves("measured", demo.runs, demo.measured_fits),
-                Curves("simulated", demo.simulated.table, demo.simulated_fits),
-            ],
-            x="rollouts",
-            colours=colours,
-        ),
-        f"Accuracy by the clean verifier against cumulative rollouts. Points: mean over {seeds} seeds; bands: "
-        "range over seeds; lines: the fitted law. Left: logged GRPO runs. Right: the same arms in the simulator.",
-    )
+
+    def gaps(kind: str, report: GapReport) -> Picture:
+        return picture(
+            draw_gap(report).figure,
+            f"{kind}: left, the gap to the clean arm, mean over {seeds} seeds, paired; right, its floor with the "
+            "95 % interval over seeds. Dashed: the smallest gap of interest.",
+        )
+
+    def curves(kind: str, frame: pd.DataFrame, fits: Sequence[GroupFit]) -> Picture:
+        return picture(
+            draw_fits(fits, dict(group_rows(frame, None)), x="rollouts").figure,
+            f"{kind}: accuracy by the clean verifier against cumulative rollouts, one point per seed and "
+            "evaluation, the fitted law with a bootstrap band, and the asymptotes with 95 % intervals over seeds.",
+        )
+
     scatter = picture(
-        forecast_figure(demo.comparison, colours=colours),
-        "Each point is one arm at one step: predicted by the simulator, calibrated to the clean arm alone, "
-        "against measured. Bars: 95 % of evaluation sampling noise; they hold no seed-to-seed variation.",
+        forecast_figure(demo.comparison, clean=_clean_arm(demo)),
+        "Left: measured points and the simulator's curves. Right: every point against its forecast. Bars: 95 % "
+        "of evaluation sampling noise; they hold no seed-to-seed variation.",
     )
     return Report(
         title="What do these verifier errors cost, and does compute buy it back?",
         lead=_lead(demo),
         sections=(
-            Section("Verdict per arm", _how_to_read(demo), (_verdicts(demo),), (gaps,)),
+            Section(
+                "Verdict per arm",
+                _how_to_read(demo),
+                (_verdicts(demo),),
+                (gaps("Measured", demo.measured_gap), gaps("Simulated", demo.simulated_gap)),
+            ),
             Section(
                 "Accuracy against compute",
                 ("One scaling law per arm, fitted to all its seeds; intervals are t over seeds.",),
                 (_fits("measured", demo.measured_fits), _fits("simulated", demo.simulated_fits)),
-                (curves,),
+                (
+                    curves("Measured", demo.runs, demo.measured_fits),
+                    curves("Simulated", demo.simulated.table, demo.simulated_fits),
+                ),
             ),
             Section(
                 "Predicted against measured", _forecast_words(demo), (_forecasts(demo),), (scatter,)
@@ -171,7 +179,7 @@ def _forecast_words(demo: Demo) -> tuple[str, ...]:
     flow = demo.calibration.flow
     return (
         f"The simulator saw the clean arm only: start, speed and ceiling ({flow.ceiling:.2f}) of a population of "
-        f"prompts whose difficulties spread over {demo.calibration.spread:g} logits (given, not fitted). "
+        f"prompts whose difficulties spread over {SPREAD:g} logits (given, not fitted). "
         f"Sampling noise of an evaluation, averaged over seeds, is {demo.evaluation_noise:.3f}: an error of that "
         "size is none.",
     )

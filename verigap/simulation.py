@@ -7,6 +7,7 @@ means the same prompts and the same random numbers in every arm, so the arms are
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from theory import VerifierChannel, bandit, estimator_named
+from theory import VerifierChannel, bandit, corrections, estimator_named
 from theory.errors import ArgumentError
 from theory.flow import exponential_difficulties, normal_difficulties
 from theory.rng import Purpose, uniforms
@@ -151,6 +152,8 @@ class Arm(_Strict):
     noise "trigger": `selected` holds where the feature shows, fpr and fnr elsewhere. "drift": from fpr
     and fnr to `end` over `over` steps. "group": fpr and fnr are means, `correlation` within a group.
     base: the verifier's own errors, which come before the injected ones.
+    correction: of the reward, "backward" or "forward", as if the rates in force at step 0 were known.
+    votes: an odd number of independent judgements whose majority decides; independent noise only.
     series: the curve this arm is a point of, where a figure draws results against what arms differ in.
     """
 
@@ -163,6 +166,8 @@ class Arm(_Strict):
     end: Rates | None = None
     over: int | None = Field(default=None, ge=1)
     base: Rates = Rates()
+    correction: Literal["none", "backward", "forward"] = "none"
+    votes: int = Field(default=1, ge=1)
     series: str | None = None
     population: dict[str, Any] = {}
     training: dict[str, Any] = {}
@@ -175,15 +180,34 @@ class Arm(_Strict):
             if (getattr(self, name) is not None) != (name in mine):
                 verb = "needs" if name in mine else "has no"
                 raise ValueError(f"noise {self.noise!r} {verb} {name!r}")
+        if self.votes > 1 and self.noise != "independent":
+            raise ValueError(
+                f"noise {self.noise!r} has no 'votes': its judgements of one rollout are not independent"
+            )
         return self
+
+    def channel(self) -> VerifierChannel:
+        """The channel in force at step 0 where no feature shows: base, injected, then the majority."""
+        both = self.base.channel().compose(VerifierChannel(self.fpr, self.fnr))
+        return corrections.majority(both, self.votes)
+
+    def rewards(self) -> tuple[float, float]:
+        """What an unpaid and a paid rollout are worth."""
+        match self.correction:
+            case "none":
+                return corrections.NONE
+            case "backward":
+                return corrections.backward(self.channel())
+            case "forward":
+                return corrections.forward(self.channel())
 
     def structure(self) -> Structure:
         """The verifier of this arm."""
 
-        def after_base(rates: Rates | Arm) -> VerifierChannel:
+        def after_base(rates: Rates) -> VerifierChannel:
             return self.base.channel().compose(VerifierChannel(rates.fpr, rates.fnr))
 
-        channel = after_base(self)
+        channel = self.channel()
         match self.noise:
             case "independent":
                 return Independent(channel)
@@ -238,6 +262,20 @@ class Spec(_Strict):
     def population_of(self, arm: Arm) -> PopulationSpec:
         """The population with what the arm changes of it."""
         return PopulationSpec.model_validate(self.population.model_dump() | arm.population)
+
+    def notes(self) -> list[str]:
+        """What each arm's correction does, in a sentence."""
+        found: list[str] = []
+        for arm in self.arms:
+            estimator = estimator_named(self.training_of(arm).estimator)
+            asked = [arm.correction] if arm.correction != "none" else []
+            asked += ["majority"] if arm.votes > 1 else []
+            channel = arm.channel()
+            found += [
+                f"{arm.name}: {name}: {corrections.explain(name, channel, estimator)}"
+                for name in asked
+            ]
+        return found
 
     def training_of(self, arm: Arm) -> TrainingSpec:
         """The training with what the arm changes of it."""
@@ -295,6 +333,8 @@ def _parse(text: str, source: str) -> Spec:
     for arm in spec.arms:
         try:
             spec.training_of(arm).build()
+            arm.rewards()
+            arm.structure()
             size = spec.population_of(arm).prompts
             batch = spec.training_of(arm).prompts_per_step
         except ValidationError as error:
@@ -394,7 +434,7 @@ def _run(
     import pandas as pd
 
     start = spec.population_of(arm).build(seed)
-    training = spec.training_of(arm).build()
+    training = dataclasses.replace(spec.training_of(arm).build(), rewards=arm.rewards())
     path = bandit.simulate(
         start,
         training,

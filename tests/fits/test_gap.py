@@ -131,16 +131,36 @@ def test_no_clean_arm_is_refused_with_what_can_still_be_done() -> None:
         gap_report(frame, clean=IS_CLEAN, delta=0.0)
 
 
-def test_a_delay_has_a_finite_exchange_rate_and_a_floor_has_none() -> None:
+def test_a_delay_costs_its_clock_and_a_floor_has_no_price() -> None:
     _, report = by_arm(matched_runs(seeds=5, n_eval=50000, spread=0.0))
-    fp, fn = report.exchange_rate.fpr, report.exchange_rate.fnr
-    by = {m.arm: m for m in report.exchange_rate.arms}
-    assert fn.multiplier is None
-    assert "no finite amount" in fn.reason
-    assert fn.p_no_finite_amount == pytest.approx(1.0, abs=0.01)
-    if fp.multiplier is not None:  # same asymptote: the fp arm needs 1.4 times the compute
-        assert by["fp"].multiplier == pytest.approx(1.4, rel=0.15)
-        assert fp.multiplier == pytest.approx(1.4 ** (1 / 30), rel=0.01)
+    rate = report.exchange_rate
+    # Halfway up, an arm that is 1.4 times slower needs 1.4 times the compute: 1.4^(1/30) a point.
+    halfway = {m.arm: m for m in rate.halfway.arms}
+    assert halfway["fp"].multiplier == pytest.approx(1.4, rel=0.03)
+    assert rate.halfway.fpr.multiplier == pytest.approx(1.4 ** (1 / 30), rel=0.002)
+    ci = rate.halfway.fpr.ci
+    assert ci is not None
+    assert ci[1] is not None
+    assert ci[0] < 1.4 ** (1 / 30) < ci[1]
+    assert rate.halfway.fpr.p_no_finite_amount == 0.0
+    # At the clean arm's last level the arm with a floor never arrives.
+    assert rate.fnr.multiplier is None
+    assert "no finite amount" in rate.fnr.reason
+    assert rate.fnr.p_no_finite_amount == pytest.approx(1.0, abs=0.01)
+
+
+def test_noisy_evaluations_are_to_be_settled_by_samples() -> None:
+    arms = (CLEAN, ("fp", 0.3, 0.0, 0.8, 1.0))
+    asked = [
+        by_arm(matched_runs(seeds=5, n_eval=100, spread=0.0, arms=arms, seed=seed))[0]["fp"]
+        for seed in range(6)
+    ]
+    settle = [arm.would_settle_it for arm in asked if arm.would_settle_it is not None]
+    assert any(one.n_eval is not None and one.n_eval > 100 for one in settle)
+    # Where seeds themselves differ, samples do not help.
+    spread, _ = by_arm(matched_runs(seeds=5, n_eval=10**6, spread=0.05, arms=arms))
+    one = spread["fp"].would_settle_it
+    assert one is None or one.n_eval is None
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ def test_prints_a_verdict_per_arm_and_the_report(demo: tuple[Done, Path]) -> Non
     assert Path(document["report"]) == out / "report.html"
 
 
-def test_the_report_shows_every_arm_and_three_figures(demo: tuple[Done, Path]) -> None:
+def test_the_report_shows_every_arm_and_five_figures(demo: tuple[Done, Path]) -> None:
     _, out = demo
     text = (out / "report.html").read_text(encoding="utf-8")
-    assert text.count("<figure>") == 3
+    assert text.count("<figure>") == 5
     for arm in ("clean", "fpr0.4", "fnr0.4"):
         assert arm in text
     assert "nan" not in text.lower().replace("finance", "")

@@ -117,6 +117,9 @@ def test_evaluation_samples_are_whole_numbers_of_successes(tmp_path: Path) -> No
         ("coupling: 0.5}", "coupling: 0.5, estimator: gpro}", "got 'gpro'"),
         ("arms:", "arms: [", "line 5"),
         ("training:", "- training:", "line "),
+        ("fpr: 0.3", "fpr: 0.3, votes: 2", "votes must be an odd number of at least 1, got 2"),
+        ("noise: answer", "noise: answer, votes: 3", "has no 'votes'"),
+        ("fpr: 0.3", "fpr: 0.3, fnr: 0.7, correction: backward", "divides by J"),
     ],
 )
 def test_a_bad_spec_is_named_in_one_line(tmp_path: Path, old: str, new: str, named: str) -> None:
@@ -176,6 +179,27 @@ def test_same_j_different_fate(tmp_path: Path) -> None:
     response = [end[f"trigger {share}"] for share in shares]
     assert response == sorted(response, reverse=True)
     assert response[0] > 5 * response[-1]
+
+
+def test_a_correction_that_does_nothing_is_said_to(tmp_path: Path) -> None:
+    arms = """
+arms:
+  - {name: plain, fpr: 0.2, fnr: 0.1}
+  - {name: forward, fpr: 0.2, fnr: 0.1, correction: forward}
+  - {name: backward, fpr: 0.2, fnr: 0.1, correction: backward, training: {estimator: dr_grpo}}
+  - {name: voted, fpr: 0.2, fnr: 0.1, votes: 3}
+"""
+    text = SPEC[: SPEC.index("arms:")] + arms.lstrip() + "seeds: [0]\n"
+    done = verigap("simulate", written(tmp_path, text), "--out", tmp_path, "--json")
+    assert done.code == 0, done.err
+    forward, backward, voted = done.document["notes"]
+    assert forward.startswith("forward: forward: nothing")
+    assert "times 1/J = 1.43" in backward
+    assert voted.startswith("voted: majority: error rates below one half fall")
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    end = runs[runs["step"] == 12].set_index("arm")
+    assert end["accuracy"]["forward"] == pytest.approx(end["accuracy"]["plain"], rel=1e-9)
+    assert end["marginal_fpr"]["voted"] == pytest.approx(3 * 0.04 * 0.8 + 0.008)
 
 
 @pytest.mark.parametrize(

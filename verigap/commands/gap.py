@@ -111,24 +111,23 @@ def gap(
                 f" false positives ({asymmetry.reason}).",
                 highlight=False,
             )
-        for rate in (report.exchange_rate.fpr, report.exchange_rate.fnr):
-            if rate.multiplier is not None:
-                interval = (
-                    ""
-                    if rate.ci is None
-                    else f" [{rate.ci[0]:.3f}, {rate.ci[1] or float('inf'):.3f}]"
-                )
-                console.print(
-                    f"A point of {rate.rate} costs {rate.multiplier:.3f}{interval} times the compute.",
-                    highlight=False,
-                )
+        halfway, final = report.exchange_rate.halfway, report.exchange_rate
+        for where, rate in (
+            ("halfway up", halfway.fpr),
+            ("halfway up", halfway.fnr),
+            ("at the clean arm's end", final.fpr),
+            ("at the clean arm's end", final.fnr),
+        ):
+            chance = rate.p_no_finite_amount
+            never = f"; no finite amount with probability {chance:.2f}" if chance else ""
+            if rate.multiplier is None:
+                line = f"{rate.reason}{never}"
             else:
-                never = (
-                    ""
-                    if rate.p_no_finite_amount is None
-                    else f" (probability {rate.p_no_finite_amount:.2f})"
-                )
-                console.print(f"A point of {rate.rate}: {rate.reason}{never}.", highlight=False)
+                low, high = rate.ci or (None, None)
+                upper = "∞" if high is None else f"{high:.3f}"
+                interval = "" if low is None else f" [{low:.3f}, {upper}]"
+                line = f"{rate.multiplier:.3f}{interval} times the compute{never}"
+            console.print(f"A point of {rate.rate}, {where}: {line}.", highlight=False)
         for note in report.notes:
             console.print(note, style="dim", highlight=False)
 

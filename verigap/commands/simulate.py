@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,7 +57,7 @@ def simulate(
             study, report=lambda done, total: bar.update(task, completed=done, total=total)
         )
     table, figure = simulation.write_study(study, simulated, out)
-    document = {
+    document: dict[str, Any] = {
         "runs": simulated.runs,
         "rows": len(simulated.table),
         "out": out,
@@ -65,6 +65,7 @@ def simulate(
         "figure": figure,
         "seconds": simulated.seconds,
         "rollouts": simulated.rollouts,
+        "notes": study.notes(),
     }
 
     def show(console: Console) -> None:
@@ -98,6 +99,8 @@ def simulate(
         console.print(view)
         if study.about:
             console.print(study.about)
+        for note in document["notes"]:
+            console.print(note, markup=False)
         if figure is not None:
             console.print(f"figure in {figure}")
         console.print(f"{len(simulated.table)} rows in {table}, {simulated.seconds:.1f} s")

@@ -1,0 +1,108 @@
+"""What our reward function costs a training step: pytest tests/benchmarks/test_reward.py --benchmark-only.
+
+One trainer, whose steps alternate between the noisy verifier and the bare base verifier; ten pairs of ten
+steps each, a paired t interval on the difference of their medians. The last result is in LOG.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from empirical.rewards import NoisyVerifier
+from empirical.runs import RunFolder
+from empirical.verifiers import Verdict, strict
+from tests.empirical.test_training import study
+from theory import VerifierChannel
+from theory.structures import Independent
+
+PAIRS, STEPS = 10, 10
+
+
+class Alternating:
+    """The noisy verifier at even steps, the base verifier alone at odd ones."""
+
+    __name__ = "alternating"
+
+    def __init__(self, noisy: NoisyVerifier) -> None:
+        self.noisy = noisy
+
+    def __call__(self, **given: Any) -> list[float | None]:
+        if given["trainer_state"].global_step % 2 == 0:
+            return self.noisy(**given)
+        judged = zip(given["completions"], given["gold"], strict=True)
+        return [float(strict(c, g).verdict is Verdict.RIGHT) for c, g in judged]
+
+
+@pytest.mark.train
+@pytest.mark.skipif(find_spec("trl") is None, reason="needs the train extra")
+@pytest.mark.filterwarnings("ignore")
+def test_step_time_with_and_without_the_wrapper(benchmark: Any, tmp_path: Path):
+    import torch
+    from datasets import Dataset
+    from scipy.stats import t as student
+    from transformers import TrainerCallback
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    from empirical.models import load_policy, prepare_tiny
+    from empirical.tasks import load_task
+    from empirical.training import trainer_config
+
+    torch.set_num_threads(1)
+    steps = 2 * PAIRS * STEPS + 2
+    chosen = study(
+        group_sizes=[8],
+        training={"steps": steps, "prompts_per_step": 8, "learning_rate": 1e-6},
+        task={"kind": "two_step_arithmetic", "train_problems": 4096, "eval_problems": 8},
+        models=[{"kind": "tiny_qwen2", "name": "t", "warm_start": {"steps": 200}}],
+        evaluation={"steps": [steps], "samples": 8},
+        running={"checkpoint_every": 10 * steps},
+    )
+    spec = chosen.runs()[0]
+    task = load_task(spec.task, verifier=spec.verifier, reference=spec.verifier)
+    prepare_tiny(tmp_path / "model", spec.model, task)
+    policy = load_policy(spec.model, tiny=tmp_path / "model")
+    noisy = NoisyVerifier(Independent(VerifierChannel(0.2, 0.2)), strict, 0, 8)
+    seconds: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            seconds.append(time.perf_counter() - self.began)
+
+    trainer = GRPOTrainer(
+        model=policy.model,
+        reward_funcs=Alternating(noisy),
+        args=trainer_config(spec, RunFolder(tmp_path), chosen.running),
+        train_dataset=Dataset.from_dict(
+            {
+                "prompt": [p.prompt for p in task.train],
+                "prompt_id": [p.id for p in task.train],
+                "gold": [p.gold for p in task.train],
+            }
+        ),
+        processing_class=policy.tokenizer,
+        callbacks=[Clock()],
+    )
+    benchmark.pedantic(trainer.train, rounds=1)
+    pairs = np.array(seconds[2:]).reshape(PAIRS, STEPS, 2)
+    with_, without = np.median(pairs[:, :, 0], axis=1), np.median(pairs[:, :, 1], axis=1)
+    difference = (with_ - without) / without
+    half = student.ppf(0.975, PAIRS - 1) * difference.std(ddof=1) / np.sqrt(PAIRS)
+    result = {
+        "median_step_ms": [1e3 * float(np.median(x)) for x in (with_, without)],
+        "overhead": float(difference.mean()),
+        "ci95": [float(difference.mean() - half), float(difference.mean() + half)],
+    }
+    benchmark.extra_info.update(result)
+    sys.stderr.write(json.dumps(result) + "\n")
+    assert result["ci95"][0] < 0.02
