@@ -23,15 +23,15 @@ __all__ = ["check_target", "load_yaml", "replacing", "write_text"]
 def check_target(path: Path) -> None:
     """Refuse before the work what could not be written after it; creates nothing.
 
-    Raises InputError where `path` is a folder, lies below a file, or where its folder is read-only.
+    Raises InputError where `path` is a folder or a device, lies below a file, or in a read-only folder.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name the file to write")
-    for folder in path.absolute().parents:
-        if os.path.lexists(folder):
-            break
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"{path}: is no regular file: refused to replace it")
+    folder = next(above for above in path.absolute().parents if os.path.lexists(above))
     if not folder.is_dir():
-        raise InputError(f"{path}: cannot be written ({folder} is no folder)")
+        raise InputError(f"{path}: cannot be written ({folder} is a file)")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path}: cannot be written ({folder} is read-only)")
 
@@ -95,8 +95,8 @@ def load_yaml(text: str, *, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{source}{line}: {error.problem or 'is not YAML'}") from None
+        raise InputError(f"{source}{line}: not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{source}: is not YAML ({' '.join(str(error).split())})") from None
+        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise InputError(f"{source}: is nested too deeply") from None

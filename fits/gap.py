@@ -280,9 +280,7 @@ def gap_report(
     # Whatever --group says: an arm is one configuration, held against clean runs of the same.
     matched = varying(frame, MATCHED)
     references: dict[tuple[str, ...], pd.DataFrame] = (
-        {key: rows for key, rows in _by_configuration(frame[is_clean], matched)}
-        if matched
-        else {(): frame[is_clean]}
+        dict(_by_configuration(frame[is_clean], matched)) if matched else {(): frame[is_clean]}
     )
     held: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = []
     for label, rows in group_rows(frame[~is_clean], group, apart=matched, source=source):
@@ -636,6 +634,51 @@ def _budget_to_settle(clean: _Arm, noisy: _Arm, x: str) -> tuple[float | None, s
         f"for the asymptote, runs to {x} of about {2.0 * x_max:.3g}, twice as far, or more evaluations:"
         " the curves bend, but not enough rows show where they end"
     )
+
+
+def _samples_needed(
+    floor: Difference, margin: float, clean: _Arm, noisy: _Arm, *, at: float, asymptote: bool
+) -> int | None:
+    """Samples an evaluation that would settle it with the seeds there are; None where they would not.
+
+    The spread of paired differences is part evaluation noise, which samples shrink, and part seeds,
+    which they do not. Evaluations on the same samples in both arms share noise: then this overstates.
+    """
+    from scipy.special import stdtrit
+
+    if floor.count < 2:
+        return None
+    noise = [_evaluation_variance(arm, at=at, asymptote=asymptote) for arm in (clean, noisy)]
+    if noise[0] is None or noise[1] is None:
+        return None
+    evaluation = min(noise[0] + noise[1], floor.spread**2)
+    between = floor.spread**2 - evaluation
+    reach = float(stdtrit(floor.count - 1, 0.975) + stdtrit(floor.count - 1, POWER))
+    allowed = (margin / reach) ** 2 * floor.count - between
+    if allowed <= 0.0 or evaluation <= 0.0:
+        return None
+    factor = evaluation / allowed
+    now = float(min(clean.rows["n_eval"].median(), noisy.rows["n_eval"].median()))
+    return int(np.ceil(factor * now)) if 1.0 < factor <= MOST_SAMPLES_FACTOR else None
+
+
+def _evaluation_variance(arm: _Arm, *, at: float, asymptote: bool) -> float | None:
+    """Variance of one run's pseudo-value that binomial evaluations alone explain; None if unknown."""
+    if "n_eval" not in arm.rows.columns or arm.rows["n_eval"].isna().any() or not _usable(arm.fit):
+        return None
+    fit = arm.fit
+    x_N = arm.rows[arm.axis].to_numpy(np.float64)
+    jacobian_PN = fit.law.jacobian(x_N[None], fit.theta_P[None])[0]
+    wanted_P = (
+        np.eye(len(fit.theta_P))[fit.law.index("asymptote")]
+        if asymptote
+        else fit.law.jacobian(np.array([[at]]), fit.theta_P[None])[0, :, 0]
+    )
+    pull_N = wanted_P @ np.linalg.pinv(jacobian_PN @ jacobian_PN.T, rcond=1e-13) @ jacobian_PN
+    a_N = np.clip(fit.predict(x_N), 0.0, 1.0)
+    samples_N = arm.rows["n_eval"].to_numpy(np.float64)
+    # All runs together estimate with this variance; a run's pseudo-value with as many times more.
+    return float(np.sum(pull_N**2 * a_N * (1.0 - a_N) / samples_N)) * len(fit.runs)
 
 
 def _paired_curve(clean: _Arm, noisy: _Arm, x: str, *, paired: bool) -> tuple[GapPoint, ...]:

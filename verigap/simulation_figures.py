@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fits.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +24,8 @@ __all__ = ["phase_figure", "save_figure", "study_figure"]
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure as `path`'s suffix says; a reader sees the old file or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        figure.savefig(name, dpi=150, bbox_inches="tight")
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150, bbox_inches="tight")
 
 
 def phase_figure(phase: Phase) -> Figure:

@@ -176,7 +176,8 @@ def test_a_manifest_gives_logs_their_condition(tmp_path: Path) -> None:
         ("c: {arm: x}", "'c' names no run"),
         ("a: {armm: x}", "'armm' is no column"),
         ("- a", "expected run"),
-        ("a: {", "is no YAML"),
+        ("a: {", "line 1: not valid YAML"),
+        ("a: {arm: x}\na: {arm: y}", "line 2: .*given twice"),
     ):
         with pytest.raises(InputError, match=part):
             read_runs(path, manifest=table(tmp_path, text, "bad.yaml"))

@@ -16,12 +16,12 @@ from verigap.commands.runs import (
     Runs,
     Set,
     Where,
-    check_figure,
+    check_outputs,
     load_runs,
     save_figure,
     say_what_was_read,
 )
-from verigap.console import Json, emit, write_text_atomically
+from verigap.console import Json, emit, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ def gap(
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
     from fits import gap_report, parse_selection
 
-    check_figure(figure)
+    check_outputs(figure, out)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
@@ -136,10 +136,6 @@ def gap(
 
         save_figure(figure, lambda: draw_gap(report))
     if out is not None:
-        import json as json_
-
-        from verigap.console import plain
-
-        write_text_atomically(out, json_.dumps(plain(report), indent=2, allow_nan=False) + "\n")
+        write_json(out, report)
     say_what_was_read(table)
     emit(report, as_json=json, show=show)

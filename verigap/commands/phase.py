@@ -63,8 +63,6 @@ def phase(
         target=target,
         estimator=theory.estimator_named(estimator),
     )
-    if out.exists() and not out.is_dir():
-        fail(f"{out}: is a file; --out names a folder")
     place = np.meshgrid(diagram.group_size, diagram.fpr, diagram.fnr, indexing="ij")
     youden = np.broadcast_to(diagram.youden, diagram.time.shape)
     finite = np.isfinite(diagram.time)
@@ -85,11 +83,8 @@ def phase(
         }
     )
     path, picture = out / "phase.csv", out / "phase.png"
-    try:
-        write_runs(table, path)
-        save_figure(phase_figure(diagram), picture)
-    except OSError as error:
-        fail(f"{out}: {error.strerror}")
+    write_runs(table, path)
+    save_figure(phase_figure(diagram), picture)
     document = {"cells": len(table), "out": out, "table": path, "figure": picture}
 
     def show(console: Console) -> None:
