@@ -437,7 +437,7 @@ def _first(error: ValidationError) -> str:
     first = details[0]
     where = _location(first["loc"])
     value = first["input"]
-    shown = "" if isinstance(value, dict | list | Spec) else f", got {value!r}"
+    shown = "" if isinstance(value, dict | list | Spec) else f", got {repr(value)[:60]}"
     message = first["msg"].removeprefix("Value error, ")
     more = "" if len(details) == 1 else f" (and {len(details) - 1} more)"
     return f"{where + ': ' if where else ''}{message}{shown}{more}"

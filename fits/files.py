@@ -25,12 +25,12 @@ def check_target(path: Path) -> None:
 
     Raises InputError where `path` is a folder or a device, lies below a file, or in a read-only folder.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"{path}: is a folder; name the file to write")
-    if os.path.lexists(path) and not path.is_file():
+    if os.path.lexists(path) and not os.path.isfile(path):
         raise InputError(f"{path}: is no regular file: refused to replace it")
     folder = next(above for above in path.absolute().parents if os.path.lexists(above))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{path}: cannot be written ({folder} is a file)")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path}: cannot be written ({folder} is read-only)")
@@ -71,6 +71,8 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[Hashable] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key: Any = loader.construct_object(key_node, deep=True)
         if not isinstance(key, Hashable):
             continue  # the plain constructor has its own words for these

@@ -412,19 +412,14 @@ def group_rows(
     else:
         columns = varying(frame, condition) or ["run_id"]
     grouped = frame.groupby(columns, sort=False, dropna=False)
-    named = len(columns) > 1
-    return [
-        (
-            ",".join(
-                (f"{c}={_spoken(v)}" if named and i else _spoken(v))
-                for i, (c, v) in enumerate(zip(columns, values, strict=True))
-            )
-            if columns[0] == "arm" or not named
-            else ",".join(f"{c}={_spoken(v)}" for c, v in zip(columns, values, strict=True)),
-            rows,
-        )
-        for values, rows in grouped
-    ]
+    # A name speaks for itself; a bare number needs its column.
+    bare = columns[0] in ("arm", "run_id", "model") or (key is not None and len(columns) == 1)
+
+    def label(values: tuple[Any, ...]) -> str:
+        parts = [f"{c}={_spoken(v)}" for c, v in zip(columns, values, strict=True)]
+        return ",".join([_spoken(values[0]), *parts[1:]] if bare else parts)
+
+    return [(label(values), rows) for values, rows in grouped]
 
 
 def _mixed(frame: pd.DataFrame, columns: list[str], names: Sequence[str]) -> list[str]:

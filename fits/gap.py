@@ -469,6 +469,8 @@ def _arm_gap(
         )
         reasons.append(f"about {x} = {x_max:.4g} only: {why}")
     reasons += _replication(clean, noisy, floor, paired=paired)
+    if floor.ci is None:
+        reasons += _evaluation_noise(clean, noisy, x_max)
     unlearned = _nothing_learned(clean, x)
     if unlearned:
         reasons.append(
@@ -556,6 +558,26 @@ def _within(values_N: FloatArray, unit: pd.Series[str]) -> FloatArray:
     return (values - values.groupby(unit).transform("mean")).to_numpy(np.float64)
 
 
+def _evaluation_noise(clean: _Arm, noisy: _Arm, x_max: float) -> list[str]:
+    """What evaluation noise alone leaves open at the largest budget: Newcombe's interval, in words.
+
+    From the Wilson intervals of both proportions; it says nothing of other seeds, so no verdict uses it.
+    """
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    last = [arm.rows[arm.rows[arm.axis] == x_max] for arm in (clean, noisy)]
+    if any(
+        "n_eval" not in rows.columns or rows.empty or rows["n_eval"].isna().any() for rows in last
+    ):
+        return []
+    samples = [float(rows["n_eval"].sum()) for rows in last]
+    right = [float((rows["accuracy"] * rows["n_eval"]).sum()) for rows in last]
+    low, high = confint_proportions_2indep(
+        right[0], samples[0], right[1], samples[1], method="newcomb", compare="diff"
+    )
+    return [f"evaluation noise alone leaves the gap there in [{low:+.4f}, {high:+.4f}]"]
+
+
 def _settle(
     floor: Difference,
     delta: float,
@@ -617,11 +639,11 @@ def _budget_to_settle(clean: _Arm, noisy: _Arm, x: str) -> tuple[float | None, s
     x_max = max(clean.fit.x_max, noisy.fit.x_max)
     far = 10.0 * x_max
     # Only an arm whose asymptote is open needs more compute.
-    open_arms = [arm.fit for arm in (clean, noisy) if not arm.fit.identified]
     wanted: list[float] = []
-    for fit in open_arms:
-        known = fit.law.midpoint is not None and np.isfinite(fit.theta_P).all()
-        wanted.append(MIDPOINTS_NEEDED * fit.law.midpoint(fit.theta_P) if known else 2.0 * x_max)
+    for fit in (arm.fit for arm in (clean, noisy) if not arm.fit.identified):
+        midpoint = fit.law.midpoint
+        if midpoint is not None and np.isfinite(fit.theta_P).all():
+            wanted.append(MIDPOINTS_NEEDED * midpoint(fit.theta_P))
     budget = max(wanted, default=2.0 * x_max)
     if budget > far:
         return far, (

@@ -140,7 +140,9 @@ def _starts(
     return np.array(rows)
 
 
-def _bounds(inputs_KN: FloatArray, low_exponent: float, high_exponent: float):
+def _bounds(
+    inputs_KN: FloatArray, low_exponent: float, high_exponent: float
+) -> tuple[FloatArray, FloatArray]:
     low, high = _scale_range(inputs_KN[0])
     return (
         np.array([0.0, 0.0, low, np.log(low_exponent)]),

@@ -112,9 +112,10 @@ class PopulationSpec(_Strict):
 
     def pass_rates(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """P(right) of each prompt before training, shape [prompts]."""
-        logits = self.difficulty.logits(self.prompts)
-        # Past 700 an exponential overflows, long after the rate has rounded to 0 or 1.
-        return self.ceiling / (1.0 + np.exp(-np.clip(logits, -700.0, 700.0)))
+        # An exponential that overflows means a rate of 0, which is refused in words.
+        with np.errstate(over="ignore"):
+            reached = 1.0 / (1.0 + np.exp(-self.difficulty.logits(self.prompts)))
+        return self.ceiling * reached
 
     def build(self, seed: int) -> bandit.Population:
         """The population itself."""
@@ -397,7 +398,7 @@ def _first(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problem["loc"])
     value = problem["input"]
     message = "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
-    shown = f", got {value!r}" if isinstance(value, str | int | float | None) else ""
+    shown = f", got {repr(value)[:60]}" if isinstance(value, str | int | float | None) else ""
     rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{field + ': ' if field else ''}{message}{shown}{rest}"
 

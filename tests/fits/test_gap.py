@@ -52,6 +52,14 @@ def test_one_seed_has_no_interval_and_a_reason() -> None:
     assert report.exchange_rate.fpr.ci is None
 
 
+def test_one_seed_still_says_what_evaluation_noise_leaves_open() -> None:
+    frame = matched_runs(seeds=1, n_eval=256, spread=0.0)
+    arms, _ = by_arm(frame)
+    assert "evaluation noise alone leaves the gap there in [" in arms["fn"].reason
+    without, _ = by_arm(frame.drop(columns="n_eval"))
+    assert "evaluation noise" not in without["fn"].reason
+
+
 def test_pairing_cancels_what_a_seed_shares() -> None:
     frame = matched_runs(seeds=8, spread=0.04, n_eval=50000)
     paired, _ = by_arm(frame)

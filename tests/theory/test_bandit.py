@@ -205,6 +205,27 @@ def test_every_structure_starts_at_its_marginal_rates(structure: Structure) -> N
     assert abs(path.observed_reward[-1] - expected) < 4 * 0.5 / np.sqrt(6000)
 
 
+def test_drifting_rates_are_those_of_their_step() -> None:
+    end = theory.VerifierChannel(0.5, 0.0)
+    start = population(np.full(20_000, 0.3))
+    training = Training(steps=9, learning_rate=1e-9)
+    path = simulate(start, training, Drifting(CHANNEL, end, 4), seed=9, evaluate_every=1)
+    for step, reward in zip(path.step[1:], path.observed_reward[1:], strict=True):
+        channel = Drifting(CHANNEL, end, 4).at(int(step) - 1)  # evaluation t follows step t - 1
+        assert abs(reward - channel.observed_rate(0.3)) < 4 * 0.5 / np.sqrt(160_000)
+    np.testing.assert_allclose(path.marginal_fpr[[0, 2, 4, 9]], [0.1, 0.3, 0.5, 0.5], atol=1e-12)
+
+
+@pytest.mark.parametrize("structure", [PerPrompt(CHANNEL), PerAnswer(CHANNEL)])
+def test_persistent_errors_repeat_at_every_visit(structure: Structure) -> None:
+    """Each arm of each prompt is paid always or never, so a policy on one arm is paid 0 or G times."""
+    start = population(np.full(3000, 0.3), wrong_modes=3)
+    certain = dataclasses.replace(start, logits=50.0 * (np.arange(4) == 2) + 0.0 * start.logits)
+    path = simulate(certain, Training(steps=1), structure, seed=9)
+    assert path.zero_advantage_fraction[-1] == 1.0
+    assert abs(path.observed_reward[-1] - CHANNEL.fpr) < 4 * np.sqrt(0.1 * 0.9 / 3000)
+
+
 def test_correlated_errors_raise_the_drift_of_grpo_only() -> None:
     """THEORY prediction 6, at its printed values: a=.1, x=.2, G=8."""
     count, channel = 60_000, theory.VerifierChannel(0.2, 0.0)
@@ -272,3 +293,14 @@ def test_pass_at_k_and_entropy_of_a_known_policy() -> None:
 def test_bad_arguments_are_named(call: object, message: str) -> None:
     with pytest.raises(theory.ArgumentError, match=message):
         call()  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("option", [{"beta1": 1.0}, {"beta2": 1.0}, {"adam_eps": 0.0}])
+def test_what_adam_would_divide_by_zero_with_is_refused(option: dict[str, float]) -> None:
+    with pytest.raises(theory.ArgumentError, match=next(iter(option))):
+        Training(steps=1, optimiser="adam", **option)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_group_beyond_any_memory_is_refused() -> None:
+    with pytest.raises(theory.ArgumentError, match="at most 1,000,000"):
+        Training(steps=1, group_size=10**9)
