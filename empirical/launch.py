@@ -140,7 +140,7 @@ def launch(
             continue
         folder.create(run, study=study.name)
         waiting.append(run)
-    weights = {run.model.name: _initial_weights(study, run, out, models) for run in waiting}
+    weights: dict[str, Path | None] = {}  # by model, made when its first run starts
     with _stop_signals(state):
         while waiting or state.running:
             if deadline is not None and time.monotonic() > deadline:
@@ -157,6 +157,8 @@ def launch(
                 and len(state.running) < (processes or study.running.processes)
             ):
                 run = waiting.pop(0)
+                if run.model.name not in weights:
+                    weights[run.model.name] = _initial_weights(study, run, out, models)
                 state.running[run.run_id] = _start(study, run, out, weights[run.model.name])
             _collect(state, out)
             report(state)

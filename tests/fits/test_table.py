@@ -229,6 +229,12 @@ def test_a_folder_of_run_folders_is_one_table(tmp_path: Path) -> None:
     assert read_runs(tmp_path / "a").format == "run"
 
 
+def test_a_folder_with_a_run_table_and_no_runs_stands_for_the_table(tmp_path: Path) -> None:
+    frame, _ = validate_runs(matched_runs(seeds=1))
+    write_runs(frame, tmp_path / "runs.parquet")
+    pd.testing.assert_frame_equal(read_runs(tmp_path).frame, frame)
+
+
 def test_a_torn_last_line_is_dropped_and_an_unfinished_run_said(tmp_path: Path) -> None:
     run_folder(tmp_path, "a", done=False, tail='{"kind": "eval", "step": 20, "accu')
     got = read_runs(tmp_path / "a")

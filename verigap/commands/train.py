@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from empirical.launch import Launch
 
 
+COLUMNS = ["step", "rollouts", "tokens", "flops", "gpu_hours", "seconds", "accuracy", "n_eval"]
+
+
 def train(
     study: Annotated[Path, typer.Argument(help="Study file (YAML).", metavar="STUDY.yaml")],
     *,
@@ -74,13 +77,15 @@ def train(
     fresh = run_table(folder)
     known = None if committed.table is None else pd.read_parquet(committed.table)
     frame = merged(known, fresh)
-    write_runs(frame, folder / TABLE)
+    if not frame.empty:
+        write_runs(frame, folder / TABLE)
     for run_id, reason in outcome.failed.items():
         sys.stderr.write(f"{run_id}: {reason}\n")
     if outcome.failed:
         fail(f"{len(outcome.failed)} of {len(runs)} runs failed; their logs are in {folder}")
-    frame = frame[frame["run_id"].isin([run.run_id for run in runs])]
-    last = frame.loc[frame.groupby("run_id")["step"].idxmax()]
+    last = frame.reindex(columns=["run_id", *COLUMNS])
+    last = last[last["run_id"].isin([run.run_id for run in runs])]
+    last = last.sort_values("step").drop_duplicates("run_id", keep="last").sort_index()
     document = {
         "study": wanted.name,
         "runs": len(runs),
@@ -91,7 +96,7 @@ def train(
         "total_flops": float(last["flops"].sum()),
         "gpu_hours": float(last["gpu_hours"].sum()),
         "train_hours": float(last["seconds"].sum()) / 3600.0,
-        "table": str(folder / TABLE),
+        "table": None if frame.empty else str(folder / TABLE),
         "out": str(folder),
         "accuracy": {str(row["run_id"]): float(row["accuracy"]) for _, row in last.iterrows()},
     }
