@@ -253,11 +253,14 @@ def _read_raw(path: Path, format: str, metric: str | None) -> tuple[Path, str, R
     """What was read, its format, and its raw rows."""
     if path.is_dir() and (table_file := _table_in(path)) is not None:
         path = table_file
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        # It is read once to be recognised and once for its rows.
+        raise InputError(f"{path}: is a stream, which can be read only once: save it to a file")
     chosen = recognise(path) if format == "auto" else format
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
     return path, chosen, FORMATS[chosen][1](path, metric)
 
 

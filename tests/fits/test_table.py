@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -394,3 +395,9 @@ def test_a_folder_that_cannot_be_read_is_named(
     monkeypatch.setattr(Path, "iterdir", locked)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         read_runs(tmp_path)
+
+
+def test_a_stream_is_refused_rather_than_called_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stream.csv")
+    with pytest.raises(InputError, match="is a stream"):
+        read_runs(tmp_path / "stream.csv")
