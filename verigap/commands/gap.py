@@ -79,7 +79,7 @@ def gap(
             highlight=False,
         )
         view = Table()
-        for heading in ("arm", "verdict", "floor", "95 % interval", "seeds"):
+        for heading in ("arm", "verdict", "floor", "95 % interval", "of the", "seeds"):
             view.add_column(heading, overflow="fold")
         for arm in report.arms:
             view.add_row(
@@ -89,6 +89,7 @@ def gap(
                 "–"
                 if arm.floor_ci is None
                 else f"[{arm.floor_ci[0]:+.4f}, {arm.floor_ci[1]:+.4f}]",
+                arm.basis,
                 str(arm.seeds),
             )
         console.print(view)
