@@ -20,6 +20,13 @@ def test_observed_rate_is_affine_in_the_pass_rate() -> None:
     np.testing.assert_allclose(channel.observed_rate([0.0, 0.3, 1.0]), [0.1, 0.31, 0.8], rtol=1e-15)
 
 
+@pytest.mark.parametrize("fpr", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_verifier_that_says_nothing_says_exactly_nothing(fpr: float) -> None:
+    """1 - .7 - .3 is 5.6e-17 in binary: J = 0 must not become learning."""
+    assert VerifierChannel(fpr, round(1.0 - fpr, 1)).youden == 0.0
+    assert VerifierChannel(fpr, round(1.0 - fpr, 1) - 1e-9).youden > 0.0
+
+
 @pytest.mark.parametrize("second", [(0.0, 0.0), (0.3, 0.0), (0.2, 0.45), (0.9, 0.8)])
 def test_composition_is_the_product_of_matrices(second: tuple[float, float]) -> None:
     first = (0.07, 0.15)

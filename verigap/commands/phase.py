@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,8 +52,9 @@ def phase(
     from theory.phase import phase_diagram
     from verigap.simulation_figures import phase_figure, save_figure
 
+    chosen = theory.estimator_named(estimator)
     sizes = _grid("--group-size", group_size)
-    if any(size != int(size) for size in sizes):
+    if any(not math.isfinite(size) or size != int(size) for size in sizes):
         fail(f"--group-size {group_size}: must be whole numbers")
     diagram = phase_diagram(
         _grid("--fpr-grid", fpr_grid),
@@ -61,7 +63,7 @@ def phase(
         pass_rate=pass_rate,
         start=start,
         target=target,
-        estimator=theory.estimator_named(estimator),
+        estimator=chosen,
     )
     place = np.meshgrid(diagram.group_size, diagram.fpr, diagram.fnr, indexing="ij")
     youden = np.broadcast_to(diagram.youden, diagram.time.shape)
@@ -73,7 +75,7 @@ def phase(
             "fnr": place[2].ravel(),
             "youden": youden.ravel(),
             "fate": np.select(
-                [youden > 1e-12, youden < -1e-12], ["learns", "unlearns"], "drifts"
+                [youden > 0.0, youden < 0.0], ["learns", "unlearns"], "drifts"
             ).ravel(),
             "drift": diagram.drift.ravel(),
             "relative_drift": diagram.relative_drift.ravel(),
@@ -97,7 +99,9 @@ def phase(
         pairs = [(0.1, 0.0), (0.0, 0.1), (0.3, 0.0), (0.0, 0.3), (0.2, 0.2)]
         for size in diagram.group_size:
             cells = [
-                phase_diagram([x], [d], [size], start=start, target=target).slowdown[0, 0, 0]
+                phase_diagram(
+                    [x], [d], [size], start=start, target=target, estimator=chosen
+                ).slowdown[0, 0, 0]
                 for x, d in pairs
             ]
             view.add_row(str(size), *(f"{value:.2f}" for value in cells))
