@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Generator, Hashable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, which plain YAML answers by forgetting the first."""
+    """YAML that refuses a key given twice, which plain YAML answers by forgetting the first, and reads 1e-5."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -85,6 +86,12 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+# YAML 1.1 takes 1e-5 for text, YAML 1.2 and everybody who writes a learning rate for a number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def load_yaml(text: str, *, source: str) -> Any:

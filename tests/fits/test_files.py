@@ -81,3 +81,10 @@ def test_yaml_that_is_read() -> None:
         "a": {"b": 1},
         "c": {"b": 1, "d": 0.5},
     }
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1E5", "+2e3", "-.5e1", "3.e-2"])
+def test_exponents_without_a_point_are_numbers(text: str) -> None:
+    """PyYAML reads 1e-5, the way everybody writes a learning rate, as text."""
+    assert load_yaml(f"x: {text}", source="s") == {"x": float(text)}
+    assert load_yaml("x: 1e5f", source="s") == {"x": "1e5f"}
