@@ -206,6 +206,11 @@ class Training:
                 raise ArgumentError(f"{name} must be at least 0, got {getattr(self, name)!r}")
         for name in ("coupling", "warmup_from", "momentum", "beta1", "beta2"):
             check_rate(name, getattr(self, name))
+        for name in ("beta1", "beta2"):
+            if getattr(self, name) == 1.0:
+                raise ArgumentError(f"{name} must be below 1: Adam divides by 1 - {name}")
+        if not 0.0 < self.adam_eps < math.inf:
+            raise ArgumentError(f"adam_eps must be above 0, got {self.adam_eps!r}")
 
     def learning_rates(self) -> FloatArray:
         """The learning rate of each step, shape [steps]."""

@@ -20,7 +20,14 @@ from theory.errors import ArgumentError
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-__all__ = ["BoolArray", "FloatArray", "VerifierChannel", "check_rate", "check_rates"]
+__all__ = [
+    "BoolArray",
+    "FloatArray",
+    "VerifierChannel",
+    "check_rate",
+    "check_rates",
+    "youden_index",
+]
 
 
 def check_rate(name: str, value: float) -> float:
@@ -49,6 +56,16 @@ def check_rates(name: str, values: ArrayLike) -> FloatArray:
     return rates
 
 
+def youden_index(fpr: ArrayLike, fnr: ArrayLike) -> FloatArray:
+    """J = 1 - fpr - fnr of rates in [0, 1], broadcast.
+
+    Exactly 0 where it is 0 but for rounding (1 - .7 - .3 is not 0 in binary): whether a verifier
+    teaches at all must not hang on a last digit.
+    """
+    j = 1.0 - np.asarray(fpr, dtype=np.float64) - np.asarray(fnr, dtype=np.float64)
+    return np.where(np.abs(j) < 1e-15, 0.0, j)
+
+
 @dataclass(frozen=True)
 class VerifierChannel:
     """A verifier's error rates, independent of everything but whether the rollout is right.
@@ -68,7 +85,7 @@ class VerifierChannel:
     @property
     def youden(self) -> float:
         """J = 1 - fpr - fnr, in [-1, 1]: what the verifier's verdict tells about being right."""
-        return 1.0 - self.fpr - self.fnr
+        return float(youden_index(self.fpr, self.fnr))
 
     def observed_rate(self, pass_rate: ArrayLike) -> FloatArray:
         """q = fpr + J * pass_rate: the probability that a rollout is paid; same shape as pass_rate."""

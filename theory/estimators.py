@@ -106,12 +106,18 @@ def estimator_named(name: str) -> Estimator:
         ) from None
 
 
+# Every sum over a group has as many terms as it has rollouts; beyond, take the infinite group.
+MOST_ROLLOUTS: Final = 1_000_000
+
+
 def check_group_size(group_size: int) -> int:
-    """Return `group_size` if it is an integer of at least 2; raise ArgumentError otherwise."""
+    """Return `group_size` if it is an integer in [2, MOST_ROLLOUTS]; raise ArgumentError otherwise."""
     if isinstance(group_size, bool) or not isinstance(group_size, int | np.integer):
         raise ArgumentError(f"group_size must be an integer, got {group_size!r}")
     if group_size < 2:
         raise ArgumentError(f"group_size must be at least 2, got {group_size}")
+    if group_size > MOST_ROLLOUTS:
+        raise ArgumentError(f"group_size must be at most {MOST_ROLLOUTS:,}")
     return int(group_size)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from theory.channel import FloatArray, check_rate, check_rates
+from theory.channel import FloatArray, check_rate, check_rates, youden_index
 from theory.errors import ArgumentError
 from theory.estimators import GRPO, Estimator, check_group_size, gain
 
@@ -83,7 +83,7 @@ def phase_diagram(
     # The clean verifier is one more cell, so that ratios come from the same quadrature.
     fprs = np.append(np.repeat(x, d.size), 0.0)[:, np.newaxis]
     fnrs = np.append(np.tile(d, x.size), 0.0)[:, np.newaxis]
-    j = (1.0 - fprs - fnrs)[:, 0]
+    j = youden_index(fprs, fnrs)[:, 0]
     q = np.clip(a * (1.0 - fnrs) + (1.0 - a) * fprs, 0.0, 1.0)
     # D_G bends fastest at the ends of [0, 1]: even in arcsin sqrt q, its table is dense there.
     angle = np.arcsin(np.sqrt(q))

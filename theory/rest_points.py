@@ -97,19 +97,26 @@ def rest_points(
                 apart = a * p * 0.0 + np.where(ell > 0.0, special.expit(-ref) - p, a - reference)
                 return signal * a * p - beta * apart
 
-    return _all_roots(push, ref, reach=_reach(j, beta, ref, channel, group_size))
+    return _all_roots(push, ref, reach=_reach(j, beta, ref, channel, group_size, form))
 
 
 def _reach(
-    j: float, beta: float, ref: float, channel: VerifierChannel, group_size: int | None
+    j: float,
+    beta: float,
+    ref: float,
+    channel: VerifierChannel,
+    group_size: int | None,
+    form: Form,
 ) -> float:
     """Logits beyond which the push can no longer change sign."""
     if beta == 0.0:
         return abs(ref) + 50.0
     largest = math.sqrt(group_size) if group_size is not None else 0.0
-    if group_size is None and 0.0 < channel.fpr < 1.0 and 0.0 < channel.fnr < 1.0:
-        ends = gain_at_logit([-600.0, 600.0], channel)
-        largest = float(ends.max())
+    if group_size is None and form == "objective":
+        # An end's gain stays finite, and so may hold a far root, where errors keep q off 0 or 1.
+        low, high = gain_at_logit([-600.0, 600.0], channel)
+        bounded = ((low, channel.fpr), (high, channel.fnr))
+        largest = max((float(end) for end, rate in bounded if 0.0 < rate < 1.0), default=0.0)
     # Where the gain diverges its exponential beats any logit within 600 for any beta above e^-290.
     wide = abs(ref) + abs(j) * largest / beta + 50.0
     return min(max(wide, 600.0), 1e9)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fits.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,16 +25,8 @@ __all__ = ["phase_figure", "save_figure", "study_figure"]
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure as `path`'s suffix says; a reader sees the old file or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        figure.savefig(name, dpi=150, bbox_inches="tight")
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150, bbox_inches="tight")
 
 
 def phase_figure(phase: Phase) -> Figure:
@@ -212,8 +204,8 @@ def _points(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
         mean = at.mean()
         axis.plot(mean.index, mean, "o-", color=colour, label=_literal(name), lw=1.6, ms=4)
     if panel.root_guide:
-        x = np.sort(rows[panel.x].unique()).astype(np.float64)
+        x = np.sort(rows.loc[rows[panel.x] > 0, panel.x].unique()).astype(np.float64)
         # Below every curve, so that it hides none.
         low = 0.8 * float(rows.groupby([key, panel.x])[panel.y].mean().min())
         label = f"like the root of {_LABELS.get(panel.x, panel.x)}"
-        axis.plot(x, low * np.sqrt(x / x[0]), "--", color="0.6", lw=1.0, label=label, zorder=0)
+        axis.plot(x, low * np.sqrt(x / x[:1]), "--", color="0.6", lw=1.0, label=label, zorder=0)

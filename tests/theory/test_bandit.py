@@ -305,3 +305,14 @@ def test_pass_at_k_and_entropy_of_a_known_policy() -> None:
 def test_bad_arguments_are_named(call: object, message: str) -> None:
     with pytest.raises(theory.ArgumentError, match=message):
         call()  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("option", [{"beta1": 1.0}, {"beta2": 1.0}, {"adam_eps": 0.0}])
+def test_what_adam_would_divide_by_zero_with_is_refused(option: dict[str, float]) -> None:
+    with pytest.raises(theory.ArgumentError, match=next(iter(option))):
+        Training(steps=1, optimiser="adam", **option)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_group_beyond_any_memory_is_refused() -> None:
+    with pytest.raises(theory.ArgumentError, match="at most 1,000,000"):
+        Training(steps=1, group_size=10**9)

@@ -20,6 +20,13 @@ def test_observed_rate_is_affine_in_the_pass_rate() -> None:
     np.testing.assert_allclose(channel.observed_rate([0.0, 0.3, 1.0]), [0.1, 0.31, 0.8], rtol=1e-15)
 
 
+@pytest.mark.parametrize("fpr", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_verifier_that_says_nothing_says_exactly_nothing(fpr: float) -> None:
+    """1 - .7 - .3 is 5.6e-17 in binary: J = 0 must not become learning."""
+    assert VerifierChannel(fpr, round(1.0 - fpr, 1)).youden == 0.0
+    assert VerifierChannel(fpr, round(1.0 - fpr, 1) - 1e-9).youden > 0.0
+
+
 @pytest.mark.parametrize("second", [(0.0, 0.0), (0.3, 0.0), (0.2, 0.45), (0.9, 0.8)])
 def test_composition_is_the_product_of_matrices(second: tuple[float, float]) -> None:
     first = (0.07, 0.15)
@@ -45,9 +52,9 @@ def test_the_same_key_flips_alike_in_every_arm_and_lower_rates_flip_a_subset() -
     flips = {
         rate: VerifierChannel(rate, rate).judge(right, draws(5)) ^ right for rate in (0.1, 0.2, 0.5)
     }
-    np.testing.assert_array_equal(
-        flips[0.2], VerifierChannel(0.2, 0.2).judge(right, draws(5)) ^ right
-    )
+    # An arm with one kind of error flips, among the rollouts that can, exactly those of the other arm.
+    fp = VerifierChannel(0.2, 0.0).judge(right, draws(5)) ^ right
+    np.testing.assert_array_equal(fp, flips[0.2] & ~right)
     assert np.all(flips[0.1] <= flips[0.2])
     assert np.all(flips[0.2] <= flips[0.5])
     assert flips[0.1].sum() < flips[0.2].sum()

@@ -159,6 +159,18 @@ def test_finite_groups_have_an_odd_number_of_alternating_rest_points(
     assert all((rate > 0.2) == (channel.youden > 0) for rate, _ in found)
 
 
+@pytest.mark.parametrize(("fnr", "beta"), [(0.3, 1e-3), (1e-4, 0.1)])
+def test_false_negatives_alone_hold_the_far_rest_point(fnr: float, beta: float) -> None:
+    """THEORY section 3: d > 0 keeps 1/sigma finite at a = 1, so the boundary does not attract."""
+    channel = theory.VerifierChannel(0.0, fnr)
+    found = rest_points(channel, beta=beta, reference_pass_rate=0.2)
+    (point,) = found.points
+    assert point.stable
+    assert found.attracting_boundaries == ()
+    far = np.log(0.25) + channel.youden / (beta * np.sqrt(fnr * (1.0 - fnr)))
+    assert point.logit == pytest.approx(far, rel=1e-9)
+
+
 def test_swapping_right_and_wrong_mirrors_the_rest_points() -> None:
     here, _ = roots(
         "k3", theory.VerifierChannel(0.3, 0.1), beta=0.2, reference_pass_rate=0.3, group_size=4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,8 +58,9 @@ def phase(
     from theory.phase import phase_diagram
     from verigap.simulation_figures import phase_figure, save_figure
 
+    chosen = theory.estimator_named(estimator)
     sizes = _grid("--group-size", group_size)
-    if any(size != int(size) for size in sizes):
+    if any(not math.isfinite(size) or size != int(size) for size in sizes):
         fail(f"--group-size {group_size}: must be whole numbers")
     diagram = phase_diagram(
         _grid("--fpr-grid", fpr_grid),
@@ -67,10 +69,8 @@ def phase(
         pass_rate=pass_rate,
         start=start,
         target=target,
-        estimator=theory.estimator_named(estimator),
+        estimator=chosen,
     )
-    if out.exists() and not out.is_dir():
-        fail(f"{out}: is a file; --out names a folder")
     place = np.meshgrid(diagram.group_size, diagram.fpr, diagram.fnr, indexing="ij")
     youden = np.broadcast_to(diagram.youden, diagram.time.shape)
     finite = np.isfinite(diagram.time)
@@ -81,7 +81,7 @@ def phase(
             "fnr": place[2].ravel(),
             "youden": youden.ravel(),
             "fate": np.select(
-                [youden > 1e-12, youden < -1e-12], ["learns", "unlearns"], "drifts"
+                [youden > 0.0, youden < 0.0], ["learns", "unlearns"], "drifts"
             ).ravel(),
             "drift": diagram.drift.ravel(),
             "relative_drift": diagram.relative_drift.ravel(),
@@ -91,11 +91,8 @@ def phase(
         }
     )
     path, picture = out / "phase.csv", out / "phase.png"
-    try:
-        write_runs(table, path)
-        save_figure(phase_figure(diagram), picture)
-    except OSError as error:
-        fail(f"{out}: {error.strerror}")
+    write_runs(table, path)
+    save_figure(phase_figure(diagram), picture)
     document = {"cells": len(table), "out": out, "table": path, "figure": picture}
 
     def show(console: Console) -> None:
