@@ -36,8 +36,8 @@ MUTATIONS = (
     Mutation(
         "J = 1 - fpr - fnr",
         "channel.py",
-        "1.0 - self.fpr - self.fnr",
-        "1.0 - self.fpr + self.fnr",
+        "np.asarray(fpr, dtype=np.float64) - np.asarray(fnr",
+        "np.asarray(fpr, dtype=np.float64) + np.asarray(fnr",
         "test_channel.py",
     ),
     Mutation(
