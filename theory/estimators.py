@@ -261,16 +261,23 @@ def mean_field_gain(observed_rate: ArrayLike, *, estimator: Estimator = GRPO) ->
 
 
 def zero_advantage_probability(
-    observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GRPO
+    observed_rate: ArrayLike,
+    group_size: int,
+    *,
+    estimator: Estimator = GRPO,
+    rewards: tuple[float, float] = (0.0, 1.0),
 ) -> FloatArray:
     """P(every advantage of a group is 0): q^G + (1 - q)^G, all rewards equal.
 
-    Without a baseline (`reinforce`) a group that is paid throughout still pushes: (1 - q)^G.
+    rewards: what an unpaid and a paid rollout are worth (`theory.corrections`). Without a baseline
+        (`reinforce`) a group whose rewards agree still pushes unless they are 0: (1 - q)^G as a rule.
     """
     size = check_group_size(group_size)
     rate = check_rates("observed_rate", observed_rate)
     none_paid = (1.0 - rate) ** size
-    return none_paid if estimator.baseline == "none" else none_paid + rate**size
+    if estimator.baseline == "none":
+        return none_paid * (rewards[0] == 0.0) + rate**size * (rewards[1] == 0.0)
+    return none_paid + rate**size
 
 
 @dataclass(frozen=True)
@@ -346,5 +353,7 @@ def drift(
         # J a(1 - a)/sigma tends to 0 wherever sigma does, so 0 * inf is 0 here.
         mean_field_drift=np.multiply(signal, limit, out=np.zeros_like(a), where=signal != 0.0),
         snr=_quotient(expected, np.sqrt(variance)),
-        zero_advantage_fraction=zero_advantage_probability(q, size, estimator=estimator),
+        zero_advantage_fraction=zero_advantage_probability(
+            q, size, estimator=estimator, rewards=rewards
+        ),
     )

@@ -61,7 +61,8 @@ def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> No
         return
     from rich.console import Console
 
-    show(Console(file=sys.stdout))
+    # Names and paths are the user's: "[/b]" and ":key:" in them are text, not markup.
+    show(Console(file=sys.stdout, markup=False, emoji=False))
 
 
 @contextlib.contextmanager

@@ -180,6 +180,7 @@ class Arm(_Strict):
     correction: of the reward, "backward" or "forward", as if the rates in force at step 0 were known.
     votes: an odd number of independent judgements whose majority decides; independent noise only.
     series: the curve this arm is a point of, where a figure draws results against what arms differ in.
+    colour, dash: in figures, arms that share one of these labels share their colour or line style.
     """
 
     name: str = Field(min_length=1)
@@ -194,6 +195,8 @@ class Arm(_Strict):
     correction: Literal["none", "backward", "forward"] = "none"
     votes: int = Field(default=1, ge=1, le=10_000)
     series: str | None = None
+    colour: str | None = None
+    dash: str | None = None
     population: dict[str, Any] = {}
     training: dict[str, Any] = {}
 
@@ -253,12 +256,16 @@ class Panel(_Strict):
 
     at: "all" evaluations as a curve per arm; the "first" after step 0, or the "last", one point per arm,
     joined within a series. arms: those to draw as curves; all by default.
+    root_guide: a line that grows like the square root of x. mark_y: a level to draw across.
     """
 
     x: str = "step"
     y: str = "accuracy"
     at: Literal["all", "first", "last"] = "all"
     log_x: bool = False
+    log_y: bool = False
+    root_guide: bool = False
+    mark_y: float | None = None
     title: str = ""
     arms: list[str] | None = None
 
@@ -286,7 +293,7 @@ class Spec(_Strict):
 
     def population_of(self, arm: Arm) -> PopulationSpec:
         """The population with what the arm changes of it."""
-        return PopulationSpec.model_validate(self.population.model_dump() | arm.population)
+        return PopulationSpec.model_validate(_merged(self.population.model_dump(), arm.population))
 
     def notes(self) -> list[str]:
         """What each arm's correction does, in a sentence."""
@@ -304,7 +311,16 @@ class Spec(_Strict):
 
     def training_of(self, arm: Arm) -> TrainingSpec:
         """The training with what the arm changes of it."""
-        return TrainingSpec.model_validate(self.training.model_dump() | arm.training)
+        return TrainingSpec.model_validate(_merged(self.training.model_dump(), arm.training))
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, at every level: a group of fields keeps those it is not told to change."""
+    both = base | changes
+    for key in base.keys() & changes.keys():
+        if isinstance(base[key], dict) and isinstance(changes[key], dict):
+            both[key] = _merged(base[key], changes[key])
+    return both
 
 
 def preset_names() -> list[str]:
@@ -532,5 +548,6 @@ def write_study(spec: Spec, simulated: Simulated, out: Path) -> tuple[Path, Path
         from verigap.simulation_figures import save_figure, study_figure
 
         figure = out / "figure.png"
-        save_figure(study_figure(simulated.table, spec.panels, about=spec.about), figure)
+        drawn = study_figure(simulated.table, spec.panels, arms=spec.arms, about=spec.about)
+        save_figure(drawn, figure)
     return table, figure

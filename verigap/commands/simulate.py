@@ -96,7 +96,7 @@ def simulate(
         if study.about:
             console.print(study.about)
         for note in document["notes"]:
-            console.print(note, markup=False)
+            console.print(note)
         if figure is not None:
             console.print(f"figure in {figure}")
         console.print(f"{len(simulated.table)} rows in {table}, {simulated.seconds:.1f} s")
