@@ -41,9 +41,9 @@ Rate = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Spec(BaseModel):
-    """Base of everything a study declares: frozen, and no field it does not know."""
+    """Base of everything a study declares: frozen, no field it does not know, numbers that are numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Channel(Spec):

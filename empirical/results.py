@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from empirical.errors import StudyError
-from empirical.runs import RunFolder, eval_rows, write_atomically
+from empirical.runs import RunFolder, eval_rows
 from empirical.studies import RunSpec, Study, read_study
+from fits.files import write_text
 from fits.table import write_runs
 
 if TYPE_CHECKING:
@@ -123,9 +124,7 @@ def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
         old = pd.read_parquet(path) if path.exists() else None
         both = merged(old, _small(pd.concat(logs, ignore_index=True)))
         write_runs(both.sort_values(["run_id", "step"], ignore_index=True), path)
-    write_atomically(
-        environments_file, "".join(environments[key] + "\n" for key in sorted(environments))
-    )
+    write_text(environments_file, "".join(environments[key] + "\n" for key in sorted(environments)))
     for weights in (out / "models").glob("*"):
         kept = folder / "models" / weights.name
         if not kept.exists() and not weights.name.startswith("."):

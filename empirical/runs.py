@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec
+from fits.files import write_text
 
 __all__ = [
     "BUSY",
@@ -36,7 +37,6 @@ __all__ = [
     "Row",
     "RunFolder",
     "eval_rows",
-    "write_atomically",
 ]
 
 RESUMABLE: Final = 75  # exit status of a run that stopped before its end and can go on: EX_TEMPFAIL
@@ -78,7 +78,7 @@ class RunFolder:
                 raise StudyError(f"{path}: holds another run than {spec.run_id}")
             return
         content = {"study": study, **spec.columns, "spec": spec.model_dump(mode="json")}
-        write_atomically(path, json.dumps(content, indent=1) + "\n")
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def spec(self) -> RunSpec:
         """The run's specification.
@@ -119,7 +119,7 @@ class RunFolder:
     def rewind(self, step: int | None) -> list[Row]:
         """Drop the rows after `step` (None: all of them) and return those that stay."""
         kept = [] if step is None else [row for row in self.rows() if row["step"] <= step]
-        write_atomically(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
         return kept
 
     def checkpoint(self) -> tuple[int, Path] | None:
@@ -137,7 +137,7 @@ class RunFolder:
 
     def finish(self, result: Row) -> None:
         """Write DONE."""
-        write_atomically(self.path / "DONE", json.dumps(result, indent=1) + "\n")
+        write_text(self.path / "DONE", json.dumps(result, indent=1) + "\n")
 
     @contextlib.contextmanager
     def lock(self) -> Generator[bool]:
@@ -167,13 +167,6 @@ class RunFolder:
             file.write(str(os.getpid()))
             file.flush()
             yield True
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader, or a kill, sees the old file or the new one whole."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def eval_rows(rows: Sequence[Row]) -> list[Row]:

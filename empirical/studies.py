@@ -12,16 +12,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from empirical.errors import StudyError
 from empirical.noise import Arm, Spec
 from empirical.verifiers import VerifierName
+from fits.errors import InputError
+from fits.files import load_yaml
 
 __all__ = [
     "Evaluation",
@@ -45,6 +46,8 @@ __all__ = [
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+# Strict numbers do not make words any less the spelling of an enum.
+Verifier = Annotated[VerifierName, Field(strict=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$")]
 
 
@@ -276,8 +279,8 @@ class RunSpec(Spec):
     seed: Seed
     model: ModelSpec
     task: TaskSpec
-    verifier: VerifierName
-    reference_verifier: VerifierName
+    verifier: Verifier
+    reference_verifier: Verifier
     training: Training
     evaluation: Evaluation
 
@@ -333,8 +336,8 @@ class Study(Spec):
     description: str = ""
     differences: list[str] = Field(default_factory=list[str])
     task: TaskSpec
-    verifier: VerifierName = VerifierName.STRICT
-    reference_verifier: VerifierName | None = None
+    verifier: Verifier = VerifierName.STRICT
+    reference_verifier: Verifier | None = None
     models: list[ModelSpec] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
     group_sizes: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
@@ -407,25 +410,6 @@ class Study(Spec):
         return list(specs.values())
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, which plain YAML answers by forgetting the first."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    seen: set[Hashable] = set()
-    for key_node, _ in node.value:
-        key: Hashable = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is given twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read_study(path: Path) -> Study:
     """The study in the YAML file at `path`.
 
@@ -442,9 +426,9 @@ def read_study(path: Path) -> Study:
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        data: Any = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise StudyError(f"{path}: not valid YAML: {error}") from None
+        data: Any = load_yaml(text, source=str(path))
+    except InputError as error:
+        raise StudyError(str(error)) from None
     if not isinstance(data, dict):
         raise StudyError(f"{path}: {'is empty' if data is None else 'is not a mapping of fields'}")
     try:
@@ -459,7 +443,7 @@ def _first(error: ValidationError) -> str:
     first = details[0]
     where = _location(first["loc"])
     value = first["input"]
-    shown = "" if isinstance(value, dict | list | Spec) else f", got {value!r}"
+    shown = "" if isinstance(value, dict | list | Spec) else f", got {repr(value)[:60]}"
     message = first["msg"].removeprefix("Value error, ")
     more = "" if len(details) == 1 else f" (and {len(details) - 1} more)"
     return f"{where + ': ' if where else ''}{message}{shown}{more}"

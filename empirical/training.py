@@ -50,11 +50,11 @@ from empirical.runs import (
     RESUMABLE,
     Row,
     RunFolder,
-    write_atomically,
 )
 from empirical.studies import PretrainedSpec, Running, RunSpec
 from empirical.tasks import Problem, Task, load_task
 from empirical.verifiers import Verdict
+from fits.files import replacing, write_text
 from theory.rng import Purpose
 
 __all__ = ["train"]
@@ -377,7 +377,6 @@ def _save_completions(folder: RunFolder, step: int, samples: Sequence[Sample]) -
     import pandas as pd
 
     path = folder.path / COMPLETIONS / f"step-{step:06d}.parquet"
-    path.parent.mkdir(exist_ok=True)
     table = pd.DataFrame(
         {
             "problem_id": [s.problem.id for s in samples],
@@ -387,9 +386,8 @@ def _save_completions(folder: RunFolder, step: int, samples: Sequence[Sample]) -
             "verdict": [s.judgement.verdict.value for s in samples],
         }
     )
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    table.to_parquet(part, compression="zstd", index=False)
-    part.replace(path)
+    with replacing(path) as part:
+        table.to_parquet(part, compression="zstd", index=False)
 
 
 def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
@@ -460,7 +458,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
             "initial_weights_sha256": policy.weights_sha256,
             "resumed_from_step": None if checkpoint is None else checkpoint[0],
         }
-        write_atomically(folder.path / "env.json", json.dumps(env, indent=1) + "\n")
+        write_text(folder.path / "env.json", json.dumps(env, indent=1) + "\n")
 
     def stop(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         recorder.stop = True

@@ -17,6 +17,7 @@ import pandas as pd
 
 from fits.batch import bootstrap_curve
 from fits.errors import InputError
+from fits.files import check_target, replacing
 from fits.fit import GroupFit
 from fits.gap import ArmGap, GapReport
 from fits.joint import SurfaceFit, final_rows
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "draw_fits", "draw_gap", "draw_surface", "figure_suffix", "save"]
+__all__ = ["Drawing", "check_figure", "draw_fits", "draw_gap", "draw_surface", "save"]
 
 Row = dict[str, Any]
 
@@ -42,25 +43,26 @@ class Drawing:
     data: pd.DataFrame
 
 
-def figure_suffix(path: Path) -> str:
-    """The suffix of `path` if a figure can be written to it, else InputError naming those that can."""
+def check_figure(path: Path) -> None:
+    """Raise InputError where no figure could be written to `path`: by its suffix, or by its folder."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: draw to a file ending in {', '.join(SUFFIXES)}")
-    return path.suffix
+    check_target(path)
+    check_target(path.with_suffix(".csv"))
 
 
 def save(drawing: Drawing, path: Path) -> Path:
     """Write the figure to `path` and its data to the same name with .csv; returns the latter.
 
-    Raises InputError for a suffix that is no figure's.
+    Raises InputError for a suffix that is no figure's, and where the file system refuses.
     """
-    figure_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_figure(path)
     # No date in the file, so that the same data give the same bytes.
     stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
-    drawing.figure.savefig(path, dpi=200, metadata=stamp)
     beside = path.with_suffix(".csv")
-    drawing.data.to_csv(beside, index=False)
+    with replacing(path) as part, replacing(beside) as data:
+        drawing.figure.savefig(part, dpi=200, metadata=stamp)
+        drawing.data.to_csv(data, index=False)
     return beside
 
 

@@ -35,7 +35,7 @@ from fits.inference import (
 )
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
 from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, loss_named
-from fits.table import need_columns, varying
+from fits.table import check_numbers, need_columns, varying
 
 IntArray = NDArray[np.int64]
 
@@ -386,23 +386,29 @@ class GroupFit:
     compared: Mapping[str, float | None]
 
 
-def group_rows(frame: pd.DataFrame, key: str | None) -> list[tuple[str, pd.DataFrame]]:
+def group_rows(
+    frame: pd.DataFrame,
+    key: str | None,
+    *,
+    apart: Sequence[str] = (),
+    source: str = "the table",
+) -> list[tuple[str, pd.DataFrame]]:
     """Rows by condition: (label, rows) in order of appearance.
 
     key: columns, comma-separated. None: `arm` where there is one (else fpr and fnr, else run_id),
     with whatever else of the condition varies, so that no curve mixes two conditions.
+    apart: columns that no group may mix either, whatever `key` says.
+    Raises InputError where `key` names no column, or one that is not there.
     """
     condition = ("model", "fpr", "fnr", "noise", "group_size", "prompts_per_step")
     if key is not None:
-        columns = [name.strip() for name in key.split(",") if name.strip()]
-        need_columns(frame, *columns, purpose=f"--group {key}")
+        columns = list(dict.fromkeys(name.strip() for name in key.split(",") if name.strip()))
+        if not columns:
+            raise InputError(f"--group {key!r} names no column")
+        need_columns(frame, *columns, purpose=f"--group {key}", source=source)
+        columns += _mixed(frame, columns, apart)
     elif "arm" in frame.columns:
-        within = [
-            name
-            for name in varying(frame, condition)
-            if (frame.groupby("arm", dropna=False)[name].nunique(dropna=False) > 1).any()
-        ]
-        columns = ["arm", *within]
+        columns = ["arm", *_mixed(frame, ["arm"], condition)]
     else:
         columns = varying(frame, condition) or ["run_id"]
     grouped = frame.groupby(columns, sort=False, dropna=False)
@@ -414,6 +420,16 @@ def group_rows(frame: pd.DataFrame, key: str | None) -> list[tuple[str, pd.DataF
         return ",".join([_spoken(values[0]), *parts[1:]] if bare else parts)
 
     return [(label(values), rows) for values, rows in grouped]
+
+
+def _mixed(frame: pd.DataFrame, columns: list[str], names: Sequence[str]) -> list[str]:
+    """Those of `names` that vary within a group of `columns`."""
+    return [
+        name
+        for name in varying(frame, names)
+        if name not in columns
+        and (frame.groupby(columns, dropna=False)[name].nunique(dropna=False) > 1).any()
+    ]
 
 
 def _spoken(value: Any) -> str:
@@ -432,22 +448,16 @@ def fit_groups(
 ) -> list[GroupFit]:
     """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
 
-    x, y: columns. group: see `group_rows`. loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is
+    x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`. loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is
     at 0, since AICc compares fits to the same rows.
-    Raises InputError naming a missing column or an unknown law.
+    Raises InputError naming a missing column, a cell that is out of range, or an unknown law.
     """
     need_columns(frame, x, y, purpose="a curve", source=source)
+    check_numbers(frame, x, source=source)
+    check_numbers(frame, y, high=1.0, source=source)
     laws = CURVE_LAWS if law == "auto" else (curve_law(law),)
-    for name in (x, y):
-        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        if not np.isfinite(values).all():
-            row = int((~np.isfinite(values)).argmax())
-            cell = str(frame[name].iloc[row])
-            raise InputError(
-                f"{source}, row {row + 1}, column {name}: {cell!r} is no number to fit"
-            )
     fits: list[GroupFit] = []
-    for label, rows in group_rows(frame, group):
+    for label, rows in group_rows(frame, group, source=source):
         x_N, y_N = rows[x].to_numpy(np.float64), rows[y].to_numpy(np.float64)
         fair = [
             one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0

@@ -11,19 +11,19 @@ Source: DESIGN section 2; t over seeds rather than a bootstrap, which over 3 see
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 
 from fits.errors import InputError
-from fits.fit import CurveFit, fit_curve, group_rows
+from fits.fit import MIDPOINTS_NEEDED, CurveFit, fit_curve, group_rows
 from fits.inference import Interval, student_interval
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
 from fits.selection import Selection, select
-from fits.table import need_columns, varying
+from fits.table import check_numbers, need_columns, varying
 
 __all__ = [
     "ArmGap",
@@ -41,6 +41,7 @@ __all__ = [
     "floor_between",
     "gap_report",
     "seeds_needed",
+    "verdict_in_words",
     "verdict_of",
 ]
 
@@ -66,10 +67,12 @@ class GapPoint:
 
 @dataclass(frozen=True)
 class Settle:
-    """What data would settle an undetermined verdict, with 80 % power if the floor is as estimated.
+    """What data would settle a verdict that is undetermined, or that is about the largest budget only.
 
-    seeds: matched seeds in all. n_eval: samples per evaluation, with the seeds there are. budget: x that
-    both arms must reach. None where no number helps.
+    seeds: matched seeds in all, for 80 % power if the floor is as estimated; n_eval: samples per
+    evaluation, with the seeds there are; both None where the verdict stands. budget: x that both arms
+    must reach to show their asymptotes; None where those are known. Any is None too where no number
+    helps, and `text` says so.
     """
 
     text: str
@@ -204,6 +207,12 @@ def verdict_of(ci: Interval | None, delta: float) -> Verdict:
     return "undetermined"
 
 
+def verdict_in_words(verdict: str, basis: str) -> str:
+    """The verdict for people: one that is not about the asymptote never stands without saying so."""
+    about = basis == "largest budget" and verdict != "undetermined"
+    return f"{verdict} (at the {basis})" if about else verdict
+
+
 def seeds_needed(spread: float, margin: float, *, power: float = POWER) -> int | None:
     """Fewest seeds whose 95 % t interval excludes a value `margin` away with probability `power`.
 
@@ -268,21 +277,28 @@ def gap_report(
         unit = frame["run_id"].astype(str)
         paired = False
     frame = frame.assign(_unit=unit)
-    noisy_groups = group_rows(frame[~is_clean], group)
-    matched = [name for name in varying(frame, MATCHED) if group is None or name not in group]
-    chosen = _choose_law(law, [frame[is_clean], *(rows for _, rows in noisy_groups)], x)
-    clean_arms: dict[tuple[Any, ...], _Arm] = {}
+    # Whatever --group says: an arm is one configuration, held against clean runs of the same.
+    matched = varying(frame, MATCHED)
+    references: dict[tuple[str, ...], pd.DataFrame] = (
+        dict(_by_configuration(frame[is_clean], matched)) if matched else {(): frame[is_clean]}
+    )
+    held: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = []
+    for label, rows in group_rows(frame[~is_clean], group, apart=matched, source=source):
+        config = tuple(str(rows[name].iloc[0]) for name in matched)
+        if config in references:
+            held.append((label, rows, config))
+            continue
+        spoken = ", ".join(f"{n}={v}" for n, v in zip(matched, config, strict=True))
+        notes.append(f"{label}: no clean run with {spoken} to hold it against: left out")
+    used = dict.fromkeys(config for _, _, config in held)
+    chosen = _choose_law(
+        law, [*(references[config] for config in used), *(rows for _, rows, _ in held)], x
+    )
+    clean_arms: dict[tuple[str, ...], _Arm] = {}
     arms: list[ArmGap] = []
     pairs: list[tuple[_Arm, _Arm]] = []
-    for label, rows in noisy_groups:
-        config = tuple(rows[name].iloc[0] for name in matched)
-        reference = frame[is_clean]
-        for name, value in zip(matched, config, strict=True):
-            reference = reference[reference[name] == value]
-        if reference.empty:
-            spoken = ", ".join(f"{n}={v}" for n, v in zip(matched, config, strict=True))
-            notes.append(f"{label}: no clean run with {spoken} to hold it against: left out")
-            continue
+    for label, rows, config in held:
+        reference = references[config]
         single = not paired and reference["run_id"].nunique() == 1 and rows["run_id"].nunique() == 1
         if config not in clean_arms:
             clean_arms[config] = _arm("clean", reference, x, chosen, single=single)
@@ -309,13 +325,15 @@ def _with_axis(frame: pd.DataFrame, x: str, source: str) -> tuple[pd.DataFrame, 
         note = f"no column {x}, and one row per run: every run counts as one budget"
         return frame.assign(**{x: 1.0}), x, [note]
     need_columns(frame, x, purpose="the gap against compute", source=source)
-    values = pd.to_numeric(frame[x], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    if not (np.isfinite(values) & (values >= 0.0)).all():
-        row = int((~(np.isfinite(values) & (values >= 0.0))).argmax())
-        raise InputError(
-            f"{source}, row {row + 1}, column {x}: {frame[x].iloc[row]!r} is no amount of compute"
-        )
-    return frame.assign(**{x: values}), x, []
+    return frame.assign(**{x: check_numbers(frame, x, source=source)}), x, []
+
+
+def _by_configuration(
+    frame: pd.DataFrame, matched: Sequence[str]
+) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Rows by the values of `matched`, as text so that an empty cell equals an empty cell."""
+    for _, rows in frame.groupby(list(matched), sort=False, dropna=False):
+        yield tuple(str(rows[name].iloc[0]) for name in matched), rows
 
 
 def _no_clean(frame: pd.DataFrame, clean: Selection, source: str) -> str:
@@ -352,23 +370,18 @@ def _choose_law(name: str, curves: Sequence[pd.DataFrame], x: str) -> Law:
     """One law for every arm, so that what a law gets wrong about asymptotes cancels in the gap."""
     if name != "auto":
         return curve_law(name)
-    totals: dict[str, float] = {}
-    for law in CURVE_LAWS:
-        if not law.has_asymptote:
-            continue
-        scores = [
-            fit_curve(
-                rows[x].to_numpy(np.float64),
-                rows["accuracy"].to_numpy(np.float64),
-                law=law,
-                forecast=False,
-            ).aicc
-            for rows in curves
-        ]
-        known = [score for score in scores if score is not None]
-        if len(known) == len(scores):
-            totals[law.name] = float(sum(known))
-    return curve_law(min(totals, key=lambda key: totals[key])) if totals else CURVE_LAWS[0]
+    laws = [law for law in CURVE_LAWS if law.has_asymptote]
+    totals = dict.fromkeys((law.name for law in laws), 0.0)
+    compared = False
+    for rows in curves:
+        x_N, y_N = rows[x].to_numpy(np.float64), rows["accuracy"].to_numpy(np.float64)
+        scores = {law.name: fit_curve(x_N, y_N, law=law, forecast=False).aicc for law in laws}
+        known = {name: score for name, score in scores.items() if score is not None}
+        # A curve too short for one of the laws has no say between them.
+        if len(known) == len(laws):
+            compared = True
+            totals = {name: totals[name] + score for name, score in known.items()}
+    return curve_law(min(totals, key=lambda key: totals[key])) if compared else laws[0]
 
 
 def _usable(fit: CurveFit) -> bool:
@@ -455,14 +468,16 @@ def _arm_gap(
             else f"the {which} arm's asymptote is not identified ({fit.reason})"
         )
         reasons.append(f"about {x} = {x_max:.4g} only: {why}")
+    reasons += _replication(clean, noisy, floor, paired=paired)
     if floor.ci is None:
-        reasons.append("no interval: one matched seed shows no spread between seeds")
-        reasons.extend(_evaluation_noise(clean, noisy, x_max))
-    elif not paired:
-        reasons.append("no column seed: runs are compared unpaired (Welch)")
-    if floor.ci is not None and floor.count == 2:
-        reasons.append("two seeds leave one degree of freedom: a third may move the interval far")
-    verdict = verdict_of(floor.ci, delta)
+        reasons += _evaluation_noise(clean, noisy, x_max)
+    unlearned = _nothing_learned(clean, x)
+    if unlearned:
+        reasons.append(
+            "the clean arm neither rises nor falls by more than its noise: nothing was learned that"
+            " noise could cost"
+        )
+    verdict = "undetermined" if unlearned else verdict_of(floor.ci, delta)
     return ArmGap(
         arm=noisy.label,
         verdict=verdict,
@@ -470,9 +485,17 @@ def _arm_gap(
         floor_ci=floor.ci,
         basis="asymptote" if both else "largest budget",
         reason="; ".join(reasons),
-        would_settle_it=_settle(floor, delta, clean, noisy, x=x, at=x_max, asymptote=both)
-        if verdict == "undetermined"
-        else None,
+        would_settle_it=_settle(
+            floor,
+            delta,
+            clean,
+            noisy,
+            x=x,
+            at=x_max,
+            verdict=verdict,
+            asymptote=both,
+            unlearned=unlearned,
+        ),
         seeds=floor.count,
         x_max=x_max,
         gap_at_x_max=at_x_max.estimate,
@@ -480,6 +503,59 @@ def _arm_gap(
         fnr=noisy.rate("fnr"),
         curve=_paired_curve(clean, noisy, x, paired=paired),
     )
+
+
+def _replication(clean: _Arm, noisy: _Arm, floor: Difference, *, paired: bool) -> list[str]:
+    """How the interval came about, wherever that is not one pair for every seed of both arms."""
+    ours, theirs = set(clean.fit.runs), set(noisy.fit.runs)
+    shared = len(ours & theirs)
+    said: list[str] = []
+    if not paired:
+        said.append("no column seed: runs are compared unpaired (Welch)")
+    elif not shared:
+        said.append("the arms share no seed: runs are compared unpaired (Welch)")
+    elif ours != theirs:
+        said.append(
+            f"paired over the seeds that both arms have, {shared} of {len(ours)} clean and"
+            f" {len(theirs)} noisy: the others are left out"
+        )
+    if floor.ci is None:
+        said.append("no interval: one matched seed shows no spread between seeds")
+    elif floor.count == 2:
+        said.append("two seeds leave one degree of freedom: a third may move the interval far")
+    return said
+
+
+def _nothing_learned(arm: _Arm, x: str) -> bool:
+    """Whether the arm was evaluated along a curve that neither rises nor falls by more than its noise.
+
+    Within runs: no slope of accuracy against the order of evaluations beyond two standard errors, no
+    peak, and a fitted curve that leaves the spread as it was.
+    """
+    unit = arm.rows["_unit"]
+    order_N = arm.rows.groupby("_unit")[x].rank().to_numpy(np.float64)
+    y_N = arm.rows["accuracy"].to_numpy(np.float64)
+    left = len(y_N) - unit.nunique() - 1
+    dx_N, dy_N = _within(order_N, unit), _within(y_N, unit)
+    if left < 1 or not dx_N.any():
+        return False
+    slope = float(dx_N @ dy_N / (dx_N @ dx_N))
+    rest_N = dy_N - slope * dx_N
+    error = float(rest_N @ rest_N / left / (dx_N @ dx_N)) ** 0.5
+    if abs(slope) * float(np.ptp(order_N)) > 1e-9 and abs(slope) > 2.0 * error:
+        return False
+    if arm.fit.turn is not None:
+        return False
+    if not _usable(arm.fit):
+        return True
+    residual_N = _within(y_N - arm.fit.predict(arm.rows[x].to_numpy(np.float64)), unit)
+    return float(dy_N.std()) <= 1.2 * float(residual_N.std()) + 1e-9
+
+
+def _within(values_N: FloatArray, unit: pd.Series[str]) -> FloatArray:
+    """Values less the mean of their unit, (N,)."""
+    values = pd.Series(values_N, index=unit.index)
+    return (values - values.groupby(unit).transform("mean")).to_numpy(np.float64)
 
 
 def _evaluation_noise(clean: _Arm, noisy: _Arm, x_max: float) -> list[str]:
@@ -510,43 +586,76 @@ def _settle(
     *,
     x: str,
     at: float,
+    verdict: Verdict,
     asymptote: bool,
-) -> Settle:
-    """What to buy: seeds from the spread of paired differences, samples, budget from the midpoints."""
+    unlearned: bool,
+) -> Settle | None:
+    """What to buy: seeds or samples for an open verdict, compute for one not about the asymptote."""
     text: list[str] = []
-    margin = abs(floor.estimate - delta)
     seeds = n_eval = budget = None
-    if not np.isfinite(floor.spread):
-        seeds = 3
-        text.append("at least 3 matched seeds, since one shows nothing of how far seeds differ")
-    else:
-        seeds = seeds_needed(floor.spread, margin)
-        if seeds is None:
-            text.append(
-                f"no feasible number of seeds: the estimate {floor.estimate:+.4f} lies within"
-                f" {margin:.4f} of delta = {delta:g} and paired seeds differ by {floor.spread:.4f};"
-                " choose another delta"
-            )
-        else:
-            seeds = max(seeds, floor.count + 1)
-            text.append(
-                f"{seeds} matched seeds (now {floor.count}), if the gap is {floor.estimate:+.4f} and"
-                f" paired seeds differ by {floor.spread:.4f}"
-            )
-        n_eval = _samples_needed(floor, margin, clean, noisy, at=at, asymptote=asymptote)
+    if unlearned:
+        text.append("a clean arm that learns: more steps, or a setting in which accuracy moves")
+    elif verdict == "undetermined":
+        seeds, spoken = _seeds_to_settle(floor, delta)
+        text.append(spoken)
+        if np.isfinite(floor.spread):
+            margin = abs(floor.estimate - delta)
+            n_eval = _samples_needed(floor, margin, clean, noisy, at=at, asymptote=asymptote)
         if n_eval is not None:
             text.append(f"or about {n_eval:,} samples an evaluation with the seeds there are")
-    if not asymptote:
-        middles = [
-            arm.fit.law.midpoint(arm.fit.theta_P)
-            for arm in (clean, noisy)
-            if arm.fit.law.midpoint is not None and np.isfinite(arm.fit.theta_P).all()
-        ]
-        wanted = 3.0 * max(middles) if len(middles) == 2 else 0.0
-        if wanted > 1.01 * max(clean.fit.x_max, noisy.fit.x_max):
-            budget = wanted
-            text.append(f"for the asymptote, runs to {x} of about {budget:.3g} (3 midpoints)")
-    return Settle("; ".join(text), seeds=seeds, n_eval=n_eval, budget=budget)
+    has_curve = clean.rows[x].nunique() > 1 and noisy.rows[x].nunique() > 1
+    if has_curve and not asymptote and not unlearned:
+        budget, spoken = _budget_to_settle(clean, noisy, x)
+        text.append(spoken)
+    return Settle("; ".join(text), seeds=seeds, n_eval=n_eval, budget=budget) if text else None
+
+
+def _seeds_to_settle(floor: Difference, delta: float) -> tuple[int | None, str]:
+    """Matched seeds in all that would decide the verdict, and the same in words."""
+    if not np.isfinite(floor.spread):
+        return 3, "at least 3 matched seeds, since one shows nothing of how far seeds differ"
+    margin = abs(floor.estimate - delta)
+    needed = seeds_needed(floor.spread, margin)
+    if needed is None:
+        return None, (
+            f"no feasible number of seeds: the estimate {floor.estimate:+.4f} lies within {margin:.4f} of delta ="
+            f" {delta:g} and paired seeds differ by {floor.spread:.4f}; choose another delta"
+        )
+    needed = max(needed, floor.count + 1)
+    return needed, (
+        f"{needed} matched seeds (now {floor.count}), if the gap is {floor.estimate:+.4f} and"
+        f" paired seeds differ by {floor.spread:.4f}"
+    )
+
+
+def _budget_to_settle(clean: _Arm, noisy: _Arm, x: str) -> tuple[float | None, str]:
+    """The x at which the asymptotes would be identified, None where none helps; and in words."""
+    for arm, which in ((clean, "clean"), (noisy, "noisy")):
+        if arm.fit.turn is not None:
+            return None, (
+                f"no budget: the {which} arm rises and then falls, so that it has no asymptote; compare"
+                " the arms at the budget you mean to stop at"
+            )
+    x_max = max(clean.fit.x_max, noisy.fit.x_max)
+    far = 10.0 * x_max
+    # Only an arm whose asymptote is open needs more compute.
+    wanted: list[float] = []
+    for fit in (arm.fit for arm in (clean, noisy) if not arm.fit.identified):
+        midpoint = fit.law.midpoint
+        if midpoint is not None and np.isfinite(fit.theta_P).all():
+            wanted.append(MIDPOINTS_NEEDED * midpoint(fit.theta_P))
+    budget = max(wanted, default=2.0 * x_max)
+    if budget > far:
+        return far, (
+            f"for the asymptote, runs to {x} of {far:.3g} or more: the curves have not bent yet, so"
+            " where they will is a guess"
+        )
+    if budget > 1.01 * x_max:
+        return budget, f"for the asymptote, runs to {x} of about {budget:.3g} (3 midpoints)"
+    return 2.0 * x_max, (
+        f"for the asymptote, runs to {x} of about {2.0 * x_max:.3g}, twice as far, or more evaluations:"
+        " the curves bend, but not enough rows show where they end"
+    )
 
 
 def _samples_needed(
@@ -597,19 +706,21 @@ def _evaluation_variance(arm: _Arm, *, at: float, asymptote: bool) -> float | No
 def _paired_curve(clean: _Arm, noisy: _Arm, x: str, *, paired: bool) -> tuple[GapPoint, ...]:
     """The gap at every budget that both arms were evaluated at."""
     points: list[GapPoint] = []
-    ours = dict(iter(clean.rows.groupby(x)))
-    for at, rows in noisy.rows.groupby(x):
-        if at not in ours:
-            continue
-        first = ours[at].groupby("_unit")["accuracy"].mean().to_dict()
-        second = rows.groupby("_unit")["accuracy"].mean().to_dict()
-        at_x = _difference(
-            {str(k): float(v) for k, v in first.items()},
-            {str(k): float(v) for k, v in second.items()},
-            paired=paired,
-        )
-        points.append(GapPoint(float(at), at_x.estimate, at_x.ci, at_x.count))  # pyright: ignore[reportArgumentType]
+    ours, theirs = _by_budget(clean, x), _by_budget(noisy, x)
+    for at, first in ours.items():
+        if at in theirs:
+            at_x = _difference(first, theirs[at], paired=paired)
+            points.append(GapPoint(at, at_x.estimate, at_x.ci, at_x.count))
     return tuple(points)
+
+
+def _by_budget(arm: _Arm, x: str) -> dict[float, dict[str, float]]:
+    """Accuracy of every unit at every x, ascending: {x: {unit: accuracy}}."""
+    at: dict[float, dict[str, float]] = {}
+    means = arm.rows.groupby([x, "_unit"])["accuracy"].mean()
+    for (budget, unit), value in zip(means.index.tolist(), means.tolist(), strict=True):
+        at.setdefault(float(budget), {})[str(unit)] = float(value)
+    return at
 
 
 # --- asymmetry ---------------------------------------------------------------------------------
@@ -751,6 +862,9 @@ def _multiplier(
         clean.fit, clean.fit.theta_P[None], noisy.fit, noisy.fit.theta_P[None], at, share
     )
     target, point = float(target_1[0]), float(point_1[0])
+    if float(noisy.fit.predict(1e-6 * at)) >= target - 1e-9:
+        reason = f"the arm is at {target:.4f} before any compute is spent: nothing to make up for"
+        return Multiplier(noisy.label, target, None, None, None, reason), None, None
     finite = bool(np.isfinite(point))
     reasons: list[str] = []
     if not finite:
@@ -852,7 +966,7 @@ def _per_point(
 ) -> PerPoint:
     """Slope of log multiplier against points of the rate, through the origin: no noise, no cost."""
     if not arms:
-        return PerPoint(rate, None, None, None, f"no arm with {rate} alone and a fitted curve")
+        return PerPoint(rate, None, None, None, f"no arm with {rate} alone has a multiplier")
     points = np.array([p for p, _, _ in arms])
     logs = np.array([value for _, value, _ in arms])
     point = float((points * logs).sum() / (points**2).sum()) if np.isfinite(logs).all() else np.inf

@@ -21,7 +21,7 @@ from fits.errors import InputError
 
 __all__ = ["Condition", "Selection", "parse_assignments", "parse_selection", "select"]
 
-_CONDITION: Final = re.compile(r"^\s*([^\s=!<>,]+)\s*(!=|<=|>=|==|=|<|>)\s*(.*?)\s*$")
+_CONDITION: Final = re.compile(r"^\s*([^\s=!<>,]+)\s*(!=|<=|>=|==|=|<|>)\s*([^=!<>\s].*?|)\s*$")
 _ORDER: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "<": operator.lt,
     "<=": operator.le,

@@ -8,8 +8,6 @@ Source: DESIGN section 2.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fits.errors import InputError
+from fits.files import replacing
 
 __all__ = [
     "COLUMNS",
     "ORIGIN",
     "Column",
     "RunTable",
+    "check_numbers",
     "derive_columns",
     "fill_columns",
     "map_columns",
@@ -70,6 +70,18 @@ COLUMNS: Final = (
     Column("n_eval", "integer", 1, meaning="samples behind accuracy"),
     Column("observed_reward", "real", meaning="mean reward the optimiser saw"),
 )
+# What holds for a whole run: a run that changes it halfway is two runs under one name.
+CONDITION: Final = (
+    "arm",
+    "model",
+    "fpr",
+    "fnr",
+    "noise",
+    "seed",
+    "group_size",
+    "prompts_per_step",
+)
+LARGEST_INTEGER: Final = 2**53  # past it, floats skip integers
 _BY_NAME: Final = {column.name: column for column in COLUMNS}
 
 
@@ -104,6 +116,31 @@ def need_columns(frame: pd.DataFrame, *names: str, purpose: str, source: str = "
         hint = next((f" ({hints[name]})" for name in missing if name in hints), "")
         plural = "s" if len(missing) > 1 else ""
         raise InputError(f"{source}: {purpose} needs the column{plural} {', '.join(missing)}{hint}")
+
+
+def check_numbers(
+    frame: pd.DataFrame, name: str, *, high: float = np.inf, source: str = "the table"
+) -> FloatArray:
+    """The column `name` of a run table as numbers in [0, high], shape (n,).
+
+    Raises InputError naming run, step and cell where one is empty, no number, or out of range: a run
+    table is sorted, so that its row numbers are no longer those of the file.
+    """
+    values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    bad = ~(np.isfinite(values) & (values >= 0.0) & (values <= high))
+    if bad.any():
+        row = frame.iloc[int(bad.argmax())]
+        cell = row[name]
+        step = f", step {row['step']}" if "step" in frame.columns else ""
+        if pd.isna(cell) or not str(cell).strip():
+            problem = "empty"
+        elif np.isfinite(values[bad.argmax()]):
+            spoken = "[0, inf)" if np.isinf(high) else f"[0, {high:g}]"
+            problem = f"{values[bad.argmax()]:g} lies outside {spoken}"
+        else:
+            problem = f"{str(cell)!r} is not a finite number"
+        raise InputError(f"{source}, run {row['run_id']!r}{step}, column {name}: {problem}")
+    return values
 
 
 def map_columns(frame: pd.DataFrame, columns: Mapping[str, str], *, source: str) -> pd.DataFrame:
@@ -196,6 +233,7 @@ def validate_runs(
         if name in table.columns:
             # One spelling of a rate, so that .1 + .2 and .3 are one arm.
             table[name] = table[name].round(12)
+    _one_condition_per_run(table, origin, source)
     table, keyed_notes = _one_row_per_key(table, origin, source)
     return table, (*notes, *keyed_notes)
 
@@ -203,23 +241,15 @@ def validate_runs(
 def write_runs(frame: pd.DataFrame, path: Path) -> None:
     """Write the run table to CSV or Parquet, by suffix; a reader sees the old file or the new one whole.
 
-    Raises InputError for any other suffix.
+    Raises InputError for any other suffix, and where the file system refuses.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: write the run table to a .csv or .parquet file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with replacing(path) as part:
         if path.suffix == ".csv":
-            frame.to_csv(name, index=False)
+            frame.to_csv(part, index=False)
         else:
-            frame.to_parquet(name, index=False)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+            frame.to_parquet(part, index=False)
 
 
 def _is_empty(cells: pd.Series[Any]) -> NDArray[np.bool_]:
@@ -267,7 +297,7 @@ def _numbers(
     if broken.any():
         row = int(broken.argmax())
         cell = cells.iloc[row]
-        what = "is not finite" if _reads_as_number(cell) else "is not a number"
+        what = "is not finite" if _is_not_finite(cell) else "is not a number"
         raise _bad(source, str(origin[row]), column.name, f"{str(cell)!r} {what}")
     high = 100.0 if column.name == "accuracy" else column.high
     outside = ~empty & ((values < column.low) | (values > high))
@@ -283,6 +313,11 @@ def _numbers(
             source, str(origin[row]), column.name, f"{values[row]:g} lies outside {spoken}{either}"
         )
     if column.kind == "integer":
+        vast = ~empty & (np.abs(values) > LARGEST_INTEGER)
+        if vast.any():
+            row = int(vast.argmax())
+            cell = str(cells.iloc[row])
+            raise _bad(source, str(origin[row]), column.name, f"{cell[:40]} is above 2^53")
         ragged = ~empty & (values != np.round(values))
         if ragged.any():
             row = int(ragged.argmax())
@@ -294,12 +329,12 @@ def _numbers(
     return pd.Series(values)
 
 
-def _reads_as_number(cell: object) -> bool:
+def _is_not_finite(cell: object) -> bool:
+    """Whether the cell spells NaN or an infinity (1_0, which Python reads as 10, does not)."""
     try:
-        float(str(cell))
+        return not np.isfinite(float(str(cell)))
     except ValueError:
         return False
-    return True
 
 
 def _guess(cells: pd.Series[Any]) -> pd.Series[Any]:
@@ -349,13 +384,36 @@ def _fractions(
     ), "accuracy read as per cent (all in [0, 100], most above 1): divided by 100"
 
 
+def _one_condition_per_run(table: pd.DataFrame, origin: NDArray[Any], source: str) -> None:
+    """Refuse a run whose condition changes, be it from a value to none."""
+    for name in varying(table, CONDITION):
+        codes = pd.Series(pd.factorize(table[name], use_na_sentinel=False)[0])
+        first = codes.groupby(table["run_id"]).transform("first")
+        other = (codes != first).to_numpy()
+        if other.any():
+            row = int(other.argmax())
+            run = table["run_id"].iloc[row]
+            before = table[name].iloc[int((table["run_id"] == run).to_numpy().argmax())]
+            now, was = (
+                "empty"
+                if pd.isna(value)
+                else f"{value:g}"
+                if isinstance(value, float)
+                else repr(value)
+                for value in (table[name].iloc[row], before)
+            )
+            raise _bad(source, str(origin[row]), name, f"{now}, but run {run!r} began with {was}")
+
+
 def _one_row_per_key(
     table: pd.DataFrame, origin: NDArray[Any], source: str
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Sort by run and step, drop exact repeats, refuse two different rows under one key."""
     notes: list[str] = []
     table = table.assign(**{ORIGIN: origin})
-    repeats = table.drop(columns=ORIGIN).duplicated().to_numpy()
+    # Cells of columns we do not know may be lists or objects: compared as text.
+    unknown = {name: str for name in table.columns if name not in _BY_NAME}
+    repeats = table.astype(unknown).drop(columns=ORIGIN).duplicated().to_numpy()
     if "step" in table.columns and repeats.any():
         notes.append(f"{int(repeats.sum())} rows repeat another exactly: dropped")
         table = table[~repeats]

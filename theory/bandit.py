@@ -206,6 +206,11 @@ class Training:
                 raise ArgumentError(f"{name} must be at least 0, got {getattr(self, name)!r}")
         for name in ("coupling", "warmup_from", "momentum", "beta1", "beta2"):
             check_rate(name, getattr(self, name))
+        for name in ("beta1", "beta2"):
+            if getattr(self, name) == 1.0:
+                raise ArgumentError(f"{name} must be below 1: Adam divides by 1 - {name}")
+        if not 0.0 < self.adam_eps < math.inf:
+            raise ArgumentError(f"adam_eps must be above 0, got {self.adam_eps!r}")
 
     def learning_rates(self) -> FloatArray:
         """The learning rate of each step, shape [steps]."""
@@ -226,7 +231,7 @@ class Trajectory:
     accuracy: mean P(right) of the policy, in [0, 1]. pass_at_k: mean 1 - (1 - a)^k.
     entropy: mean entropy over arms, in nats.
     observed_reward, zero_advantage_fraction, snr: of the latest step before the evaluation: the mean
-        reward; the share of groups that are paid throughout or not at all; the mean over groups of the
+        reward; the share of groups all of whose advantages are 0; the mean over groups of the
         gradient along being right, over its standard deviation over groups (0 where nothing varied).
         NaN at step 0, where nothing has been observed yet.
     marginal_fpr, marginal_fnr: P(paid | wrong) and P(not paid | right) over the policy's rollouts, which
@@ -406,7 +411,7 @@ def _evaluate(start: Population, state: _State, step: int, k: int) -> list[float
         groups = paid / size
         measured = [
             float(groups.mean()),
-            float(((paid == 0) | (paid == size)).mean()),
+            float(_silent(state.learning.unpaid, state.learning.paid)[paid].mean()),
             float(towards_right.mean() / spread) if spread > 0.0 else 0.0,
         ]
     return [
@@ -417,6 +422,14 @@ def _evaluate(start: Population, state: _State, step: int, k: int) -> list[float
         *measured,
         *_marginals(start, state, policy, step),
     ]
+
+
+def _silent(unpaid: FloatArray, paid: FloatArray) -> BoolArray:
+    """Whether a group pushes nothing, by the number paid in it, shape [G + 1]: both advantages are 0.
+
+    `advantage_table` puts 0 where no rollout holds the advantage.
+    """
+    return (unpaid == 0.0) & (paid == 0.0)
 
 
 def _marginals(

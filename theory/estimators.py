@@ -7,7 +7,7 @@ pi_1 = a(1 - fnr)/q and pi_0 = a fnr/(1 - q). So the moments of
     X = (1/G) sum_i A_i (1{right_i} - a)
 are sums over S ~ Binomial(G, q), q = fpr + J a, for every estimator at once, and
     E[X] = J a(1 - a) D_G(q),   D_G = E[A_1 | r_1 = 1] - E[A_1 | r_1 = 0]  (`gain`).
-Fails first when the rollouts of a group are not judged independently (see `theory.noise`).
+Fails first when the rollouts of a group are not judged independently (see `theory.structures`).
 Source: derived in paper/, theorem 1; the limit G -> infinity is arXiv 2601.04411. The estimators are
 those of TRL (`grpo`), arXiv 2503.20783 (`dr_grpo`), arXiv 2402.14740 (`rloo`) and NeMo-RL (`nemo_loo`).
 """
@@ -106,12 +106,18 @@ def estimator_named(name: str) -> Estimator:
         ) from None
 
 
+# Every sum over a group has as many terms as it has rollouts; beyond, take the infinite group.
+MOST_ROLLOUTS: Final = 1_000_000
+
+
 def check_group_size(group_size: int) -> int:
-    """Return `group_size` if it is an integer of at least 2; raise ArgumentError otherwise."""
+    """Return `group_size` if it is an integer in [2, MOST_ROLLOUTS]; raise ArgumentError otherwise."""
     if isinstance(group_size, bool) or not isinstance(group_size, int | np.integer):
         raise ArgumentError(f"group_size must be an integer, got {group_size!r}")
     if group_size < 2:
         raise ArgumentError(f"group_size must be at least 2, got {group_size}")
+    if group_size > MOST_ROLLOUTS:
+        raise ArgumentError(f"group_size must be at most {MOST_ROLLOUTS:,}")
     return int(group_size)
 
 
@@ -255,16 +261,23 @@ def mean_field_gain(observed_rate: ArrayLike, *, estimator: Estimator = GRPO) ->
 
 
 def zero_advantage_probability(
-    observed_rate: ArrayLike, group_size: int, *, estimator: Estimator = GRPO
+    observed_rate: ArrayLike,
+    group_size: int,
+    *,
+    estimator: Estimator = GRPO,
+    rewards: tuple[float, float] = (0.0, 1.0),
 ) -> FloatArray:
     """P(every advantage of a group is 0): q^G + (1 - q)^G, all rewards equal.
 
-    Without a baseline (`reinforce`) a group that is paid throughout still pushes: (1 - q)^G.
+    rewards: what an unpaid and a paid rollout are worth (`theory.corrections`). Without a baseline
+        (`reinforce`) a group whose rewards agree still pushes unless they are 0: (1 - q)^G as a rule.
     """
     size = check_group_size(group_size)
     rate = check_rates("observed_rate", observed_rate)
     none_paid = (1.0 - rate) ** size
-    return none_paid if estimator.baseline == "none" else none_paid + rate**size
+    if estimator.baseline == "none":
+        return none_paid * (rewards[0] == 0.0) + rate**size * (rewards[1] == 0.0)
+    return none_paid + rate**size
 
 
 @dataclass(frozen=True)
@@ -340,5 +353,7 @@ def drift(
         # J a(1 - a)/sigma tends to 0 wherever sigma does, so 0 * inf is 0 here.
         mean_field_drift=np.multiply(signal, limit, out=np.zeros_like(a), where=signal != 0.0),
         snr=_quotient(expected, np.sqrt(variance)),
-        zero_advantage_fraction=zero_advantage_probability(q, size, estimator=estimator),
+        zero_advantage_fraction=zero_advantage_probability(
+            q, size, estimator=estimator, rewards=rewards
+        ),
     )

@@ -183,7 +183,8 @@ def _beta_quantile(mean: float, correlation: float, u: FloatArray) -> FloatArray
 
     The *upper* quantile, so that rates, like flips, are large where u is small.
     """
-    if correlation == 0.0 or mean in (0.0, 1.0):
+    # Below 1e-12 the Beta is its mean to every digit, and its parameters leave the floats.
+    if correlation < 1e-12 or mean in (0.0, 1.0):
         return np.full(u.shape, mean)
     if correlation == 1.0:
         return (u < mean).astype(np.float64)

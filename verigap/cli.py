@@ -1,7 +1,8 @@
 """`verigap`: the command line. Commands live in `verigap.commands`; this file assembles them.
 
 An exception class that one of our four packages defines is a message for the user: one line on
-stderr, exit code 2. Any other exception is a bug and keeps its traceback.
+stderr, exit code 2, and so is what the operating system refuses (a full disk, a lost permission). Any
+other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -79,14 +80,20 @@ def main() -> None:
     """Run the command line and exit: 0 on success, 2 with one line on a user's mistake."""
     try:
         result = app(standalone_mode=False)
+        sys.stdout.flush()
         code = result if isinstance(result, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("verigap: interrupted\n")
         code = 130
     except BrokenPipeError:
-        # The reader (head, a closed pager) has gone; keep the interpreter's last flush quiet too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, a closed pager) has gone.
+        _drop_stdout()
         code = 141
+    except OSError as error:
+        # Readers and writers name what they were at; here is what the machine itself refuses.
+        sys.stderr.write(f"verigap: {error.filename or 'output'}: {error.strerror or error}\n")
+        _drop_stdout()
+        code = 2
     except Exception as error:
         message = _for_the_user(error)
         if message is None:
@@ -94,6 +101,14 @@ def main() -> None:
         sys.stderr.write("verigap: " + " ".join(message.split()) + "\n")
         code = 2
     raise SystemExit(code)
+
+
+def _drop_stdout() -> None:
+    """Where stdout takes nothing more, keep the interpreter's last flush of it quiet."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _for_the_user(error: Exception) -> str | None:

@@ -6,9 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Json", "UserError", "emit", "fail", "progress", "write_text_atomically"]
+__all__ = ["Json", "UserError", "emit", "fail", "progress", "write_json"]
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
@@ -51,14 +49,20 @@ def plain(value: Any) -> Any:
     return value if listed is None else plain(listed())
 
 
+def json_text(document: Any) -> str:
+    """`document` as every command prints it."""
+    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+
+
 def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> None:
     """Print `document` as JSON, or let `show` write the human view to a rich console on stdout."""
     if as_json:
-        sys.stdout.write(json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(document))
         return
     from rich.console import Console
 
-    show(Console(file=sys.stdout))
+    # Names and paths are the user's: "[/b]" and ":key:" in them are text, not markup.
+    show(Console(file=sys.stdout, markup=False, emoji=False))
 
 
 @contextlib.contextmanager
@@ -85,14 +89,8 @@ def progress(*, quiet: bool = False) -> Generator[Progress]:
         yield bar
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that whoever reads it, or kills us, finds the old or the new whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def write_json(path: Path, document: Any) -> None:
+    """Write `document` to `path` as `emit` prints it; raises fits.InputError where that is refused."""
+    from fits.files import write_text
+
+    write_text(path, json_text(document))

@@ -40,7 +40,7 @@ class DemoArm:
     """One noisy arm: what was measured, what the simulator says, and how well it forecast the curve.
 
     verdict, floor, floor_ci, basis, would_settle_it: see `fits.gap_report`, on the logged runs.
-    simulated_verdict, simulated_floor, simulated_floor_ci: the same on the simulated ones.
+    simulated_verdict, _floor, _floor_ci, _basis: the same on the simulated ones.
     forecast_rmse: of the calibrated simulator on this arm's evaluations, none of which it was shown.
     """
 
@@ -56,6 +56,7 @@ class DemoArm:
     simulated_verdict: str
     simulated_floor: float
     simulated_floor_ci: tuple[float, float] | None
+    simulated_basis: str
     forecast_rmse: float
 
 
@@ -214,6 +215,7 @@ def run_demo(*, report: Callable[[int, int], None] | None = None) -> Demo:
             simulated_verdict=twin.verdict,
             simulated_floor=twin.floor,
             simulated_floor_ci=twin.floor_ci,
+            simulated_basis=twin.basis,
             forecast_rmse=float(rmse[gap.arm]),
         )
         for gap, twin in zip(measured_gap.arms, simulated_gap.arms, strict=True)

@@ -6,6 +6,7 @@ import platform
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from fits.gap import verdict_in_words
 from verigap import __version__
 from verigap.demo import LOGGED, SPREAD
 from verigap.figures import forecast_figure
@@ -101,7 +102,7 @@ def _clean_arm(demo: Demo) -> str:
 
 def _lead(demo: Demo) -> str:
     spoken = "; ".join(
-        f"{arm.arm}: {arm.verdict} (measured gap {arm.floor:+.3f}, 95 % {interval(arm.floor_ci)})"
+        f"{arm.arm}: {verdict_in_words(arm.verdict, arm.basis)} (measured gap {arm.floor:+.3f}, 95 % {interval(arm.floor_ci)})"
         for arm in demo.arms
     )
     return f"Smallest gap of interest {demo.measured_gap.delta:g} of accuracy. {spoken}."
@@ -128,10 +129,10 @@ def _verdicts(demo: Demo) -> Table:
             (
                 arm.arm,
                 f"{1.0 - arm.fpr - arm.fnr:.2g}",
-                arm.verdict,
+                verdict_in_words(arm.verdict, arm.basis),
                 f"{arm.floor:+.3f}",
                 interval(arm.floor_ci),
-                arm.simulated_verdict,
+                verdict_in_words(arm.simulated_verdict, arm.simulated_basis),
                 f"{arm.simulated_floor:+.3f}",
                 interval(arm.simulated_floor_ci),
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verigap.console import write_text_atomically
+from fits.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,4 +81,4 @@ def write_report(report: Report, path: Path) -> None:
         lstrip_blocks=True,
     )
     text = environment.get_template("report.html.j2").render(report=report)
-    write_text_atomically(path, text + "\n")
+    write_text(path, text + "\n")

@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fits.files import load_yaml, write_text
 from theory import VerifierChannel, bandit, corrections, estimator_named
 from theory.errors import ArgumentError
 from theory.flow import exponential_difficulties, normal_difficulties
@@ -34,7 +35,7 @@ from theory.structures import (
     Structure,
     Triggered,
 )
-from verigap.console import UserError, write_text_atomically
+from verigap.console import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,10 +51,14 @@ __all__ = [
 ]
 
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+# Far beyond any study, and short of what memory or an integer holds.
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+MOST_LOGITS: Final = 100_000_000
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # strict: YAML knows numbers from words, and `fpr: yes` is not the rate 1.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Difficulty(_Strict):
@@ -85,17 +90,37 @@ class PopulationSpec(_Strict):
 
     prompts: int = Field(default=512, ge=1, le=10_000_000)
     difficulty: Difficulty = Difficulty()
-    right_modes: int = Field(default=1, ge=1)
-    wrong_modes: int = Field(default=1, ge=1)
+    right_modes: int = Field(default=1, ge=1, le=10_000)
+    wrong_modes: int = Field(default=1, ge=1, le=10_000)
     mode_spread: float = Field(default=0.0, ge=0.0)
     feature_share: float = Field(default=0.0, ge=0.0, lt=1.0)
     ceiling: float = Field(default=1.0, gt=0.0, le=1.0)
 
+    @model_validator(mode="after")
+    def _holds(self) -> PopulationSpec:
+        modes = self.right_modes + self.wrong_modes
+        if self.prompts * modes > MOST_LOGITS:
+            raise ValueError(f"prompts times modes must be at most {MOST_LOGITS:,}")
+        rates = self.pass_rates()
+        if rates.min() <= 0.0 or rates.max() >= self.ceiling:
+            worst = rates[(rates <= 0.0) | (rates >= self.ceiling)][0]
+            raise ValueError(
+                f"difficulty puts a pass rate at {worst:g}, which no training can move: rates must lie"
+                f" strictly between 0 and the ceiling, {self.ceiling:g}"
+            )
+        return self
+
+    def pass_rates(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """P(right) of each prompt before training, shape [prompts]."""
+        # An exponential that overflows means a rate of 0, which is refused in words.
+        with np.errstate(over="ignore"):
+            reached = 1.0 / (1.0 + np.exp(-self.difficulty.logits(self.prompts)))
+        return self.ceiling * reached
+
     def build(self, seed: int) -> bandit.Population:
         """The population itself."""
-        reached = 1.0 / (1.0 + np.exp(-self.difficulty.logits(self.prompts)))
         return bandit.population(
-            self.ceiling * reached,
+            self.pass_rates(),
             right_modes=self.right_modes,
             wrong_modes=self.wrong_modes,
             mode_spread=self.mode_spread,
@@ -108,21 +133,21 @@ class PopulationSpec(_Strict):
 class TrainingSpec(_Strict):
     """How it is trained; see `theory.bandit.Training`."""
 
-    steps: int = Field(default=200, ge=1)
-    group_size: int = Field(default=8, ge=2)
-    prompts_per_step: int | None = Field(default=None, ge=1)
+    steps: Count = 200
+    group_size: int = Field(default=8, ge=2, le=1_000_000)
+    prompts_per_step: Count | None = None
     estimator: str = "grpo"
     optimiser: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = Field(default=0.1, gt=0.0)
     coupling: Rate = 0.0
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=10_000_000)
     warmup_from: Rate = 0.1
     decay: Literal["constant", "linear"] = "constant"
     momentum: Rate = 0.0
-    beta1: Rate = 0.9
-    beta2: Rate = 0.999
-    adam_eps: float = Field(default=1e-8, ge=0.0)
-    inner_epochs: int = Field(default=1, ge=1)
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    adam_eps: float = Field(default=1e-8, gt=0.0)
+    inner_epochs: int = Field(default=1, ge=1, le=1_000)
     clip: float = Field(default=0.2, ge=0.0)
     beta: float = Field(default=0.0, ge=0.0)
     kl: Literal["k3", "objective"] = "k3"
@@ -155,6 +180,7 @@ class Arm(_Strict):
     correction: of the reward, "backward" or "forward", as if the rates in force at step 0 were known.
     votes: an odd number of independent judgements whose majority decides; independent noise only.
     series: the curve this arm is a point of, where a figure draws results against what arms differ in.
+    colour, dash: in figures, arms that share one of these labels share their colour or line style.
     """
 
     name: str = Field(min_length=1)
@@ -164,11 +190,13 @@ class Arm(_Strict):
     correlation: Rate | None = None
     selected: Rates | None = None
     end: Rates | None = None
-    over: int | None = Field(default=None, ge=1)
+    over: Count | None = None
     base: Rates = Rates()
     correction: Literal["none", "backward", "forward"] = "none"
-    votes: int = Field(default=1, ge=1)
+    votes: int = Field(default=1, ge=1, le=10_000)
     series: str | None = None
+    colour: str | None = None
+    dash: str | None = None
     population: dict[str, Any] = {}
     training: dict[str, Any] = {}
 
@@ -228,12 +256,16 @@ class Panel(_Strict):
 
     at: "all" evaluations as a curve per arm; the "first" after step 0, or the "last", one point per arm,
     joined within a series. arms: those to draw as curves; all by default.
+    root_guide: a line that grows like the square root of x. mark_y: a level to draw across.
     """
 
     x: str = "step"
     y: str = "accuracy"
     at: Literal["all", "first", "last"] = "all"
     log_x: bool = False
+    log_y: bool = False
+    root_guide: bool = False
+    mark_y: float | None = None
     title: str = ""
     arms: list[str] | None = None
 
@@ -247,9 +279,9 @@ class Spec(_Strict):
     training: TrainingSpec = TrainingSpec()
     arms: list[Arm] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(default=[0, 1, 2], min_length=1)
-    evaluate_every: int = Field(default=10, ge=1)
-    pass_at: int = Field(default=8, ge=1)
-    n_eval: int | None = Field(default=None, ge=1)
+    evaluate_every: Count = 10
+    pass_at: int = Field(default=8, ge=1, le=1_000_000)
+    n_eval: Count | None = None
     panels: list[Panel] = []
 
     @model_validator(mode="after")
@@ -261,7 +293,7 @@ class Spec(_Strict):
 
     def population_of(self, arm: Arm) -> PopulationSpec:
         """The population with what the arm changes of it."""
-        return PopulationSpec.model_validate(self.population.model_dump() | arm.population)
+        return PopulationSpec.model_validate(_merged(self.population.model_dump(), arm.population))
 
     def notes(self) -> list[str]:
         """What each arm's correction does, in a sentence."""
@@ -279,7 +311,16 @@ class Spec(_Strict):
 
     def training_of(self, arm: Arm) -> TrainingSpec:
         """The training with what the arm changes of it."""
-        return TrainingSpec.model_validate(self.training.model_dump() | arm.training)
+        return TrainingSpec.model_validate(_merged(self.training.model_dump(), arm.training))
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, at every level: a group of fields keeps those it is not told to change."""
+    both = base | changes
+    for key in base.keys() & changes.keys():
+        if isinstance(base[key], dict) and isinstance(changes[key], dict):
+            both[key] = _merged(base[key], changes[key])
+    return both
 
 
 def preset_names() -> list[str]:
@@ -316,14 +357,7 @@ def load_spec(path: Path) -> Spec:
 
 
 def _parse(text: str, source: str) -> Spec:
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f"line {mark.line + 1}: " if mark else ""
-        raise UserError(f"{source}: {line}{error.problem or 'is not YAML'}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: is not YAML ({error})") from None
+    fields = load_yaml(text, source=source)
     if not isinstance(fields, dict):
         raise UserError(f"{source}: must hold fields such as population, training and arms")
     try:
@@ -335,12 +369,18 @@ def _parse(text: str, source: str) -> Spec:
             spec.training_of(arm).build()
             arm.rewards()
             arm.structure()
-            size = spec.population_of(arm).prompts
+            population = spec.population_of(arm)
+            size = population.prompts
             batch = spec.training_of(arm).prompts_per_step
         except ValidationError as error:
             raise UserError(f"{source}: arms: {arm.name}: {_first(error)}") from None
         except ArgumentError as error:
             raise UserError(f"{source}: arms: {arm.name}: {error}") from None
+        if arm.noise == "trigger" and population.feature_share == 0.0:
+            raise UserError(
+                f"{source}: arms: {arm.name}: noise 'trigger' needs a population whose feature_share is"
+                " above 0: no completion shows the feature"
+            )
         columns = {
             "step",
             "rollouts",
@@ -374,7 +414,7 @@ def _first(error: ValidationError) -> str:
     field = ".".join(str(part) for part in problem["loc"])
     value = problem["input"]
     message = "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
-    shown = f", got {value!r}" if isinstance(value, str | int | float | None) else ""
+    shown = f", got {repr(value)[:60]}" if isinstance(value, str | int | float | None) else ""
     rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{field + ': ' if field else ''}{message}{shown}{rest}"
 
@@ -445,17 +485,22 @@ def _run(
         threads=threads,
         report=report,
     )
+    lost = ~np.isfinite(path.accuracy)
+    if lost.any():
+        raise UserError(
+            f"arms: {arm.name}: seed {seed}: training diverged by step {path.step[lost.argmax()]} (an accuracy"
+            " that is no number): a smaller learning_rate or beta may hold it"
+        )
     accuracy = path.accuracy
     if spec.n_eval is not None:
         # Arms share their evaluation samples, as matched runs do, so that pairing cancels them.
-        u = uniforms(
-            seed,
-            Purpose.EVALUATION,
-            step=path.step[:, np.newaxis],
-            prompt=0,
-            index=np.arange(spec.n_eval)[np.newaxis, :],
+        index = np.arange(spec.n_eval)
+        accuracy = np.array(
+            [
+                (uniforms(seed, Purpose.EVALUATION, step=step, prompt=0, index=index) < rate).mean()
+                for step, rate in zip(path.step, path.accuracy, strict=True)
+            ]
         )
-        accuracy = (u < accuracy[:, np.newaxis]).mean(axis=1)
     columns: dict[str, Any] = {
         "run_id": f"{arm.name}-seed{seed}",
         "arm": arm.name,
@@ -492,24 +537,17 @@ def write_study(spec: Spec, simulated: Simulated, out: Path) -> tuple[Path, Path
 
     Returns the paths of the table and of the figure.
 
-    Raises UserError if `out` is a file or cannot be written.
+    Raises fits.InputError if `out` is a file or cannot be written.
     """
     from fits.table import write_runs
 
     table, figure = out / "runs.csv", None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_runs(simulated.table, table)
-        write_text_atomically(
-            out / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
-        )
-        if spec.panels:
-            from verigap.simulation_figures import save_figure, study_figure
+    write_runs(simulated.table, table)
+    write_text(out / "spec.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
+    if spec.panels:
+        from verigap.simulation_figures import save_figure, study_figure
 
-            figure = out / "figure.png"
-            save_figure(study_figure(simulated.table, spec.panels, about=spec.about), figure)
-    except FileExistsError:
-        raise UserError(f"{out}: is a file; --out names a folder") from None
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror}") from None
+        figure = out / "figure.png"
+        drawn = study_figure(simulated.table, spec.panels, arms=spec.arms, about=spec.about)
+        save_figure(drawn, figure)
     return table, figure

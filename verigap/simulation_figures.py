@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fits.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,23 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from theory.phase import Phase
-    from verigap.simulation import Panel
+    from verigap.simulation import Arm, Panel
 
 __all__ = ["phase_figure", "save_figure", "study_figure"]
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure as `path`'s suffix says; a reader sees the old file or the new one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        figure.savefig(name, dpi=150, bbox_inches="tight")
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150, bbox_inches="tight")
 
 
 def phase_figure(phase: Phase) -> Figure:
@@ -47,22 +40,30 @@ def phase_figure(phase: Phase) -> Figure:
         figure = Figure(figsize=(3.4 * count + 1.0, 3.6), layout="constrained")
         axes = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
         levels = [1.2, 1.5, 2, 3, 5, 10, 20]
+        # The colours are pale where little is lost.
+        inks = ["0.2" if level < 4 else "w" for level in levels]
         shown = np.where(
             np.isfinite(phase.slowdown) & (phase.slowdown < 1e3), phase.slowdown, np.nan
         )
         mesh = None
         for axis, size, slow in zip(axes, phase.group_size, shown, strict=True):
-            axis.set_facecolor("0.85")
+            # Cells know no diagonal: the slowest colour runs on beneath the grey, and that ends at J = 0.
             mesh = axis.pcolormesh(
-                phase.fpr, phase.fnr, slow.T, norm=LogNorm(1, 30), cmap="mako_r", shading="nearest"
+                phase.fpr,
+                phase.fnr,
+                np.nan_to_num(slow, nan=1e3).T,
+                norm=LogNorm(1, 30),
+                cmap="mako_r",
+                shading="nearest",
             )
             if min(phase.youden.shape) > 1:
                 lines = axis.contour(
-                    phase.fpr, phase.fnr, slow.T, levels, colors="w", linewidths=0.8
+                    phase.fpr, phase.fnr, slow.T, levels, colors=inks, linewidths=0.8
                 )
                 axis.clabel(lines, fmt="%g×", fontsize=7)
-            corner = np.array([0.0, 1.0])
-            axis.plot(corner, 1.0 - corner, color="crimson", lw=1.5)
+            corner = np.array([-1.0, 2.0])
+            axis.fill_between(corner, 1.0 - corner, 3.0, color="0.85", lw=0, zorder=2.5)
+            axis.plot(corner, 1.0 - corner, color="crimson", lw=1.5, zorder=2.6)
             axis.set(
                 title=f"{size} rollouts",
                 xlabel="false-positive rate",
@@ -95,48 +96,96 @@ _LABELS = {
 }
 
 
-def study_figure(table: pd.DataFrame, panels: Sequence[Panel], *, about: str = "") -> Figure:
-    """One panel each: a curve per arm, means over seeds (and their range over x that seeds share)."""
+def _literal(text: str) -> str:
+    """`text` as Matplotlib draws it unchanged: a pair of dollars would be mathematics to it."""
+    return text.replace("$", r"\$")
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How an arm is drawn."""
+
+    colour: tuple[float, float, float]
+    line: str | tuple[float, tuple[float, ...]]
+
+
+def _styles(names: Sequence[str], arms: Sequence[Arm]) -> dict[str, _Style]:
+    """The style of each arm named: a colour and a line each, shared as the arms say."""
+    import seaborn as sns
+
+    of = {arm.name: arm for arm in arms}
+    colour_of = {name: (of[name].colour if name in of else None) or name for name in names}
+    dash_of = {name: (of[name].dash if name in of else None) or "" for name in names}
+    colours, dashes = (list(dict.fromkeys(labels.values())) for labels in (colour_of, dash_of))
+    palette = dict(zip(colours, sns.color_palette("colorblind", len(colours)), strict=True))
+    styles: dict[str, _Style] = {}
+    for name in names:
+        turn = dashes.index(dash_of[name])
+        # Dashes of different colours begin at different places, so that curves that coincide all show.
+        begin = 3.0 * colours.index(colour_of[name])
+        gaps = [(), (3.0, 6.0), (1.0, 2.0), (5.0, 2.0, 1.0, 2.0)][turn % 4]
+        styles[name] = _Style(palette[colour_of[name]], (begin, gaps) if gaps else "-")
+    return styles
+
+
+def study_figure(
+    table: pd.DataFrame, panels: Sequence[Panel], *, arms: Sequence[Arm] = (), about: str = ""
+) -> Figure:
+    """One panel each: a curve per arm, means over seeds (and their range over x that seeds share).
+
+    arms: those of the study, for the colours and dashes they share.
+    """
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    arms = list(dict.fromkeys(table["arm"]))
+    names = list(dict.fromkeys(table["arm"]))
     with sns.axes_style("ticks"), sns.plotting_context("notebook", font_scale=0.9):
         figure = Figure(figsize=(4.6 * len(panels) + 0.6, 3.8), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
             if panel.at == "all":
-                _curves(axis, table, panel, panel.arms or arms)
+                _curves(axis, table, panel, _styles(panel.arms or names, arms))
             else:
                 _points(axis, table, panel)
             axis.set(
                 xlabel=_LABELS.get(panel.x, panel.x.replace("_", " ")),
                 ylabel=_LABELS.get(panel.y, panel.y.replace("_", " ")),
-                title=panel.title,
+                title=_literal(panel.title),
             )
             if panel.log_x:
                 axis.set_xscale("log", base=2)
+                axis.xaxis.set_major_formatter("{x:g}")
+            if panel.log_y:
+                axis.set_yscale("log", base=2)
+                axis.yaxis.set_major_formatter("{x:g}")
+            if panel.mark_y is not None:
+                axis.axhline(panel.mark_y, color="0.6", lw=0.8, ls=":", zorder=0)
             if panel.arms is not None:
-                axis.legend(frameon=False, fontsize=8)
+                axis.legend(frameon=False, fontsize=8, handlelength=3.5)
         if panels[-1].arms is None:
             # Beside the panels that share it: a dozen arms would cover any curve.
-            axes[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            axes[-1].legend(
+                frameon=False,
+                fontsize=8,
+                handlelength=3.5,
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.0),
+            )
         sns.despine(fig=figure)
         if about:
             figure.suptitle(
-                "\n".join(textwrap.wrap(about, 62 * len(panels), break_on_hyphens=False)),
+                _literal("\n".join(textwrap.wrap(about, 62 * len(panels), break_on_hyphens=False))),
                 fontsize=9,
             )
     return figure
 
 
-def _curves(axis: Axes, table: pd.DataFrame, panel: Panel, arms: list[str]) -> None:
-    import seaborn as sns
-
-    for arm, colour in zip(arms, sns.color_palette("colorblind", len(arms)), strict=True):
+def _curves(axis: Axes, table: pd.DataFrame, panel: Panel, styles: dict[str, _Style]) -> None:
+    for arm, style in styles.items():
         by_step = table[table["arm"] == arm].groupby("step")
         x, y = by_step[panel.x].mean(), by_step[panel.y].mean()
-        axis.plot(x, y, color=colour, label=arm, lw=1.6)
+        colour = style.colour
+        axis.plot(x, y, color=colour, ls=style.line, label=_literal(arm), lw=1.6)
         if panel.x in ("step", "rollouts"):
             low, high = by_step[panel.y].min(), by_step[panel.y].max()
             axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
@@ -153,4 +202,10 @@ def _points(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
     for name, colour in zip(names, sns.color_palette("colorblind", len(names)), strict=True):
         at = rows[rows[key] == name].groupby(panel.x)[panel.y]
         mean = at.mean()
-        axis.plot(mean.index, mean, "o-", color=colour, label=name, lw=1.6, ms=4)
+        axis.plot(mean.index, mean, "o-", color=colour, label=_literal(name), lw=1.6, ms=4)
+    if panel.root_guide:
+        x = np.sort(rows.loc[rows[panel.x] > 0, panel.x].unique()).astype(np.float64)
+        # Below every curve, so that it hides none.
+        low = 0.8 * float(rows.groupby([key, panel.x])[panel.y].mean().min())
+        label = f"like the root of {_LABELS.get(panel.x, panel.x)}"
+        axis.plot(x, low * np.sqrt(x / x[:1]), "--", color="0.6", lw=1.0, label=label, zorder=0)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from fits.errors import InputError
+from fits.files import load_yaml
 from fits.readers.folders import (
     is_run_folder,
     read_json_lines,
@@ -47,11 +48,22 @@ __all__ = ["FORMATS", "read_runs", "recognise"]
 Reader = Callable[[Path, str | None], Raw]
 
 
-def _csv(path: Path, _metric: str | None) -> Raw:
+def _no_choice(path: Path, metric: str | None) -> None:
+    """Refuse --metric where columns have names already, rather than ignore it."""
+    if metric is not None:
+        raise InputError(
+            f"{path}: --metric chooses among the values of a log, and this is a table with columns; to take"
+            f" one as the accuracy, --map accuracy={metric}"
+        )
+
+
+def _csv(path: Path, metric: str | None) -> Raw:
+    _no_choice(path, metric)
     return read_csv(path)
 
 
-def _parquet(path: Path, _metric: str | None) -> Raw:
+def _parquet(path: Path, metric: str | None) -> Raw:
+    _no_choice(path, metric)
     return read_parquet(path)
 
 
@@ -60,7 +72,8 @@ def _json_lines(path: Path) -> Raw:
     return frame_of([{**row, ORIGIN: f"line {number}"} for number, row in lines]), torn
 
 
-def _jsonl(path: Path, _metric: str | None) -> Raw:
+def _jsonl(path: Path, metric: str | None) -> Raw:
+    _no_choice(path, metric)
     return _json_lines(path)
 
 
@@ -215,15 +228,11 @@ def read_runs(
     hold. They apply in this order; then the rows that are left are checked.
     Raises InputError, one line naming file, row or column, and the value.
     """
-    if path.is_dir() and (table_file := _table_in(path)) is not None:
-        path = table_file
-    chosen = recognise(path) if format == "auto" else format
-    if chosen not in FORMATS:
-        raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")
+    try:
+        path, chosen, (frame, notes) = _read_raw(path, format, metric)
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror})") from None
     source = str(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    frame, notes = FORMATS[chosen][1](path, metric)
     if manifest is not None:
         frame, said = _apply_manifest(frame, manifest)
         notes = (*notes, *said)
@@ -240,15 +249,24 @@ def read_runs(
     return RunTable(table, source, chosen, (*notes, *checked, *derived))
 
 
+def _read_raw(path: Path, format: str, metric: str | None) -> tuple[Path, str, Raw]:
+    """What was read, its format, and its raw rows."""
+    if path.is_dir() and (table_file := _table_in(path)) is not None:
+        path = table_file
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        # It is read once to be recognised and once for its rows.
+        raise InputError(f"{path}: is a stream, which can be read only once: save it to a file")
+    chosen = recognise(path) if format == "auto" else format
+    if chosen not in FORMATS:
+        raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")
+    return path, chosen, FORMATS[chosen][1](path, metric)
+
+
 def _apply_manifest(frame: pd.DataFrame, manifest: Path) -> Raw:
     """Columns from a manifest, {run_id or path: {column: value}}, onto the runs it names."""
-    import yaml
-
-    text = read_text(manifest)
-    try:
-        entries: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{manifest}: is no YAML ({' '.join(str(error).split())})") from None
+    entries: Any = load_yaml(read_text(manifest), source=str(manifest))
     if not isinstance(entries, dict) or not all(isinstance(v, dict) for v in entries.values()):
         raise InputError(f"{manifest}: expected run: {{column: value, …}} for each run")
     known = {column.name for column in COLUMNS}

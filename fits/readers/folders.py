@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from fits.errors import InputError
-from fits.readers.history import KNOWN, Raw, evaluations, frame_of
+from fits.readers.history import KNOWN, Raw, check_step, evaluations, frame_of
 from fits.readers.text import read_text
 from fits.table import ORIGIN
 
 __all__ = [
+    "TornJsonError",
     "is_run_folder",
+    "parse_json",
     "read_json_lines",
     "read_run_folder",
     "read_trainer_state",
@@ -59,6 +61,27 @@ def _checkpoints(path: Path) -> list[Path]:
     return [state for _, state in sorted(states)]
 
 
+class TornJsonError(InputError):
+    """Text that is no JSON, as a line cut short is not."""
+
+
+def parse_json(text: str, *, source: str) -> Any:
+    """The JSON value in `text`.
+
+    Raises InputError naming `source`: TornJsonError where it is no JSON, the plain one where it is JSON
+    of a size that Python declines to hold.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if "\n" in text.strip() else ""
+        raise TornJsonError(f"{source}{line}: is no JSON ({error.msg})") from None
+    except ValueError as error:
+        raise InputError(f"{source}: {str(error).partition(';')[0]}") from None
+    except RecursionError:
+        raise InputError(f"{source}: is nested too deeply") from None
+
+
 def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
     """(line number, object) for each line; a torn last line is dropped and said in the notes.
 
@@ -70,11 +93,11 @@ def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], tuple
     ]
     for place, (number, line) in enumerate(lines):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            if place == len(lines) - 1:
-                return rows, (f"{path.name}, line {number}: last line cut short, dropped",)
-            raise InputError(f"{path}, line {number}: is no JSON ({error.msg})") from None
+            row = parse_json(line, source=f"{path}, line {number}")
+        except TornJsonError:
+            if place < len(lines) - 1:
+                raise
+            return rows, (f"{path.name}, line {number}: last line cut short, dropped",)
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: is no JSON object: {line[:40]}")
         rows.append((number, row))
@@ -82,10 +105,7 @@ def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], tuple
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: is no JSON ({error.msg})") from None
+    value = parse_json(read_text(path), source=str(path))
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds no JSON object")
     return value
@@ -100,6 +120,10 @@ def read_run_folder(path: Path, *, metric: str | None = None) -> Raw:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder")
     if (path / "metrics.jsonl").is_file():
+        if metric is not None:
+            raise InputError(
+                f"{path}: a run folder of ours holds one accuracy; drop --metric {metric}"
+            )
         return _read_ours(path)
     states = [path / "trainer_state.json"] if (path / "trainer_state.json").is_file() else []
     states = states or _checkpoints(path)[-1:]
@@ -121,9 +145,10 @@ def _read_ours(path: Path) -> Raw:
             continue
         row = {**fixed, **{k: v for k, v in line.items() if k in KNOWN and v is not None}}
         row[ORIGIN] = f"{path.name}/metrics.jsonl line {number}"
+        step = check_step(line.get("step"), source=f"{path / 'metrics.jsonl'}, line {number}")
         # A run resumed after an interruption logs its last evaluations again: the later line holds.
-        replaced += line.get("step") in by_step
-        by_step[line.get("step")] = row
+        replaced += step in by_step
+        by_step[step] = row
     if replaced:
         notes.append(
             f"{path.name}: {replaced} evaluations logged again after a resume: the last one holds"
@@ -156,7 +181,11 @@ def read_trainer_state(path: Path, *, run_id: str | None = None, metric: str | N
     ]
     return evaluations(
         [
-            (place, entry["step"], {k: v for k, v in entry.items() if k not in _TRL_NOT_METRICS})
+            (
+                place,
+                check_step(entry["step"], source=f"{path}, {place}"),
+                {k: v for k, v in entry.items() if k not in _TRL_NOT_METRICS},
+            )
             for place, entry in entries
         ],
         run_id=run_id or path.parent.name,

@@ -12,7 +12,7 @@ import pandas as pd
 from fits.errors import InputError
 from fits.table import COLUMNS, ORIGIN
 
-__all__ = ["KNOWN", "History", "Raw", "choose_metric", "evaluations", "frame_of"]
+__all__ = ["KNOWN", "History", "Raw", "check_step", "choose_metric", "evaluations", "frame_of"]
 
 # Raw rows (cells of any type, each with its place) and what was repaired or recognised.
 Raw = tuple[pd.DataFrame, tuple[str, ...]]
@@ -34,6 +34,16 @@ def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
     )
+
+
+def check_step(step: Any, *, source: str) -> Any:
+    """`step` as it was logged, if it can name an evaluation; the run table checks its value.
+
+    Raises InputError where it is a list or an object.
+    """
+    if isinstance(step, list | dict):
+        raise InputError(f"{source}, step: {str(step)[:40]} is no number")
+    return step
 
 
 def choose_metric(names: Sequence[str], *, metric: str | None, source: str) -> str:

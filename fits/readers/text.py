@@ -38,9 +38,15 @@ def read_text(path: Path) -> str:
 
 
 def csv_header(path: Path, text: str) -> list[str]:
-    """The column names in the first line of a CSV (or .tsv) file's text."""
-    first = text.lstrip("\n").partition("\n")[0]
-    return [name.strip() for name in next(csv.reader([first], delimiter=_delimiter(path)), [])]
+    """The column names in the first line of a CSV (or .tsv) file's text.
+
+    Raises InputError where that line is no CSV.
+    """
+    first = next((line for line in text.splitlines() if line), "")
+    try:
+        return [name.strip() for name in next(csv.reader([first], delimiter=_delimiter(path)), [])]
+    except csv.Error as error:
+        raise InputError(f"{path}, line 1: {error}") from None
 
 
 def _delimiter(path: Path) -> str:

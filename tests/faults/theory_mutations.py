@@ -36,8 +36,8 @@ MUTATIONS = (
     Mutation(
         "J = 1 - fpr - fnr",
         "channel.py",
-        "1.0 - self.fpr - self.fnr",
-        "1.0 - self.fpr + self.fnr",
+        "np.asarray(fpr, dtype=np.float64) - np.asarray(fnr",
+        "np.asarray(fpr, dtype=np.float64) + np.asarray(fnr",
         "test_channel.py",
     ),
     Mutation(
@@ -198,7 +198,21 @@ MUTATIONS = (
         "Adam's signal fraction",
         "flow.py",
         "size = np.sqrt(signal**2 + noise)",
-        "size = np.sqrt(signal**2 - noise + 2.0)",
+        "size = np.sqrt(signal**2 - noise)",
+        "test_flow.py",
+    ),
+    Mutation(
+        "variance within and between prompts",
+        "flow.py",
+        "own.mean(axis=-1) + drifts.var(axis=-1)",
+        "own.mean(axis=-1) - drifts.var(axis=-1)",
+        "test_flow.py",
+    ),
+    Mutation(
+        "slope of a pass rate under its ceiling",
+        "flow.py",
+        "slope = self.ceiling * solved",
+        "slope = self.ceiling**2 * solved",
         "test_flow.py",
     ),
     Mutation(

@@ -154,3 +154,9 @@ def test_missing_columns_are_named() -> None:
         fit_groups(frame)
     with pytest.raises(InputError, match="needs the column armm"):
         fit_groups(frame, x="step", group="armm")
+
+
+@pytest.mark.parametrize("y", ["step", "rollouts"])
+def test_what_is_fitted_is_a_fraction(y: str) -> None:
+    with pytest.raises(InputError, match=rf"column {y}: \d+ lies outside \[0, 1\]"):
+        fit_groups(matched_runs(seeds=1), y=y)

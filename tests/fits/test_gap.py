@@ -8,7 +8,7 @@ import pytest
 
 from fits import InputError, gap_report, parse_selection
 from fits.gap import seeds_needed, verdict_of
-from tests.fits.synthetic import CLEAN, matched_runs
+from tests.fits.synthetic import ARMS, CLEAN, matched_runs
 
 IS_CLEAN = parse_selection(["fpr=0,fnr=0"])
 
@@ -196,3 +196,94 @@ def test_the_seeds_asked_for_have_the_power_promised() -> None:
     power = np.mean(draws.mean(axis=1) - half > 0.0)
     assert 0.77 < power < 0.9
     assert seeds_needed(1.0, 1e-6) is None
+
+
+def two_models() -> pd.DataFrame:
+    first = matched_runs(seeds=3).assign(model="m1")
+    second = first.assign(
+        model="m2", run_id=first["run_id"] + "-m2", accuracy=first["accuracy"] / 2
+    )
+    return pd.concat([first, second], ignore_index=True)
+
+
+@pytest.mark.parametrize("group", ["arm,model", "arm", "model_family"])
+def test_no_grouping_holds_a_model_against_another_models_clean_runs(group: str) -> None:
+    frame = two_models().assign(model_family=lambda f: f["arm"])
+    default, _ = by_arm(frame)
+    grouped, _ = by_arm(frame, group=group)
+    assert sorted(arm.floor for arm in grouped.values()) == pytest.approx(
+        sorted(arm.floor for arm in default.values()), abs=1e-12
+    )
+    assert default["fn,model=m2"].gap_at_x_max == pytest.approx(
+        default["fn,model=m1"].gap_at_x_max / 2, abs=1e-3
+    )
+
+
+def test_models_without_a_name_are_one_model() -> None:
+    frame = two_models()
+    frame["model"] = frame["model"].where(frame["model"] == "m1", None)
+    arms, report = by_arm(frame)
+    assert len(arms) == 4
+    assert not report.notes
+
+
+@pytest.mark.parametrize("group", ["", " , "])
+def test_a_group_of_no_columns_is_refused(group: str) -> None:
+    with pytest.raises(InputError, match="names no column"):
+        by_arm(matched_runs(seeds=1), group=group)
+
+
+def test_what_would_identify_the_asymptote_is_said_whatever_the_verdict() -> None:
+    delay = (CLEAN, ("fp", 0.3, 0.0, 0.8, 1.6))
+    early, _ = by_arm(matched_runs(seeds=5, arms=delay, midpoints=1.5, spread=0.0, n_eval=50000))
+    fp = early["fp"]
+    assert (fp.verdict, fp.basis) == ("persists", "largest budget")
+    assert fp.would_settle_it is not None
+    assert fp.would_settle_it.seeds is None
+    assert fp.would_settle_it.budget == pytest.approx(3 * 1.6 * 10240, rel=0.35)
+    late, _ = by_arm(matched_runs(seeds=5, arms=delay, midpoints=9.0, spread=0.0, n_eval=50000))
+    assert late["fp"].basis == "asymptote"
+    assert late["fp"].verdict == "closes"
+
+
+def test_where_the_clean_arm_learns_nothing_no_gap_closes() -> None:
+    flat = tuple((name, fpr, fnr, 0.1, clock) for name, fpr, fnr, _, clock in ARMS)
+    for n_eval in (200, 10**9):
+        arms, report = by_arm(matched_runs(seeds=5, arms=flat, n_eval=n_eval, spread=0.0))
+        for arm in arms.values():
+            assert arm.verdict == "undetermined"
+            assert "nothing was learned" in arm.reason
+            assert arm.would_settle_it is not None
+    # A curve that is at its target before training has no compute to make up for.
+    assert all(m.multiplier is None and m.reason for m in report.exchange_rate.arms)
+
+
+@pytest.mark.parametrize("midpoints", [0.3, 2.0, 300.0])
+def test_a_clean_arm_that_learns_early_or_late_counts_as_learning(midpoints: float) -> None:
+    arms, _ = by_arm(matched_runs(seeds=3, midpoints=midpoints, n_eval=2000))
+    assert all("nothing was learned" not in arm.reason for arm in arms.values())
+
+
+def test_a_short_arm_has_no_say_in_the_law() -> None:
+    frame = matched_runs(seeds=3, n_eval=20000)
+    short = frame[(frame["arm"] != "fp") | (frame["step"] <= 160)]
+    assert short[short["arm"] == "fp"]["step"].nunique() == 3
+    assert by_arm(short)[1].law == by_arm(frame)[1].law == "sigmoid"
+
+
+def test_seeds_that_do_not_match_are_said() -> None:
+    frame = matched_runs(seeds=3)
+    moved = frame["arm"] == "fp"
+    some = frame.assign(seed=frame["seed"] + np.where(moved, 1, 0))
+    none = frame.assign(seed=frame["seed"] + np.where(moved, 10, 0))
+    assert "2 of 3 clean and 3 noisy" in by_arm(some)[0]["fp"].reason
+    assert "share no seed" in by_arm(none)[0]["fp"].reason
+    assert "seed" not in by_arm(frame)[0]["fp"].reason
+
+
+def test_a_cell_without_compute_is_named_by_run_and_step() -> None:
+    frame = matched_runs(seeds=1)
+    frame.loc[30, "rollouts"] = np.nan
+    step = int(frame.loc[30, "step"])
+    with pytest.raises(InputError, match=f"run 'fp-0', step {step}, column rollouts: empty"):
+        by_arm(frame.iloc[::-1])

@@ -53,3 +53,9 @@ def test_assignments() -> None:
     assert parse_assignments(["a=b,c=d", "e=f"], option="--map") == {"a": "b", "c": "d", "e": "f"}
     with pytest.raises(InputError, match="--set 'a'"):
         parse_assignments(["a"], option="--set")
+
+
+def test_a_comparison_nobody_knows_is_not_read_as_another() -> None:
+    for text in ("fpr=>0", "fpr=<0", "fpr=!1", "fpr<>1"):
+        with pytest.raises(InputError, match="is no comparison"):
+            parse_selection([text])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,8 @@ def test_a_manifest_gives_logs_their_condition(tmp_path: Path) -> None:
         ("c: {arm: x}", "'c' names no run"),
         ("a: {armm: x}", "'armm' is no column"),
         ("- a", "expected run"),
-        ("a: {", "is no YAML"),
+        ("a: {", "line 1: not valid YAML"),
+        ("a: {arm: x}\na: {arm: y}", "line 2: .*given twice"),
     ):
         with pytest.raises(InputError, match=part):
             read_runs(path, manifest=table(tmp_path, text, "bad.yaml"))
@@ -309,3 +311,93 @@ def test_the_trajectory_table_is_read_by_map() -> None:
     path = shared_data("math_trajectories/mL4.csv")
     got = read_runs(path, columns={"accuracy": "accuracy_mean_of_5_seeds", "run_id": "arm"})
     assert got.frame.groupby("arm").size().to_dict() == {"clean": 34, "fn": 34, "fp": 34}
+
+
+RUN = "run_id,arm,step,fpr,seed,accuracy\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "part"),
+    [
+        ("a,c,0,0,0,.5\na,c,1,.4,0,.5\n", "row 2 .*column fpr: 0.4, but run 'a' began with 0"),
+        ("a,c,0,.1,0,.5\na,c,1,,0,.5\n", "row 2 .*column fpr: empty, but run 'a' began with 0.1"),
+        ("a,c,0,0,,.5\na,c,1,0,3,.5\n", "row 2 .*column seed: 3, but run 'a' began with empty"),
+        ("a,c,0,0,0,.5\na,d,1,0,0,.5\n", "row 2 .*column arm: 'd', but run 'a' began with 'c'"),
+        ("a,c,1e30,0,0,.5\n", "row 1 .*column step: 1e30 is above 2"),
+        ("a,c,0,0,9007199254740994,.5\n", "row 1 .*column seed: 9007199254740994 is above 2"),
+        ("a,c,0,0,0,1_0\n", "row 1 .*'1_0' is not a number"),
+    ],
+)
+def test_a_run_keeps_its_condition_and_integers_their_digits(
+    rows: str, part: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(RUN + rows, encoding="utf-8")
+    with pytest.raises(InputError, match=part):
+        read_runs(path)
+
+
+def test_runs_may_differ_from_each_other_and_lack_what_they_never_had(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(RUN + "a,c,0,,0,.5\na,c,1,,0,.5\nb,d,0,.2,1,.5\n", encoding="utf-8")
+    assert len(read_runs(path).frame) == 3
+
+
+def test_lines_may_end_as_on_an_old_macintosh(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_bytes((RUN + "a,c,0,0,0,.5\na,c,1,0,0,.6\n").replace("\n", "\r").encode())
+    assert list(read_runs(path).frame["accuracy"]) == [0.5, 0.6]
+
+
+def test_cells_of_a_column_nobody_asked_about_may_be_lists(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"run_id": "a", "step": [0, 1, 1], "accuracy": [0.1, 0.2, 0.2]})
+    rows.assign(extra=[[1], [2, 3], [2, 3]]).to_parquet(tmp_path / "runs.parquet")
+    table = read_runs(tmp_path / "runs.parquet")
+    assert len(table.frame) == 2
+    assert "repeat another" in table.notes[0]
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "runs.parquet", "runs.jsonl"])
+def test_a_metric_is_not_ignored_where_columns_have_names(name: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"run_id": ["a"], "accuracy": [0.1], "other": [0.2]})
+    path = tmp_path / name
+    if name.endswith("csv"):
+        frame.to_csv(path, index=False)
+    elif name.endswith("parquet"):
+        frame.to_parquet(path)
+    else:
+        path.write_text('{"run_id": "a", "accuracy": 0.1, "other": 0.2}\n')
+    with pytest.raises(InputError, match="--map accuracy=other"):
+        read_runs(path, metric="other")
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ('{"kind": "eval", "step": [1], "accuracy": 0.5}', r"line 2, step: \[1\] is no number"),
+        ('{"kind": "eval", "step": 1%s, "accuracy": 0.5}' % ("0" * 5000), "line 2: Exceeds"),
+        ('{"kind": "eval", "x": %s' % ("[" * 100000), "line 2: is nested too deeply"),
+    ],
+)
+def test_json_of_another_shape_or_size_is_refused(line: str, part: str, tmp_path: Path) -> None:
+    good = '{"kind": "eval", "step": 0, "accuracy": 0.5}\n'
+    (tmp_path / "metrics.jsonl").write_text(good + line + "\n" + good)
+    with pytest.raises(InputError, match=part):
+        read_runs(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+        read_runs(tmp_path)
+
+
+def test_a_stream_is_refused_rather_than_called_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stream.csv")
+    with pytest.raises(InputError, match="is a stream"):
+        read_runs(tmp_path / "stream.csv")

@@ -153,12 +153,24 @@ def test_one_step_has_the_exact_moments(name: str, group: int) -> None:
     assert path.snr[-1] == pytest.approx(exact.snr, rel=5 / np.sqrt(count))
     error = np.sqrt(exact.observed_rate * (1 - exact.observed_rate) / (count * group))
     assert abs(path.observed_reward[-1] - exact.observed_rate) < 4 * error
-    silent = exact.observed_rate**group + (1 - exact.observed_rate) ** group
+    silent = exact.zero_advantage_fraction
     assert abs(path.zero_advantage_fraction[-1] - silent) < 4 * np.sqrt(silent / count) + 1e-12
     # d logit a = learning rate * 2 X for two arms, so the final pass rates carry X itself.
     step = (np.log(path.pass_rates / (1 - path.pass_rates)) - np.log(a / (1 - a))) / 0.2
     assert abs(step.mean() - exact.drift) < 4 * np.sqrt(exact.variance / count)
     assert step.var() == pytest.approx(exact.variance, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "silent"), [("reinforce", 0.2025), ("rloo", 0.505)])
+def test_a_group_is_silent_by_its_advantages(name: str, silent: float) -> None:
+    """G = 2, a = .3, fpr .4, fnr .1: q = .55. Without a baseline an all-paid group is not silent."""
+    count, channel = 40_000, theory.VerifierChannel(0.4, 0.1)
+    training = Training(steps=1, group_size=2, estimator=PRESETS[name])
+    start = population(np.full(count, 0.3))
+    path = simulate(start, training, Independent(channel), seed=6)
+    exact = theory.drift(0.3, channel, 2, estimator=PRESETS[name])
+    assert exact.zero_advantage_fraction == pytest.approx(silent, abs=1e-12)
+    assert abs(path.zero_advantage_fraction[-1] - silent) < 4 * np.sqrt(silent / count)
 
 
 @pytest.mark.parametrize("channel", [CHANNEL, theory.VerifierChannel(0.7, 0.6)])
@@ -293,3 +305,14 @@ def test_pass_at_k_and_entropy_of_a_known_policy() -> None:
 def test_bad_arguments_are_named(call: object, message: str) -> None:
     with pytest.raises(theory.ArgumentError, match=message):
         call()  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("option", [{"beta1": 1.0}, {"beta2": 1.0}, {"adam_eps": 0.0}])
+def test_what_adam_would_divide_by_zero_with_is_refused(option: dict[str, float]) -> None:
+    with pytest.raises(theory.ArgumentError, match=next(iter(option))):
+        Training(steps=1, optimiser="adam", **option)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_group_beyond_any_memory_is_refused() -> None:
+    with pytest.raises(theory.ArgumentError, match="at most 1,000,000"):
+        Training(steps=1, group_size=10**9)

@@ -124,6 +124,53 @@ def test_noise_along_theta_is_the_limit_of_no_score_noise() -> None:
     assert error[0] / error[1] == pytest.approx(100.0, rel=0.05)
 
 
+@pytest.mark.parametrize("ceiling", [1.0, 0.7])
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_sgd_follows_the_slope_of_the_pass_rates(name: str, ceiling: float) -> None:
+    """The velocity is rate times mean_i J da_i/dtheta D_G(q_i), da/dtheta by differences."""
+    model = population(ceiling=ceiling, estimator=PRESETS[name], rate=1.0)
+    h, theta = 1e-5, 0.4
+    slope = (model.pass_rates(theta + h) - model.pass_rates(theta - h)) / (2 * h)
+    gain = theory.gain(FN.observed_rate(model.pass_rates(theta)), 8, estimator=PRESETS[name])
+    expected = (FN.youden * slope * gain).mean()
+    assert model.velocity(theta, FN) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("noise", ["along", "both"])
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo"])
+def test_signal_to_noise_of_simulated_minibatches(noise: flow.FlowNoise, name: str) -> None:
+    """rho = mean/sd of a minibatch's gradient: rollouts, prompts drawn anew and score noise together."""
+    batches, per_step, group, ceiling, signal = 40_000, 4, 8, 0.8, 1.5
+    channel = theory.VerifierChannel(0.1, 0.2)
+    model = flow.PopulationFlow(
+        difficulties=np.array([-2.0, -0.5, 1.0, 4.0]),
+        ceiling=ceiling,
+        group_size=group,
+        prompts_per_step=per_step,
+        optimiser="adam",
+        rate=1.0,
+        signal=signal,
+        noise=noise,
+        estimator=PRESETS[name],
+    )
+    rng = np.random.default_rng(11)
+    drawn = rng.integers(4, size=(batches, per_step, 1))
+    solved = 1 / (1 + np.exp(model.difficulties[drawn]))
+    shape = (batches, per_step, group)
+    tried = rng.random(shape) < solved  # the branch that is right, but for the ceiling
+    right = tried & (rng.random(shape) < ceiling)
+    advantages = theory.advantages(channel.judge(right, rng.random(shape)), PRESETS[name])
+    score = signal * (tried - solved)
+    if noise == "both":
+        score = score + rng.standard_normal(shape)
+    gradient = (advantages * score).mean(axis=(1, 2))
+    rho = gradient.mean() / gradient.std()
+    # Standard error of a ratio of mean to sd, normal to leading order.
+    error = np.sqrt((1 + rho**2 / 2) / batches)
+    fraction = float(model.velocity(0.0, channel))
+    assert fraction / np.sqrt(1 - fraction**2) == pytest.approx(rho, abs=4 * error)
+
+
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(theory.ArgumentError, match="ceiling must lie in"):
         population(ceiling=1.5)

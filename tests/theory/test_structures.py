@@ -159,3 +159,10 @@ def test_impossible_parameters_are_named():
         GroupCorrelated(CHANNEL, 1.5)
     with pytest.raises(ArgumentError, match=r"steps.*0"):
         Drifting(CHANNEL, CHANNEL, 0)
+
+
+@pytest.mark.parametrize("correlation", [1e-15, 1e-13, 1e-300])
+def test_a_correlation_that_floats_cannot_tell_from_none_is_none(correlation: float) -> None:
+    np.testing.assert_array_equal(
+        flips(GroupCorrelated(CHANNEL, correlation)), flips(Independent(CHANNEL))
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +119,93 @@ def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     assert "taken" in refused("demo", "--out", taken)
     assert "taken" in refused("simulate", spec, "--out", taken)
     assert taken.read_text(encoding="utf-8") == "keep me"
+
+
+RUNS = GOOD + "".join(
+    f"{arm}{seed},{step},{step * 64},{fpr},0,{seed},{0.2 + 0.1 * step}\n"
+    for arm, fpr in (("a", 0), ("b", 0.2))
+    for seed in (0, 1)
+    for step in (0, 1, 2)
+)
+
+
+@pytest.mark.parametrize("command", ["fit", "gap", "import"])
+def test_an_output_that_cannot_be_is_refused_in_one_line(command: str, tmp_path: Path) -> None:
+    path = table(RUNS)(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    for out in (tmp_path / "folder.csv", path / "x.csv", Path("/dev/null/x.csv")):
+        assert str(out) in refused(command, path, "--out", out)
+
+
+@pytest.mark.parametrize("command", ["fit", "gap"])
+def test_a_group_of_nothing_or_of_nobody_is_refused(command: str, tmp_path: Path) -> None:
+    path = table(RUNS)(tmp_path)
+    assert "names no column" in refused(command, path, "--group", "")
+    assert "runs.csv: --group nosuch" in refused(command, path, "--group", "nosuch")
+
+
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with full.open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "verigap", "drift", "--pass-rate", ".3"],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "verigap: output: No space left on device\n"
+
+
+BAD_SPECS = {
+    "fpr: yes": ("arms: [{name: a, fpr: yes}]", "arms.0.fpr"),
+    "fpr: '0.3'": ("arms: [{name: a, fpr: '0.3'}]", "arms.0.fpr"),
+    "steps: true": ("training: {steps: true}\narms: [{name: a}]", "training.steps"),
+    "seeds: [yes]": ("seeds: [yes]\narms: [{name: a}]", "seeds.0"),
+    "a key twice": ("arms: [{name: a, fpr: .1, fpr: .2}]", "line 1: not valid YAML: the key 'fpr'"),
+    "beta1": ("training: {optimiser: adam, beta1: 1.0}\narms: [{name: a}]", "training.beta1"),
+    "adam_eps": ("training: {optimiser: adam, adam_eps: 0}\narms: [{name: a}]", "adam_eps"),
+    "steps": ("training: {steps: 1000000000000}\narms: [{name: a}]", "training.steps"),
+    "group_size": (f"training: {{group_size: {10**30}}}\narms: [{{name: a}}]", "group_size"),
+    "inner_epochs": ("training: {inner_epochs: 1000000}\narms: [{name: a}]", "inner_epochs"),
+    "n_eval": ("n_eval: 10000000000\narms: [{name: a}]", "n_eval"),
+    "right_modes": ("population: {right_modes: 1000000000}\narms: [{name: a}]", "right_modes"),
+    "pass_at": (f"pass_at: {'9' * 400}\narms: [{{name: a}}]", "pass_at"),
+    "over": (f"arms: [{{name: a, noise: drift, end: {{}}, over: {'9' * 400}}}]", "over"),
+    "deep": ("[" * 5000, "nested too deeply"),
+    "no feature": ("arms: [{name: a, noise: trigger, selected: {fpr: .5}}]", "feature_share"),
+    "too easy": ("population: {difficulty: {location: 1000}}\narms: [{name: a}]", "population"),
+    "too hard": ("population: {difficulty: {location: -1000}}\narms: [{name: a}]", "population"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SPECS)
+def test_specs_that_mean_nothing_or_too_much(name: str, tmp_path: Path) -> None:
+    text, part = BAD_SPECS[name]
+    path = tmp_path / "spec.yaml"
+    path.write_text(text, encoding="utf-8")
+    line = refused("simulate", path, "--out", tmp_path / "out")
+    assert "spec.yaml" in line
+    assert part in line
+    assert len(line) < 400
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_that_diverges_writes_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        "population: {prompts: 8}\ntraining: {steps: 5, optimiser: adam, learning_rate: 1.0e+308}\n"
+        "arms: [{name: a}]\nseeds: [0]\n",
+        encoding="utf-8",
+    )
+    assert "diverged" in refused("simulate", path, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fpr", ["yes", "'0.3'"])
+def test_a_study_takes_no_words_for_numbers(fpr: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY % fpr, encoding="utf-8")
+    assert "fpr" in refused("train", path, "--dry-run")

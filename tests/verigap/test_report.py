@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fits import InputError
 from verigap.report import Report, Section, Table, picture, write_report
 
 
@@ -61,7 +62,7 @@ def test_a_failed_write_leaves_the_old_report(
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write_report(report_with("new"), path)
     assert "old" in path.read_text(encoding="utf-8")
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]

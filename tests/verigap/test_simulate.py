@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -181,6 +182,87 @@ def test_same_j_different_fate(tmp_path: Path) -> None:
     assert response[0] > 5 * response[-1]
 
 
+def test_names_are_text_and_not_markup(tmp_path: Path) -> None:
+    """Brackets, dollars and colons of the user's, in the console and in the figure."""
+    text = """
+about: "hello [/b] a $x_{$ b :key:"
+population: {prompts: 8}
+training: {steps: 2}
+arms:
+  - {name: "a [/b]"}
+  - {name: "$J_{fpr$", fpr: 0.2}
+seeds: [0]
+panels:
+  - {title: "$t_{$"}
+  - {arms: ["$J_{fpr$"]}
+  - {x: fpr, at: last}
+"""
+    out = tmp_path / "m5[/b]"
+    done = verigap("simulate", written(tmp_path, text), "--out", out)
+    assert done.code == 0, done.err
+    for name in ("hello [/b] a $x_{$ b :key:", "a [/b]", "$J_{fpr$"):
+        assert name in done.out
+    assert "m5[/b]" in done.out.replace("\n", "")
+    assert (out / "figure.png").stat().st_size > 5_000
+
+
+def test_a_name_is_drawn_as_it_is_written() -> None:
+    from verigap.simulation_figures import study_figure
+
+    spec = Spec.model_validate(
+        {"arms": [{"name": "$x$"}], "panels": [{"title": "$y$"}], "about": "$z$", "seeds": [0]}
+        | {"population": {"prompts": 8}, "training": {"steps": 2}}
+    )
+    figure = study_figure(run_spec(spec).table, spec.panels, about=spec.about)
+    axis = figure.axes[0]
+    legend = axis.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in (legend.get_texts()[0], axis.title)] == [r"\$x\$", r"\$y\$"]
+    assert figure.get_suptitle() == r"\$z\$"
+
+
+def test_arms_share_colours_and_dashes_as_they_say() -> None:
+    """Curves that coincide all show: dashes of different colours do not begin at one place."""
+    from verigap.simulation_figures import study_figure
+
+    spec = preset_spec("dr-grpo")
+    short = spec.model_dump() | {"seeds": [0]}
+    short["training"] = short["training"] | {"steps": 1}
+    short["population"] = short["population"] | {"prompts": 8}
+    spec = Spec.model_validate(short)
+    figure = study_figure(run_spec(spec).table, spec.panels, arms=spec.arms)
+    for axis in figure.axes:
+        fp, fn, dr_fp, dr_fn = axis.lines
+        assert fp.get_color() == dr_fp.get_color() != fn.get_color() == dr_fn.get_color()
+        assert fp.get_linestyle() == fn.get_linestyle() == "-"
+        assert dr_fp.get_linestyle() == dr_fn.get_linestyle() == "--"
+        patterns = [line._unscaled_dash_pattern for line in (dr_fp, dr_fn)]  # pyright: ignore[reportAttributeAccessIssue]
+        assert patterns[0][1] == patterns[1][1]
+        assert patterns[0][0] != patterns[1][0]
+
+
+def test_an_arm_changes_only_the_fields_it_names() -> None:
+    """Also inside difficulty: the study's point at location 0, moved to 1, is a point at 1."""
+    spec = Spec.model_validate(
+        {
+            "population": {
+                "prompts": 8,
+                "difficulty": {"family": "point", "location": 0, "scale": 0},
+            },
+            "training": {"steps": 1},
+            "arms": [
+                {"name": "there"},
+                {"name": "moved", "population": {"difficulty": {"location": 1}}},
+            ],
+            "seeds": [0],
+        }
+    )
+    runs = run_spec(spec).table
+    start = runs[runs["step"] == 0].set_index("arm")["accuracy"]
+    assert start["there"] == pytest.approx(0.5)
+    assert start["moved"] == pytest.approx(1 / (1 + np.exp(-1)))
+
+
 def test_a_correction_that_does_nothing_is_said_to(tmp_path: Path) -> None:
     arms = """
 arms:
@@ -242,6 +324,19 @@ def test_phase_writes_a_table_and_a_figure(tmp_path: Path) -> None:
     assert table.loc[table["fate"] == "unlearns", "time"].isna().all()
     clean = table[(table["fpr"] == 0) & (table["fnr"] == 0)]
     assert clean["slowdown"].to_list() == [pytest.approx(1.0), pytest.approx(1.0)]
+
+
+def test_phase_shows_cells_of_the_grid_asked_for(tmp_path: Path) -> None:
+    command = "phase --fpr-grid 0.05,0.25 --fnr-grid 0:0.8:9 --group-size 8 --out"
+    done = verigap(*command.split(), tmp_path)
+    assert done.code == 0, done.err
+    table = pd.read_csv(tmp_path / "phase.csv")
+    for rate in ("0.05", "0.25", "fnr 0.4", "fnr 0.8"):
+        assert rate in done.out
+    cell = table[(table["fpr"] == 0.25) & np.isclose(table["fnr"], 0.4)]["slowdown"].item()
+    assert f"{cell:.2f}" in done.out
+    assert "never" in done.out  # fpr .25, fnr .8: J < 0
+    assert "fpr .3" not in done.out
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def demo(
         from rich import box
         from rich.table import Table
 
+        from fits.gap import verdict_in_words
+
         console.print(
             f"{result.runs['run_id'].nunique()} logged GRPO runs ({LOGGED}), and the same arms simulated",
             style="bold",
@@ -63,15 +65,15 @@ def demo(
         )
         view = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for heading in ("arm", "verdict", "gap", "95 % interval", "simulator", "its gap"):
-            view.add_column(heading, no_wrap=True)
+            view.add_column(heading, no_wrap=heading not in ("verdict", "simulator"))
         view.add_column("RMSE", no_wrap=True)
         for arm in result.arms:
             view.add_row(
                 arm.arm,
-                arm.verdict,
+                verdict_in_words(arm.verdict, arm.basis),
                 f"{arm.floor:+.3f}",
                 interval(arm.floor_ci),
-                arm.simulated_verdict,
+                verdict_in_words(arm.simulated_verdict, arm.simulated_basis),
                 f"{arm.simulated_floor:+.3f}",
                 f"{arm.forecast_rmse:.3f}",
             )
@@ -83,7 +85,7 @@ def demo(
         for arm in result.arms:
             if arm.would_settle_it is not None:
                 console.print(
-                    f"{arm.arm} would be settled by {arm.would_settle_it}.", highlight=False
+                    f"What would settle {arm.arm}: {arm.would_settle_it}.", highlight=False
                 )
         # Not wrapped, so that a terminal can make a link of it.
         console.print(f"Report: {page}", soft_wrap=True, highlight=False)

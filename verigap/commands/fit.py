@@ -16,12 +16,12 @@ from verigap.commands.runs import (
     Runs,
     Set,
     Where,
-    check_figure,
+    check_outputs,
     load_runs,
     save_figure,
     say_what_was_read,
 )
-from verigap.console import Json, emit, write_text_atomically
+from verigap.console import Json, emit, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def fit(
     """Fit a scaling law to each curve of accuracy against compute, or a joint law over error rates."""
     from fits import JOINT_LAWS
 
-    check_figure(figure)
+    check_outputs(figure, out)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
@@ -72,11 +72,7 @@ def fit(
     if figure is not None:
         save_figure(figure, draw)
     if out is not None:
-        import json as json_
-
-        from verigap.console import plain
-
-        write_text_atomically(out, json_.dumps(plain(document), indent=2, allow_nan=False) + "\n")
+        write_json(out, document)
     say_what_was_read(table)
     emit(document, as_json=json, show=show)
 
@@ -168,8 +164,8 @@ def _joint(
 
     frame = table.frame.assign(accuracy=table.frame[y]) if y in table.frame.columns else table.frame
     # A joint law spans conditions: only the model separates groups, unless --group says otherwise.
-    key = group or ("model" if varying(frame, ["model"]) else None)
-    groups = group_rows(frame, key) if key else [("all", frame)]
+    key = group if group is not None else ("model" if varying(frame, ["model"]) else None)
+    groups = group_rows(frame, key, source=table.source) if key else [("all", frame)]
     axis = "group_size" if x == "rollouts" else x
     fits = [
         (

@@ -16,12 +16,12 @@ from verigap.commands.runs import (
     Runs,
     Set,
     Where,
-    check_figure,
+    check_outputs,
     load_runs,
     save_figure,
     say_what_was_read,
 )
-from verigap.console import Json, emit, write_text_atomically
+from verigap.console import Json, emit, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ def gap(
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
     from fits import gap_report, parse_selection
 
-    check_figure(figure)
+    check_outputs(figure, out)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
@@ -71,6 +71,8 @@ def gap(
     def show(console: Console) -> None:
         from rich.table import Table
 
+        from fits.gap import verdict_in_words
+
         console.print(
             f"Accuracy lost to the verifier, against {x}; smallest gap of interest {delta:g}",
             style="bold",
@@ -82,7 +84,7 @@ def gap(
         for arm in report.arms:
             view.add_row(
                 arm.arm,
-                arm.verdict,
+                verdict_in_words(arm.verdict, arm.basis),
                 f"{arm.floor:+.4f}",
                 "–"
                 if arm.floor_ci is None
@@ -96,7 +98,7 @@ def gap(
                 console.print(f"{arm.arm}: {arm.reason}.", highlight=False)
             if arm.would_settle_it is not None:
                 console.print(
-                    f"{arm.arm} would be settled by {arm.would_settle_it.text}.", highlight=False
+                    f"What would settle {arm.arm}: {arm.would_settle_it.text}.", highlight=False
                 )
         asymmetry = report.asymmetry
         if asymmetry.difference is None:
@@ -135,10 +137,6 @@ def gap(
 
         save_figure(figure, lambda: draw_gap(report))
     if out is not None:
-        import json as json_
-
-        from verigap.console import plain
-
-        write_text_atomically(out, json_.dumps(plain(report), indent=2, allow_nan=False) + "\n")
+        write_json(out, report)
     say_what_was_read(table)
     emit(report, as_json=json, show=show)

@@ -15,6 +15,7 @@ from verigap.commands.runs import (
     Runs,
     Set,
     Where,
+    check_outputs,
     load_runs,
     say_what_was_read,
 )
@@ -39,6 +40,7 @@ def import_(
     """Read a log, a table or run folders and write the checked run table."""
     from fits import write_runs
 
+    check_outputs(None, out)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )

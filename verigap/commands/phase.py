@@ -29,6 +29,12 @@ def _grid(name: str, text: str) -> list[float]:
         fail(f"{name} {text}: must be numbers, 0,0.1,0.4 or low:high:count")
 
 
+def _spread(count: int) -> list[int]:
+    """Up to five of the places 0 … count - 1, both ends among them."""
+    shown = min(count, 5)
+    return [round(i * (count - 1) / max(shown - 1, 1)) for i in range(shown)]
+
+
 def phase(
     *,
     out: Annotated[Path, typer.Option(help="Folder for phase.csv and phase.png.")],
@@ -65,8 +71,6 @@ def phase(
         target=target,
         estimator=chosen,
     )
-    if out.exists() and not out.is_dir():
-        fail(f"{out}: is a file; --out names a folder")
     place = np.meshgrid(diagram.group_size, diagram.fpr, diagram.fnr, indexing="ij")
     youden = np.broadcast_to(diagram.youden, diagram.time.shape)
     finite = np.isfinite(diagram.time)
@@ -87,29 +91,28 @@ def phase(
         }
     )
     path, picture = out / "phase.csv", out / "phase.png"
-    try:
-        write_runs(table, path)
-        save_figure(phase_figure(diagram), picture)
-    except OSError as error:
-        fail(f"{out}: {error.strerror}")
+    write_runs(table, path)
+    save_figure(phase_figure(diagram), picture)
     document = {"cells": len(table), "out": out, "table": path, "figure": picture}
 
     def show(console: Console) -> None:
         from rich.table import Table
 
         view = Table(title=f"Slowdown from {start:g} to {target:g} (clean verifier: 1)")
+        rows, columns = _spread(len(diagram.fpr)), _spread(len(diagram.fnr))
         view.add_column("rollouts", justify="right")
-        for name in ("fpr .1", "fnr .1", "fpr .3", "fnr .3", "both .2"):
-            view.add_column(name, justify="right")
-        pairs = [(0.1, 0.0), (0.0, 0.1), (0.3, 0.0), (0.0, 0.3), (0.2, 0.2)]
-        for size in diagram.group_size:
-            cells = [
-                phase_diagram(
-                    [x], [d], [size], start=start, target=target, estimator=chosen
-                ).slowdown[0, 0, 0]
-                for x, d in pairs
-            ]
-            view.add_row(str(size), *(f"{value:.2f}" for value in cells))
+        view.add_column("fpr", justify="right")
+        for column in columns:
+            view.add_column(f"fnr {diagram.fnr[column]:.3g}", justify="right")
+        for size, slowdown in zip(diagram.group_size, diagram.slowdown, strict=True):
+            for row in rows:
+                cells = slowdown[row, columns]
+                view.add_row(
+                    str(size),
+                    f"{diagram.fpr[row]:.3g}",
+                    *(f"{value:.2f}" if np.isfinite(value) else "never" for value in cells),
+                    end_section=row == rows[-1],
+                )
         console.print(view)
         console.print(f"{len(table)} cells in {path}, figure in {picture}")
 

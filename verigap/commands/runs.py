@@ -23,7 +23,7 @@ __all__ = [
     "Runs",
     "Set",
     "Where",
-    "check_figure",
+    "check_outputs",
     "load_runs",
     "save_figure",
     "say_what_was_read",
@@ -99,12 +99,16 @@ def say_what_was_read(table: RunTable) -> None:
         sys.stderr.write(line + "\n")
 
 
-def check_figure(figure: Path | None) -> None:
-    """Refuse a figure's suffix before the work, not after it."""
-    if figure is not None:
-        from fits.figures import figure_suffix
+def check_outputs(figure: Path | None, out: Path | None = None) -> None:
+    """Refuse before the work what could not be written after it."""
+    from fits.files import check_target
 
-        figure_suffix(figure)
+    if figure is not None:
+        from fits import figures
+
+        figures.check_figure(figure)
+    if out is not None:
+        check_target(out)
 
 
 def save_figure(figure: Path, draw: Callable[[], Drawing]) -> None:

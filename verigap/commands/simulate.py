@@ -34,6 +34,7 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
+    from fits.files import check_target
     from verigap import simulation
 
     if (spec is None) == (preset is None):
@@ -45,12 +46,7 @@ def simulate(
     if backend is Backend.ray:
         fail("--backend ray is not there yet; --backend local gives the same results")
     study = simulation.load_spec(spec) if spec else simulation.preset_spec(preset or "")
-    try:
-        out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    except FileExistsError:
-        fail(f"{out}: is a file; --out names a folder")
-    except OSError as error:
-        fail(f"{out}: {error.strerror}")
+    check_target(out / "runs.csv")  # before the work, not after it
     with progress(quiet=json) as bar:
         task = bar.add_task("steps", total=None)
         simulated = simulation.run_spec(
@@ -100,7 +96,7 @@ def simulate(
         if study.about:
             console.print(study.about)
         for note in document["notes"]:
-            console.print(note, markup=False)
+            console.print(note)
         if figure is not None:
             console.print(f"figure in {figure}")
         console.print(f"{len(simulated.table)} rows in {table}, {simulated.seconds:.1f} s")
