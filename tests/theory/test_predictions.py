@@ -15,7 +15,7 @@ import theory
 from theory import flow
 from theory.bandit import Training, population, simulate
 from theory.estimators import PRESETS
-from theory.structures import Independent, Triggered
+from theory.structures import GroupCorrelated, Independent, Rollouts, Triggered
 
 CLEAN, FP, FN = (theory.VerifierChannel(*r) for r in [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3)])
 EXACT = theory.Estimator("group", "group", ddof=1, eps=0.0)
@@ -198,6 +198,33 @@ def test_6_correlated_errors_leave_linear_estimators_and_raise_grpo() -> None:
         assert drift == pytest.approx(digits, abs=2e-6)
         linear = ((1 - rates) * a * (1 - a) * theory.gain(q, 8, estimator=theory.RLOO)).mean()
         assert linear == pytest.approx((1 - x) * a * (1 - a), rel=1e-6)
+
+
+def test_6_the_effective_group_size_is_the_variance_of_the_mean_flip_and_nothing_else() -> None:
+    """G/(1 + (G - 1)c) rollouts judged independently flip as much in the mean, and teach less."""
+    x, correlation, size, groups = 0.2, 0.3, 8, 40_000
+    place = np.arange(groups * size)
+    judged = GroupCorrelated(theory.VerifierChannel(x, 0.0), correlation).judge(
+        Rollouts(
+            right=np.zeros(place.size, dtype=bool),
+            prompt=np.zeros_like(place),
+            index=place,
+            group=place // size,
+        ),
+        seed=5,
+        step=0,
+    )
+    effective = size / (1 + (size - 1) * correlation)
+    mean_flip = judged.reshape(groups, size).mean(axis=1)
+    expected = x * (1 - x) / effective
+    # Four standard errors of a variance whose flips have a kurtosis below 3 + 3.
+    assert mean_flip.var() == pytest.approx(expected, rel=4 * np.sqrt(5 / groups))
+    # Drift is another matter: correlation raises grpo's, a group of the effective size (2.6) lowers it.
+    alone, smaller = (
+        float(theory.drift(0.1, theory.VerifierChannel(x, 0.0), g).drift) for g in (size, 3)
+    )
+    assert effective < 3
+    assert smaller < alone < 0.143853
 
 
 # 7. Corrections: forward is a no-op, backward is a sign (test_corrections); and in a whole run:
