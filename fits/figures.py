@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "check_figure", "draw_fits", "draw_gap", "draw_surface", "save"]
+__all__ = ["Drawing", "check_figure", "draw_fits", "draw_gap", "draw_surface", "literal", "save"]
 
 Row = dict[str, Any]
 
@@ -64,6 +64,11 @@ def save(drawing: Drawing, path: Path) -> Path:
         drawing.figure.savefig(part, dpi=200, metadata=stamp)
         drawing.data.to_csv(data, index=False)
     return beside
+
+
+def literal(text: str) -> str:
+    """`text` for matplotlib to draw as it stands: a `$` in a name must not start mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _canvas(
@@ -141,7 +146,11 @@ def draw_fits(
                 curves.fill_between(grid, low_N, high_N, color=colour, alpha=0.18, linewidth=0)
             line = fit.predict(grid)
             curves.plot(
-                grid, line, color=colour, linewidth=1.3, label=f"{one.group} ({fit.law.name})"
+                grid,
+                line,
+                color=colour,
+                linewidth=1.3,
+                label=literal(f"{one.group} ({fit.law.name})"),
             )
             rows += [
                 {"shows": "fit", "group": one.group, x: a, y: b, "low": lo, "high": hi}
@@ -153,7 +162,9 @@ def draw_fits(
     _engineering(curves)
     if curves.get_legend_handles_labels()[0]:
         curves.legend(frameon=False, fontsize="small", loc="lower right")
-    levels.set_yticks(range(len(fits)), [textwrap.shorten(one.group, 26) for one in reversed(fits)])
+    levels.set_yticks(
+        range(len(fits)), [literal(textwrap.shorten(one.group, 26)) for one in reversed(fits)]
+    )
     levels.set_ylim(-0.6, len(fits) - 0.4)
     levels.set_xlabel(f"asymptote of {y}, 95 %")
     levels.grid(axis="x", linewidth=0.4, alpha=0.6)
@@ -204,7 +215,10 @@ def draw_gap(report: GapReport) -> Drawing:
     floors.axvline(report.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
     floors.set_yticks(
         range(len(report.arms)),
-        [f"{textwrap.shorten(arm.arm, 24)}\n{arm.verdict}" for arm in reversed(report.arms)],
+        [
+            f"{literal(textwrap.shorten(arm.arm, 24))}\n{arm.verdict}"
+            for arm in reversed(report.arms)
+        ],
     )
     floors.set_ylim(-0.6, len(report.arms) - 0.4)
     floors.set_xlabel("floor of the gap, 95 %")
@@ -233,7 +247,9 @@ def _gap_curves(axis: Axes, report: GapReport, colours: Mapping[str, Any]) -> li
         # Over two seeds a band says only that there are two: it stays in the table, not on the page.
         if min(point.seeds for point in arm.curve) > 2:
             axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-        axis.plot(at, gap, "-o", color=colour, linewidth=1.1, markersize=2.4, label=arm.arm)
+        axis.plot(
+            at, gap, "-o", color=colour, linewidth=1.1, markersize=2.4, label=literal(arm.arm)
+        )
         rows += [
             {"shows": "gap", "arm": arm.arm, report.x: a, "gap": g, "low": lo, "high": hi}
             for a, g, lo, hi in zip(at, gap, low, high, strict=True)
@@ -284,7 +300,9 @@ def draw_surface(
     for label, fit in fits:
         runs = final_rows(groups[label])
         if fit.aliased:
-            panel.plot([], [], "x", color=colours[label], label=f"{label}: refused, aliased terms")
+            panel.plot(
+                [], [], "x", color=colours[label], label=literal(f"{label}: refused, aliased terms")
+            )
             rows.append({"shows": "refused", "group": label, "note": fit.reason})
             continue
         compute = runs[axis].to_numpy(np.float64) if axis in runs.columns else np.ones(len(runs))
@@ -298,7 +316,7 @@ def draw_surface(
             "o",
             color=colours[label],
             markersize=3.5,
-            label=f"{label} (RMSE {fit.rmse:.3f})",
+            label=literal(f"{label} (RMSE {fit.rmse:.3f})"),
         )
         rows += [
             {"shows": "run", "group": label, "fpr": x, "fnr": d, "fitted": f, "measured": m}

@@ -23,6 +23,8 @@ def forecast_figure(frame: pd.DataFrame, *, clean: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
+    from fits.figures import literal
+
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         # A figure of our own, not pyplot's: no global state, no window, no warning about open ones.
         figure = Figure(figsize=(7.0, 3.3), layout="constrained")
@@ -41,7 +43,7 @@ def forecast_figure(frame: pd.DataFrame, *, clean: str) -> Figure:
             "elinewidth": 0.8,
             "color": colour,
         }
-        label = f"{arm} (calibrated on it)" if arm == clean else str(arm)
+        label = literal(f"{arm} (calibrated on it)" if arm == clean else str(arm))
         curves.errorbar(rows["rollouts"], rows["measured"], **bars, label=label)
         curves.plot(rows["rollouts"], rows["predicted"], color=colour, linewidth=1.2)
         scatter.errorbar(rows["predicted"], rows["measured"], **bars)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fits.figures import literal
 from fits.files import replacing
 
 if TYPE_CHECKING:
@@ -96,11 +97,6 @@ _LABELS = {
 }
 
 
-def _literal(text: str) -> str:
-    """`text` as Matplotlib draws it unchanged: a pair of dollars would be mathematics to it."""
-    return text.replace("$", r"\$")
-
-
 @dataclass(frozen=True)
 class _Style:
     """How an arm is drawn."""
@@ -150,7 +146,7 @@ def study_figure(
             axis.set(
                 xlabel=_LABELS.get(panel.x, panel.x.replace("_", " ")),
                 ylabel=_LABELS.get(panel.y, panel.y.replace("_", " ")),
-                title=_literal(panel.title),
+                title=literal(panel.title),
             )
             if panel.log_x:
                 axis.set_xscale("log", base=2)
@@ -174,7 +170,7 @@ def study_figure(
         sns.despine(fig=figure)
         if about:
             figure.suptitle(
-                _literal("\n".join(textwrap.wrap(about, 62 * len(panels), break_on_hyphens=False))),
+                literal("\n".join(textwrap.wrap(about, 62 * len(panels), break_on_hyphens=False))),
                 fontsize=9,
             )
     return figure
@@ -185,7 +181,7 @@ def _curves(axis: Axes, table: pd.DataFrame, panel: Panel, styles: dict[str, _St
         by_step = table[table["arm"] == arm].groupby("step")
         x, y = by_step[panel.x].mean(), by_step[panel.y].mean()
         colour = style.colour
-        axis.plot(x, y, color=colour, ls=style.line, label=_literal(arm), lw=1.6)
+        axis.plot(x, y, color=colour, ls=style.line, label=literal(arm), lw=1.6)
         if panel.x in ("step", "rollouts"):
             low, high = by_step[panel.y].min(), by_step[panel.y].max()
             axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
@@ -202,7 +198,7 @@ def _points(axis: Axes, table: pd.DataFrame, panel: Panel) -> None:
     for name, colour in zip(names, sns.color_palette("colorblind", len(names)), strict=True):
         at = rows[rows[key] == name].groupby(panel.x)[panel.y]
         mean = at.mean()
-        axis.plot(mean.index, mean, "o-", color=colour, label=_literal(name), lw=1.6, ms=4)
+        axis.plot(mean.index, mean, "o-", color=colour, label=literal(name), lw=1.6, ms=4)
     if panel.root_guide:
         x = np.sort(rows.loc[rows[panel.x] > 0, panel.x].unique()).astype(np.float64)
         # Below every curve, so that it hides none.

@@ -68,3 +68,12 @@ def test_importing_fits_loads_no_plotting_no_statsmodels_no_torch() -> None:
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_dollar_in_a_name_is_no_mathematics(tmp_path: Path) -> None:
+    frame = matched_runs(seeds=2)
+    frame["arm"] = frame["arm"].replace({name: f"$J_{{{name}$" for name in frame["arm"].unique()})
+    report = gap_report(frame, clean=parse_selection(["fpr=0,fnr=0"]))
+    save(draw_gap(report), tmp_path / "gap.svg")
+    fits = fit_groups(frame, law="sigmoid")
+    save(draw_fits(fits, dict(group_rows(frame, None)), x="rollouts"), tmp_path / "fit.svg")
