@@ -43,7 +43,7 @@ from fits.table import (
     validate_runs,
 )
 
-__all__ = ["FORMATS", "read_runs", "recognise"]
+__all__ = ["FORMATS", "read_runs", "recognise", "table_in"]
 
 Reader = Callable[[Path, str | None], Raw]
 
@@ -162,8 +162,8 @@ FORMATS: Final[Mapping[str, tuple[str, Reader]]] = {
 }
 
 
-def _table_in(folder: Path) -> Path | None:
-    """The run table that `verigap simulate` and `verigap train` write, where no runs lie beside it."""
+def table_in(folder: Path) -> Path | None:
+    """The run table a folder without runs stands for: runs.parquet or runs.csv; None where there is none."""
     tables = [folder / f"runs.{suffix}" for suffix in ("parquet", "csv")]
     found = next((table for table in tables if table.is_file()), None)
     return None if found is None or _runs_below(folder) else found
@@ -251,7 +251,7 @@ def read_runs(
 
 def _read_raw(path: Path, format: str, metric: str | None) -> tuple[Path, str, Raw]:
     """What was read, its format, and its raw rows."""
-    if path.is_dir() and (table_file := _table_in(path)) is not None:
+    if path.is_dir() and (table_file := table_in(path)) is not None:
         path = table_file
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")

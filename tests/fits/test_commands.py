@@ -99,3 +99,21 @@ def test_the_human_view_is_readable_at_eighty_columns(runs: Path) -> None:
         assert done.code == 0
         assert max(map(len, done.out.splitlines())) <= 80
         assert "fp" in done.out
+
+
+@pytest.mark.parametrize("command", ["fit", "gap"])
+def test_an_output_never_overwrites_what_is_read(command: str, tmp_path: Path) -> None:
+    """`--figure runs.png` writes its data to runs.csv: the natural call must not cost the table."""
+    table = tmp_path / "runs.csv"
+    matched_runs(seeds=2).to_csv(table, index=False)
+    before = table.read_bytes()
+    for runs in (table, tmp_path):
+        assert "is read by this command" in refused(
+            command, runs, "--figure", tmp_path / "runs.png"
+        )
+        assert "is read by this command" in refused(command, runs, "--out", table)
+    both = refused(command, table, "--figure", tmp_path / "f.png", "--out", tmp_path / "f.csv")
+    assert "both --out and --figure" in both
+    assert "is read by this command" in refused("import", table, "--out", table)
+    assert table.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.csv"]

@@ -61,7 +61,7 @@ def fit(
     """Fit a scaling law to each curve of accuracy against compute, or a joint law over error rates."""
     from fits import JOINT_LAWS
 
-    check_outputs(figure, out)
+    check_outputs(figure, out, runs=runs, manifest=manifest)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )

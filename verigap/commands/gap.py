@@ -54,7 +54,7 @@ def gap(
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
     from fits import gap_report, parse_selection
 
-    check_outputs(figure, out)
+    check_outputs(figure, out, runs=runs, manifest=manifest)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )

@@ -40,7 +40,7 @@ def import_(
     """Read a log, a table or run folders and write the checked run table."""
     from fits import write_runs
 
-    check_outputs(None, out)
+    check_outputs(None, out, runs=runs, manifest=manifest)
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from verigap.console import fail
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -99,16 +101,27 @@ def say_what_was_read(table: RunTable) -> None:
         sys.stderr.write(line + "\n")
 
 
-def check_outputs(figure: Path | None, out: Path | None = None) -> None:
-    """Refuse before the work what could not be written after it."""
+def check_outputs(
+    figure: Path | None, out: Path | None, *, runs: Path, manifest: Path | None
+) -> None:
+    """Refuse before the work what could not be written after it, or would overwrite what is read."""
     from fits.files import check_target
+    from fits.readers import table_in
 
+    outputs = [] if out is None else [out]
     if figure is not None:
         from fits import figures
 
         figures.check_figure(figure)
-    if out is not None:
-        check_target(out)
+        outputs += [figure, figure.with_suffix(".csv")]
+    table = table_in(runs) if runs.is_dir() else runs
+    read = {path.resolve() for path in (table, manifest) if path is not None}
+    for output in outputs:
+        check_target(output)
+        if output.resolve() in read:
+            fail(f"{output}: is read by this command; write its output elsewhere")
+        if sum(other.resolve() == output.resolve() for other in outputs) > 1:
+            fail(f"{output}: both --out and --figure would write it")
 
 
 def save_figure(figure: Path, draw: Callable[[], Drawing]) -> None:
