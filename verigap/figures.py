@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_validation", "forecast_figure"]
 
 MOST_PANELS: Final = 24  # curves of more groups are drawn as points about the diagonal
+SCORES: Final = 3.0  # inches: the panel of RMSEs
 
 
 def forecast_figure(frame: pd.DataFrame, *, clean: str) -> Figure:
@@ -83,19 +84,22 @@ def draw_validation(validation: Validation) -> Drawing:
     across = min(3, panels)
     down = -(-panels // across) if panels <= MOST_PANELS else 1
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        height = max(3.0, 1.35 * down + 0.5) if panels > 1 else 3.2
+        height = max(SCORES, 1.35 * down + 0.5)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[1.9, 1.0])
-        if 1 < panels <= MOST_PANELS or (report.kind == "curves" and panels == 1):
+        left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1.0])
+        if report.kind == "curves" and panels <= MOST_PANELS:
             _curve_panels(left, validation, across=across, down=down)
         else:
             _diagonal(left, rows)
-        _scores(right.subplots(), report)
+        # The scores keep their height beside a tall stack of panels.
+        scores, below = right.subplots(2, 1, height_ratios=[SCORES, height - SCORES + 1e-3])
+        below.set_axis_off()
+        _scores(scores, report)
     sns.despine(fig=figure)
     shown = ["group", "run_id", "step", "fpr", "fnr", "group_size", "accuracy", "forecast"]
     names = [name for name in report.baselines if name in rows.columns]
     kept = [name for name in (*shown, "low90", "high90", *names) if name in rows.columns]
-    scores: list[dict[str, Any]] = [
+    summary: list[dict[str, Any]] = [
         {"shows": "RMSE", "group": "all", "of": "verigap", "rmse": report.rmse},
         *(
             {"shows": "RMSE", "group": "all", "of": name, "rmse": one.rmse, "note": one.reason}
@@ -104,7 +108,7 @@ def draw_validation(validation: Validation) -> Drawing:
         {"shows": "RMSE", "group": "all", "of": "noise floor", "rmse": report.noise_floor},
     ]
     return Drawing(
-        figure, pd.concat([rows[kept].assign(shows="forecast row"), pd.DataFrame(scores)])
+        figure, pd.concat([rows[kept].assign(shows="forecast row"), pd.DataFrame(summary)])
     )
 
 
@@ -134,14 +138,14 @@ def _curve_panels(part: SubFigure, validation: Validation, *, across: int, down:
             if best is not None:
                 axis.plot(at.index, at[best], color="0.5", linewidth=0.9, linestyle=(0, (3, 2)))
         title = literal(textwrap.shorten(label, 24))
-        axis.set_title(f"{title}  {score.rmse:.3f}", fontsize="small", loc="left", pad=3)
+        axis.set_title(f"{title} ({score.rmse:.3f})", fontsize="small", loc="left", pad=3)
     for axis in list(axes.flat)[len(report.by_group) :]:
         axis.set_visible(False)
-        # The panel above it, now the lowest of its column, shows the steps.
+    # Where the last row is short, the lowest panel of a column shows the steps.
     for column in range(across):
         lowest = [axis for axis in axes[:, column] if axis.get_visible()][-1]
         lowest.tick_params(labelbottom=True)
-    part.supxlabel("step", fontsize="medium")
+    part.supxlabel("step (in brackets: RMSE of the forecast)", fontsize="medium")
     part.supylabel("accuracy", fontsize="medium")
     handles: list[tuple[Any, str]] = [
         (axes[0, 0].lines[0], "measured"),
@@ -203,6 +207,7 @@ def _scores(axis: Axes, report: Report) -> None:
                 fontsize="small",
                 style="italic",
                 color="0.35",
+                backgroundcolor="white",
                 transform=axis.get_yaxis_transform(),
             )
             continue
@@ -221,7 +226,7 @@ def _scores(axis: Axes, report: Report) -> None:
             color="0.3",
             annotation_clip=False,
         )
-    axis.set_xlim(left=0.0)
+    axis.set_xlim(0.0, 1.08 * max(value for value in values if value is not None))
     axis.set_ylim(-0.6, len(names) - 0.4)
-    axis.set_yticks(range(len(names)), list(reversed(names)))
-    axis.set_xlabel("RMSE of the forecast rows")
+    axis.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 18)) for name in names[::-1]])
+    axis.set_xlabel("RMSE")

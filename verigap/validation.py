@@ -283,8 +283,8 @@ def _notes(shown: pd.DataFrame, targets: pd.DataFrame) -> tuple[str, ...]:
         )
     if "seed" in shown.columns and set(shown["seed"]) & set(targets["seed"]):
         notes.append(
-            "forecast runs share seeds with the calibration, so some of their noise was seen:"
-            " an RMSE below the noise floor is possible"
+            "forecast runs share seeds with the calibration: where seeds are matched, part of their"
+            " noise was seen, and an RMSE below the noise floor is possible"
         )
     return tuple(notes)
 

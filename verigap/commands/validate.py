@@ -101,7 +101,7 @@ def _show(report: Report, console: Console) -> None:
     view = Table()
     view.add_column("forecast by", overflow="fold")
     view.add_column("RMSE", justify="right")
-    view.add_column("verigap minus it", justify="right")
+    view.add_column("verigap minus", justify="right")
     view.add_column("95 % interval", overflow="fold")
     view.add_row("verigap", f"{report.rmse:.4f}", "", "")
     for name, one in report.baselines.items():
@@ -111,12 +111,7 @@ def _show(report: Report, console: Console) -> None:
             view.add_row(
                 name, f"{one.rmse:.4f}", _number(one.difference, "+.4f"), _span(one.difference_ci)
             )
-    view.add_row(
-        "(evaluation noise alone)",
-        _number(report.noise_floor, ".4f"),
-        "",
-        "",
-    )
+    view.add_row("noise floor", _number(report.noise_floor, ".4f"), "", "")
     console.print(view)
     low, high = report.coverage90_ci
     say(
