@@ -86,7 +86,8 @@ def draw_validation(validation: Validation) -> Drawing:
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         height = max(SCORES, 1.35 * down + 0.5)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1.0])
+        halves: Any = figure.subfigures(1, 2, width_ratios=[1.6, 1.0])
+        left, right = halves
         if report.kind == "curves" and panels <= MOST_PANELS:
             _curve_panels(left, validation, across=across, down=down)
         else:

@@ -73,7 +73,8 @@ class Calibration:
         place_N = np.arange(len(rows))
         keys = ["fpr", "fnr", "group_size", "prompts_per_step", "estimator"]
         for values, some in full.assign(_place=place_N).groupby(keys, sort=False):
-            fpr, fnr, size, prompts, estimator = values
+            condition: Any = values
+            fpr, fnr, size, prompts, estimator = condition
             flow = PopulationFlow(
                 difficulties=normal_difficulties(QUADRATURE, spread=SPREAD),
                 group_size=int(size),
@@ -81,7 +82,9 @@ class Calibration:
                 optimiser="adam",
                 noise="along",
                 estimator=estimator_named(str(estimator)),
-                **self.flow,
+                theta=self.flow["theta"],
+                rate=self.flow["rate"],
+                ceiling=self.flow["ceiling"],
             )
             forecast_N[some["_place"]] = accuracy(flow, VerifierChannel(fpr, fnr), some["step"])
         half = Z90 * self.spread
@@ -100,7 +103,9 @@ class Calibration:
             raise ValueError(f"version {document['version']}, but this verigap reads {VERSION}")
         fields = {name: value for name, value in document.items() if name != "version"}
         parameters = {
-            name: Parameter(**{**one, "ci95": one["ci95"] and tuple(one["ci95"])})
+            name: Parameter(
+                one["value"], one["ci95"] and tuple(one["ci95"]), one["status"], one["reason"]
+            )
             for name, one in fields.pop("parameters").items()
         }
         return cls(parameters=parameters, **fields)
@@ -137,11 +142,10 @@ def calibrate(rows: pd.DataFrame) -> Calibration:
         rate=5.0 / max(last, 1.0),
         estimator=estimator_named(str(full["estimator"].iloc[0])),
     )
+    by_condition: Any = full.assign(_accuracy=measured).groupby(["fpr", "fnr", "group_size"])
     curves = [
         Curve(some["step"], some["_accuracy"], VerifierChannel(fpr, fnr), int(size))
-        for (fpr, fnr, size), some in full.assign(_accuracy=measured).groupby(
-            ["fpr", "fnr", "group_size"]
-        )
+        for (fpr, fnr, size), some in by_condition
     ]
     # One step says nothing of the start.
     one_step = full["step"].nunique() == 1

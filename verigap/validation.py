@@ -204,6 +204,8 @@ def validate_forecast(
     shown, targets = split_rows(frame, calibrate_on, source=source)
     calibration = calibrate(shown)
     forecast = calibration.forecast(targets)
+    if not np.isfinite([forecast.accuracy, forecast.low90, forecast.high90]).all():
+        raise ValueError("the model forecast something that is no number")
     labels = pd.Series("", index=targets.index, dtype=object)
     for label, rows in group_rows(targets, group, source=source):
         labels.loc[rows.index] = label
@@ -296,8 +298,8 @@ def _rms(values_N: FloatArray) -> float:
 def _wilson(count: int, rows: int) -> Interval:
     from statsmodels.stats.proportion import proportion_confint
 
-    low, high = proportion_confint(count, rows, alpha=0.05, method="wilson")
-    return float(low), float(high)
+    interval: Any = proportion_confint(count, rows, alpha=0.05, method="wilson")
+    return float(interval[0]), float(interval[1])
 
 
 def _score(
