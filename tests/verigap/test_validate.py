@@ -189,7 +189,7 @@ def test_final_accuracies_need_no_step(tmp_path: Path) -> None:
     )
     path = tmp_path / "final.csv"
     extra.to_csv(path, index=False)
-    figure = tmp_path / "final.svg"
+    figure = tmp_path / "figure.svg"
     command = verigap("validate", path, "--calibrate-on", "fnr=0", "--figure", figure, "--json")
     assert command.code == 0, command.err
     assert "accuracy measured" in figure.read_text()
@@ -306,6 +306,20 @@ def test_the_paired_interval_covers_the_difference_of_rmses() -> None:
         covered += interval[0] <= truth <= interval[1]
     # Four binomial standard errors about 95 % are 91.4 to 98.6 %.
     assert 0.914 <= covered / 600 <= 0.986
+
+
+def test_forecasts_that_are_equally_good_are_rarely_told_apart() -> None:
+    """Groups of very unequal difficulty, two forecasts of the same law: at most twice the nominal 5 %."""
+    rng = np.random.default_rng(9)
+    groups = np.arange(14)
+    apart = 0
+    for _ in range(600):
+        difficulty = 0.02 * np.exp(0.7 * rng.normal(size=14))
+        errors = difficulty * rng.normal(size=(2, 14))
+        _, interval, _ = rmse_difference(errors[0], errors[1], groups)
+        assert interval is not None
+        apart += not interval[0] <= 0.0 <= interval[1]
+    assert 0 < apart / 600 <= 0.10
 
 
 def test_one_group_has_no_interval_and_equal_forecasts_do_not_differ() -> None:
