@@ -71,7 +71,7 @@ def validate(
         metric=metric,
         manifest=manifest,
         map=map,
-        set=[*(set or []), *(f"{name}={v:g}" for name, v in said.items() if v is not None)],
+        set=[*(set or []), *(f"{name}={v}" for name, v in said.items() if v is not None)],
         where=where,
     )
     validation = validate_forecast(
