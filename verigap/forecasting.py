@@ -1,9 +1,9 @@
-"""The forecasting model of `verigap validate`: a population flow calibrated to some rows of a run table.
+"""The forecasting model of `verigap validate`: `theory.forecast` over the rows of a run table.
 
-Law. `theory.flow` under Adam with the exact noise along the ability; start, rate and ceiling are fitted
-to the calibration rows by least squares, the spread of difficulties is given. The 90 % interval is the
-spread of the calibration residuals about the forecast.
-Fails first where a real model's optimiser is neither of the two that the flow knows (THEORY section 5).
+A run's condition is its fpr, fnr and group_size and, where the table has them, prompts_per_step (else
+32), estimator (else grpo) and beta2 (else Adam's .999). Noise structures are forecast by their rates, as
+if errors were independent. warmup_steps is not read: real curves rise from the first steps as if there
+were no warm-up, and a model told of it fits and forecasts them worse (LOG.md).
 """
 
 from __future__ import annotations
@@ -17,22 +17,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from theory import VerifierChannel, estimator_named
-from theory.calibration import Curve, fit_flow
-from theory.flow import PopulationFlow, accuracy, normal_difficulties
+from theory.adam_flow import Condition
+from theory.forecast import NAMES, Fit
+from theory.forecast import calibrate as calibrate_flow
+from theory.forecast import forecast as forecast_flow
 
 FloatArray = NDArray[np.float64]
 
 __all__ = ["Calibration", "Forecast", "Parameter", "calibrate"]
 
-VERSION: Final = 1
-SPREAD: Final = 2.0  # standard deviation of difficulties, logits: given, not fitted
-QUADRATURE: Final = 32
+VERSION: Final = 2
 Z90: Final = 1.6448536269514722
+STEPS: Final = 1.0  # of a table of final accuracies that does not say how long its runs were
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "prompts_per_step": 32,
+    "estimator": "grpo",
+    "beta2": 0.999,
+}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One fitted parameter: value and 95 % interval, None where it has none; status "identified" or "unidentified"."""
+    """One fitted parameter: value and 95 % interval; status "identified", or "unidentified" where the prior decides."""
 
     value: float | None
     ci95: tuple[float, float] | None
@@ -53,119 +59,148 @@ class Forecast:
 class Calibration:
     """A calibrated model: what it takes to forecast any row of a run table.
 
-    parameters: by name. status, message: whether to trust the solve. flow: theta, rate, ceiling.
-    group_size, prompts_per_step: of rows that do not say. spread: of the calibration residuals.
-    step: of rows without one.
+    parameters: by name. status, message: of the solve. fit: theory.forecast's. given: the condition of
+    rows that do not say, as the calibration rows had it; `step` likewise.
     """
 
     parameters: Mapping[str, Parameter]
     status: str
     message: str
-    flow: Mapping[str, float]
-    prompts_per_step: int
+    fit: Fit
+    given: Mapping[str, Any]
     step: float
-    spread: float
 
     def forecast(self, rows: pd.DataFrame) -> Forecast:
-        """Forecast rows: fpr, fnr, group_size, and step, prompts_per_step, estimator where they have them."""
-        full = _completed(rows, step=self.step, prompts_per_step=self.prompts_per_step)
-        forecast_N = np.empty(len(rows))
-        place_N = np.arange(len(rows))
-        keys = ["fpr", "fnr", "group_size", "prompts_per_step", "estimator"]
-        for values, some in full.assign(_place=place_N).groupby(keys, sort=False):
-            condition: Any = values
-            fpr, fnr, size, prompts, estimator = condition
-            flow = PopulationFlow(
-                difficulties=normal_difficulties(QUADRATURE, spread=SPREAD),
-                group_size=int(size),
-                prompts_per_step=int(prompts),
-                optimiser="adam",
-                noise="along",
-                estimator=estimator_named(str(estimator)),
-                theta=self.flow["theta"],
-                rate=self.flow["rate"],
-                ceiling=self.flow["ceiling"],
-            )
-            forecast_N[some["_place"]] = accuracy(flow, VerifierChannel(fpr, fnr), some["step"])
-        half = Z90 * self.spread
+        """Forecast rows: fpr, fnr, group_size, and step and DEFAULTS' columns where they have them.
+
+        n_eval widens the intervals by the noise of measuring.
+        """
+        conditions, place_N, step_N = _conditions(rows, self.given, self.step)
+        accuracy_N, sd_N = forecast_flow(
+            self.fit, conditions, place_N, step_N, n_eval=_samples(rows)
+        )
+        half_N = Z90 * sd_N
         return Forecast(
-            forecast_N, np.clip(forecast_N - half, 0.0, 1.0), np.clip(forecast_N + half, 0.0, 1.0)
+            accuracy_N,
+            np.clip(accuracy_N - half_N, 0.0, 1.0),
+            np.clip(accuracy_N + half_N, 0.0, 1.0),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as plain JSON values; `from_json` reads it back."""
-        return {"version": VERSION, **asdict(self)}
+        fit = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self.fit).items()
+        }
+        return {
+            "version": VERSION,
+            "parameters": {name: asdict(one) for name, one in self.parameters.items()},
+            "status": self.status,
+            "message": self.message,
+            "fit": fit,
+            "given": dict(self.given),
+            "step": self.step,
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Calibration:
         """The calibration that `to_json` wrote; KeyError, TypeError or ValueError where it did not."""
         if document["version"] != VERSION:
             raise ValueError(f"version {document['version']}, but this verigap reads {VERSION}")
-        fields = {name: value for name, value in document.items() if name != "version"}
         parameters = {
             name: Parameter(
                 one["value"], one["ci95"] and tuple(one["ci95"]), one["status"], one["reason"]
             )
-            for name, one in fields.pop("parameters").items()
+            for name, one in document["parameters"].items()
         }
-        return cls(parameters=parameters, **fields)
-
-
-def _completed(rows: pd.DataFrame, *, step: float, prompts_per_step: int) -> pd.DataFrame:
-    """The columns the flow reads, with what the rows do not say filled in."""
-    given: dict[str, Any] = {
-        "step": step,
-        "prompts_per_step": prompts_per_step,
-        "estimator": "grpo",
-    }
-    columns = {name: rows[name].to_numpy() for name in ("fpr", "fnr", "group_size")}
-    for name, value in given.items():
-        columns[name] = rows[name].to_numpy() if name in rows.columns else np.full(len(rows), value)
-    return pd.DataFrame(columns)
+        fit = {
+            name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
+            for name, value in document["fit"].items()
+        }
+        count = len(NAMES)
+        for name, shape in (("location", (count,)), ("covariance", (count, count))):
+            if np.shape(fit[name]) != shape:
+                raise ValueError(f"fit.{name} must have shape {shape}")
+        return cls(
+            parameters,
+            document["status"],
+            document["message"],
+            Fit(**fit),
+            document["given"],
+            float(document["step"]),
+        )
 
 
 def calibrate(rows: pd.DataFrame) -> Calibration:
     """Fit the model to run-table rows: fpr, fnr, group_size, step, accuracy, and optional columns.
 
-    Raises theory.ArgumentError where there are no more rows than parameters.
+    Raises theory.ArgumentError where a row is out of range.
     """
-    full = _completed(rows, step=1.0, prompts_per_step=32)
-    measured = rows["accuracy"].to_numpy(np.float64)
-    last = float(full["step"].max())
-    template = PopulationFlow(
-        difficulties=normal_difficulties(QUADRATURE, spread=SPREAD),
-        theta=-3.0,
-        ceiling=float(np.clip(measured.max(), 0.1, 0.95)),
-        prompts_per_step=int(full["prompts_per_step"].iloc[0]),
-        optimiser="adam",
-        noise="along",
-        rate=5.0 / max(last, 1.0),
-        estimator=estimator_named(str(full["estimator"].iloc[0])),
-    )
-    by_condition: Any = full.assign(_accuracy=measured).groupby(["fpr", "fnr", "group_size"])
-    curves = [
-        Curve(some["step"], some["_accuracy"], VerifierChannel(fpr, fnr), int(size))
-        for (fpr, fnr, size), some in by_condition
-    ]
-    # One step says nothing of the start.
-    one_step = full["step"].nunique() == 1
-    fit = fit_flow(
-        template, curves, free=("rate", "ceiling") if one_step else ("theta", "rate", "ceiling")
-    )
-    flow = fit.flow
-    values = {"theta": flow.theta, "rate": flow.rate, "ceiling": flow.ceiling}
-    parameters = {
-        name: Parameter(value, (value - 1.96 * error, value + 1.96 * error), "identified")
-        if (error := fit.errors.get(name)) is not None
-        else Parameter(None, None, "unidentified", fit.message)
-        for name, value in values.items()
+    # Rows that do not say are taken to be like these.
+    given = {
+        name: rows[name].iloc[0] if name in rows.columns else default
+        for name, default in DEFAULTS.items()
     }
+    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
+    last = float(rows["step"].max()) if "step" in rows.columns else STEPS
+    conditions, place_N, step_N = _conditions(rows, given, last)
+    fit = calibrate_flow(
+        conditions,
+        place_N,
+        step_N,
+        rows["accuracy"].to_numpy(np.float64),
+        n_eval=_samples(rows),
+    )
+    aliased = fit.aliased()
     return Calibration(
-        parameters=parameters,
+        parameters={
+            name: Parameter(
+                float(getattr(fit.flow, name)),
+                fit.interval(name),
+                "unidentified" if name in aliased else "identified",
+                _reason(aliased[name]) if name in aliased else "",
+            )
+            for name in NAMES
+        },
         status=fit.status,
         message=fit.message,
-        flow=values,
-        prompts_per_step=template.prompts_per_step,
+        fit=fit,
+        given=given,
         step=last,
-        spread=fit.rmse * float(np.sqrt(fit.rows / (fit.rows - len(values)))),
     )
+
+
+def _reason(others: tuple[str, ...]) -> str:
+    if others:
+        return f"the rows leave it to the prior: aliased with {' and '.join(others)}"
+    return "the rows leave it to the prior"
+
+
+def _samples(rows: pd.DataFrame) -> FloatArray | None:
+    if "n_eval" not in rows.columns or rows["n_eval"].isna().any():
+        return None
+    return rows["n_eval"].to_numpy(np.float64)
+
+
+def _conditions(
+    rows: pd.DataFrame, given: Mapping[str, Any], step: float
+) -> tuple[list[Condition], NDArray[np.intp], FloatArray]:
+    """The distinct conditions of the rows, which one each row has, and its step."""
+    columns = {name: rows[name].to_numpy() for name in ("fpr", "fnr", "group_size")}
+    for name, value in given.items():
+        columns[name] = rows[name].to_numpy() if name in rows.columns else np.full(len(rows), value)
+    table = pd.DataFrame(columns)
+    place_N = table.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
+    distinct: Any = table.drop_duplicates().itertuples(index=False)
+    conditions = [
+        Condition(
+            VerifierChannel(float(one.fpr), float(one.fnr)),
+            group_size=int(one.group_size),
+            prompts_per_step=int(one.prompts_per_step),
+            estimator=estimator_named(str(one.estimator)),
+            beta2=float(one.beta2),
+        )
+        for one in distinct
+    ]
+    step_N = rows["step"].to_numpy(np.float64) if "step" in rows.columns else np.full(len(rows), step)
+    return conditions, place_N, step_N
