@@ -14,7 +14,7 @@ C_max / C_mid criterion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,9 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from fits.errors import InputError
 from fits.inference import (
     Data,
-    Interval,
+    Fit,
     Optimum,
     Sides,
+    aicc,
     influence,
     optimum,
     profile,
@@ -43,6 +44,7 @@ __all__ = [
     "CurveFit",
     "GroupFit",
     "Turn",
+    "allow_for_laws",
     "find_turn",
     "fit_curve",
     "fit_groups",
@@ -56,6 +58,10 @@ MIDPOINTS_NEEDED: Final = 3.0
 # ... and whose likelihood alone pins it to within this, whatever the spread of seeds adds.
 WIDEST_PROFILE: Final = 0.2
 FORECAST_FRACTIONS: Final = (0.25, 0.5, 0.75)
+# Laws whose AICc lies within this of the least have support (Burnham & Anderson 2002, section 2.6) ...
+SUPPORTED: Final = 10.0
+# ... and must agree on what means the same in all of them.
+SHARED_PARAMETERS: Final = ("start", "asymptote")
 
 
 @dataclass(frozen=True)
@@ -67,35 +73,23 @@ class Turn:
     end: float
 
 
-@dataclass(frozen=True)
-class CurveFit:
-    """One law fitted to one curve; `identified` is about the asymptote (or, without one, all of it).
+@dataclass(frozen=True, kw_only=True)
+class CurveFit(Fit):
+    """One law fitted to one curve; see `fits.inference.Fit`.
 
-    theta_P: the estimate in the solver's coordinates. params: in natural units. ci: 95 % intervals in
-    natural units, None where `ci_reason` says why. influence_SP: the pull of each run on theta
-    (their mean is 0; theta + influence are pseudo-values). runs: their names, length S.
+    identified: speaks of the asymptote (of a law without one, of all parameters). influence_SP: the pull
+    of each run on theta (their mean is 0; theta + influence are pseudo-values). runs: their names, (S,).
+    forecast: RMSE on the rest of the curve after a fit to this fraction of its compute; forecast_rmse:
+    that of one half.
     """
 
-    law: Law
-    theta_P: FloatArray
-    params: Mapping[str, float]
-    ci: Mapping[str, Interval | None]
-    ci_reason: str
-    status: str
-    message: str
-    identified: bool
-    reason: str
-    x_max_over_midpoint: float | None
-    aicc: float | None
-    rmse: float
-    forecast_rmse: float | None
-    forecast: Mapping[str, float | None]
-    n: int
+    x_max_over_midpoint: float | None = None
+    forecast_rmse: float | None = None
+    forecast: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
     x_max: float
     runs: tuple[str, ...]
     influence_SP: FloatArray
     turn: Turn | None = None
-    notes: tuple[str, ...] = field(default=())
 
     def predict(self, x: ArrayLike) -> FloatArray:
         """The fitted accuracy at compute x, any shape."""
@@ -200,7 +194,7 @@ def fit_curve(
         identified=not reason,
         reason=reason,
         x_max_over_midpoint=ratio,
-        aicc=_aicc(at, len(y_N), P, loss),
+        aicc=aicc(at, loss),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         forecast_rmse=held.get("0.5"),
         forecast=held,
@@ -268,18 +262,11 @@ def _no_fit(law: Law, data: Data, reason: str, notes: Sequence[str]) -> CurveFit
     return CurveFit(
         law=law,
         theta_P=np.full(P, np.nan),
-        params={},
         ci=dict.fromkeys(law.names),
         ci_reason=reason,
         status="too few points",
         message=reason,
-        identified=False,
         reason=reason,
-        x_max_over_midpoint=None,
-        aicc=None,
-        rmse=float("nan"),
-        forecast_rmse=None,
-        forecast={},
         n=len(data.y_N),
         x_max=float(data.inputs_KN[0].max()) if data.y_N.size else 0.0,
         runs=data.runs,
@@ -323,9 +310,9 @@ def _why_unidentified(
             f"the data end at {ratio:.2g} midpoints, below {MIDPOINTS_NEEDED:g}: the curve has not bent"
             " enough to show where it saturates"
         )
-    if at.at_bound_P.any():
-        names = [name for name, bound in zip(law.names, at.at_bound_P, strict=True) if bound]
-        return f"{', '.join(names)} at the edge of the range allowed"
+    stuck = _improper_edges(law, data, at)
+    if stuck:
+        return f"{', '.join(stuck)} ended at the edge of the range allowed"
     low, high = profiled["asymptote"]
     if low is None or high is None:
         side = "below" if low is None else "above"
@@ -335,13 +322,16 @@ def _why_unidentified(
     return ""
 
 
-def _aicc(at: Optimum, N: int, P: int, loss: Loss) -> float | None:
-    """AICc, comparable between laws fitted to the same rows with the same loss."""
-    k = P if loss.likelihood else P + 1  # the residual variance is a parameter too
-    if N - k - 1 <= 0 or at.loss <= 0.0:
-        return None
-    deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
-    return float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1))
+def _improper_edges(law: Law, data: Data, at: Optimum) -> list[str]:
+    """Parameters at an end of their range where the law has no proper limit."""
+    middle_P = np.mean(law.bounds(data.inputs_KN), axis=0)
+    return [
+        parameter.name
+        for parameter, bound, theta, middle in zip(
+            law.parameters, at.at_bound_P, at.theta_P, middle_P, strict=True
+        )
+        if bound and ("low" if theta < middle else "high") not in parameter.proper_edges
+    ]
 
 
 def _forecasts(law: Law, data: Data, loss: Loss) -> dict[str, float | None]:
@@ -448,8 +438,10 @@ def fit_groups(
 ) -> list[GroupFit]:
     """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
 
-    x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`. loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is
-    at 0, since AICc compares fits to the same rows.
+    x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`.
+    loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is at 0, since AICc
+    compares fits to the same rows. With "auto" the intervals of start and asymptote are those of every
+    law that the data support, see `allow_for_laws`.
     Raises InputError naming a missing column, a cell that is out of range, or an unknown law.
     """
     need_columns(frame, x, y, purpose="a curve", source=source)
@@ -474,5 +466,46 @@ def fit_groups(
             tried, key=lambda fit: (fit.aicc is None, fit.aicc if fit.aicc is not None else 0.0)
         )
         best = fit_curve(x_N, y_N, law=chosen.law, run=run, n_eval=n_eval, loss=chosen_loss)
+        best = allow_for_laws(best, [fit for fit in tried if fit is not chosen])
         fits.append(GroupFit(label, best, {fit.law.name: fit.aicc for fit in tried}))
     return fits
+
+
+def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
+    """`best` with the doubt about the law in its intervals and in `identified`.
+
+    others: other laws fitted to the same rows with the same loss. Those whose AICc lies within 10 of
+    the least have support: start and asymptote get the hull of all their intervals, and the asymptote
+    is identified only if every one of them identifies it. A law chosen by AICc and then believed covers
+    as little as 30 % where none of the laws is the truth (tests/benchmarks/COVERAGE.md).
+    """
+    least = best.aicc
+    if least is None:
+        return best
+    rivals = [fit for fit in others if fit.aicc is not None and fit.aicc - least <= SUPPORTED]
+    if not rivals:
+        return best
+    ci = dict(best.ci)
+    for name in (name for name in SHARED_PARAMETERS if name in ci):
+        found = [fit.ci.get(name) for fit in (best, *rivals)]
+        known = [interval for interval in found if interval is not None]
+        ci[name] = (
+            (min(low for low, _ in known), max(high for _, high in known))
+            if len(known) == len(found)
+            else None
+        )
+    laws = ", ".join(fit.law.name for fit in rivals)
+    doubts = [
+        f"the {fit.law.name} law fits as well (AICc {(fit.aicc or 0.0) - least:+.1f}), and "
+        + (f"under it {fit.reason}" if fit.law.has_asymptote else "it has no asymptote")
+        for fit in rivals
+        if not (fit.identified and fit.law.has_asymptote)
+    ]
+    doubt = doubts[0] if doubts and best.identified and best.law.has_asymptote else ""
+    return replace(
+        best,
+        ci=ci,
+        ci_reason=f"{best.ci_reason}; start and asymptote over the laws that fit as well too ({laws})",
+        identified=best.identified and not doubt,
+        reason=best.reason or doubt,
+    )

@@ -1,6 +1,6 @@
 """Intervals for fitted laws: t over runs, profile likelihood within a run, and what the data cannot see.
 
-Law. At the optimum of a loss with curvature w, let J be the Jacobian and r the residual, both scaled by
+Law. At the optimum of a loss with expected second derivative w, let J be the Jacobian and r the residual, both scaled by
 sqrt(w). The influence of run s on the estimate is psi_s = S (J'J)^-1 J_s' r_s; the estimate plus its
 influence is the run's pseudo-value, exact for a linear law, and Student's t on the S pseudo-values is
 the interval. It needs no model of what a run's evaluations share.
@@ -13,7 +13,7 @@ Venzon & Moolgavkar 1988 (profile likelihood).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -31,9 +31,11 @@ Sides = tuple[float | None, float | None]
 __all__ = [
     "DECISIVE_WALD",
     "Data",
+    "Fit",
     "Interval",
     "Optimum",
     "Sides",
+    "aicc",
     "influence",
     "optimum",
     "profile",
@@ -61,9 +63,33 @@ class Data:
     samples_N: FloatArray | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What every fit says of itself, be it of one curve or of a surface.
+
+    theta_P: the estimate in the solver's coordinates, NaN where there is none. params: in natural units,
+    empty then. ci: 95 % intervals in natural units, None where `ci_reason` says why. identified: whether
+    the estimate may be believed; `reason` says why not. n: rows fitted. rmse, aicc: None without a fit.
+    """
+
+    law: Law
+    theta_P: FloatArray
+    params: Mapping[str, float] = field(default_factory=dict[str, float])
+    ci: Mapping[str, Interval | None]
+    ci_reason: str
+    status: str
+    message: str
+    identified: bool = False
+    reason: str
+    aicc: float | None = None
+    rmse: float | None = None
+    n: int
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Optimum:
-    """Where a fit ended: theta_P, its loss, and the linear problem there, scaled by sqrt(curvature)."""
+    """Where a fit ended: theta_P, its loss, and the linear problem there, scaled by sqrt(information)."""
 
     theta_P: FloatArray
     loss: float
@@ -92,7 +118,8 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
     theta_P = solution.theta_RP[best]
     mu_1N = law.predict(inputs_KN, theta_P[None])
     n_N = np.ones_like(y_N) if data.samples_N is None else data.samples_N
-    root_N = np.sqrt(loss.curvature(y_N[None], mu_1N, n_N)[0])
+    information = loss.information or loss.curvature
+    root_N = np.sqrt(information(y_N[None], mu_1N, n_N)[0])
     slope_N = loss.slope(y_N[None], mu_1N, n_N)[0]
     low_P, high_P = law.bounds(inputs_KN)
     return Optimum(
@@ -105,6 +132,16 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
         residual_N=y_N - mu_1N[0],
         at_bound_P=(theta_P <= low_P + 1e-9) | (theta_P >= high_P - 1e-9),
     )
+
+
+def aicc(at: Optimum, loss: Loss) -> float | None:
+    """AICc, comparable between laws fitted to the same rows with the same loss; None where undefined."""
+    N, P = len(at.residual_N), len(at.theta_P)
+    k = P if loss.likelihood else P + 1  # the residual variance is a parameter too
+    if N - k - 1 <= 0 or at.loss <= 0.0:
+        return None
+    deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
+    return float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1))
 
 
 def _merged(data: Data, loss: Loss) -> tuple[Data, FloatArray | None, float]:

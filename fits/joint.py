@@ -21,7 +21,9 @@ import pandas as pd
 from fits.errors import InputError
 from fits.inference import (
     Data,
+    Fit,
     Interval,
+    aicc,
     influence,
     optimum,
     student_interval,
@@ -52,14 +54,11 @@ class Term:
     column: Callable[[FloatArray], FloatArray]
 
 
-def _expit(z: FloatArray) -> FloatArray:
-    return 1.0 / (1.0 + np.exp(np.minimum(-z, 700.0)))
-
-
 def linear_law(
     name: str, formula: str, terms: Sequence[Term], *, inputs: tuple[str, ...], logit: bool
 ) -> Law:
     """A law linear in its coefficients, on the accuracy scale or (logit) on the log-odds scale."""
+    from scipy.special import expit
 
     def design(inputs_KN: FloatArray) -> FloatArray:
         ones_N = np.ones(inputs_KN.shape[-1])
@@ -67,13 +66,13 @@ def linear_law(
 
     def predict(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
         linear_RN = theta_RP @ design(inputs_KN)
-        return _expit(linear_RN) if logit else linear_RN
+        return expit(linear_RN) if logit else linear_RN
 
     def jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
         design_PN = design(inputs_KN)
         if not logit:
             return np.broadcast_to(design_PN, (len(theta_RP), *design_PN.shape))
-        a_RN = _expit(theta_RP @ design_PN)
+        a_RN = expit(theta_RP @ design_PN)
         return design_PN * (a_RN * (1.0 - a_RN))[:, None, :]
 
     def starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
@@ -181,30 +180,17 @@ def _times(share: float, name: str) -> str:
     return name if abs(share - 1.0) < 1e-9 else f"{share:.4g} {name}"
 
 
-@dataclass(frozen=True)
-class SurfaceFit:
-    """One joint law fitted to one group of final accuracies.
+@dataclass(frozen=True, kw_only=True)
+class SurfaceFit(Fit):
+    """One joint law fitted to one group of final accuracies; see `fits.inference.Fit`.
 
-    status: "converged" or "unidentified". reason: why not identified, the aliased terms in `aliased`.
+    status: "converged" or "unidentified", the aliased terms in `aliased`.
     loco_rmse: leave-one-condition-out, every (fpr, fnr, compute) forecast from all others; None where a
-    condition left out leaves the rest aliased (then `reason` or `notes` say so).
+    condition left out leaves the rest aliased (then `notes` say so).
     """
 
-    law: Law
-    params: Mapping[str, float]
-    ci: Mapping[str, Interval | None]
-    ci_reason: str
-    status: str
-    message: str
-    identified: bool
-    reason: str
-    aliased: tuple[str, ...]
-    aicc: float | None
-    rmse: float | None
-    loco_rmse: float | None
-    n: int
-    theta_P: FloatArray
-    notes: tuple[str, ...] = ()
+    aliased: tuple[str, ...] = ()
+    loco_rmse: float | None = None
 
     def predict(self, fpr: FloatArray, fnr: FloatArray, compute: FloatArray) -> FloatArray:
         """Accuracy at rates and compute, each (N,)."""
@@ -278,8 +264,6 @@ def fit_surface(
         chosen, data, at.theta_P, influence(at, data), at.jacobian_PN, at.scaled_N
     )
     N, P = len(y_N), len(at.theta_P)
-    k = P if loss.likelihood else P + 1
-    deviance = 2.0 * at.loss if loss.likelihood else N * np.log(max(2.0 * at.loss, 1e-300) / N)
     reason = "" if P < N else f"{N} runs leave nothing to judge {P} coefficients by"
     loco, why_not = _leave_one_condition_out(chosen, data, loss)
     return SurfaceFit(
@@ -291,8 +275,7 @@ def fit_surface(
         message=f"{N} runs",
         identified=not reason,
         reason=reason,
-        aliased=(),
-        aicc=float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1)) if N - k - 1 > 0 else None,
+        aicc=aicc(at, loss),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         loco_rmse=loco,
         n=N,
@@ -305,19 +288,14 @@ def _refused(law: Law, n: int, aliased: tuple[str, ...], notes: Sequence[str]) -
     reason = f"the design cannot tell these terms apart: {'; '.join(aliased)} in every row"
     return SurfaceFit(
         law=law,
-        params={},
+        theta_P=np.full(len(law.parameters), np.nan),
         ci=dict.fromkeys(law.names),
         ci_reason=reason,
         status="unidentified",
         message=reason,
-        identified=False,
         reason=reason,
         aliased=aliased,
-        aicc=None,
-        rmse=None,
-        loco_rmse=None,
         n=n,
-        theta_P=np.full(len(law.parameters), np.nan),
         notes=tuple(notes),
     )
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,16 @@ _TINY: Final = 1e-300  # log of this stands for log 0: every law above is at its
 class Parameter:
     """One parameter: its name, its unit, and whether the solver sees its logarithm.
 
-    reads: in a linear law, the term it multiplies, as a person would write it.
+    reads: in a linear law, the term it multiplies, as a person would write it. proper_edges: which ends
+    of its range are values like any other (a start of 0) or limits of the law (a power without end), so
+    that an estimate there leaves the asymptote as well known as elsewhere.
     """
 
     name: str
     unit: str
     log: bool = False
     reads: str = ""
+    proper_edges: tuple[Literal["low", "high"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,10 @@ SIGMOID: Final = Law(
     name="sigmoid",
     formula="start + (asymptote - start) / (1 + (midpoint/x)^slope)",
     parameters=(
-        Parameter("start", "accuracy"),
+        Parameter("start", "accuracy", proper_edges=("low", "high")),
         Parameter("asymptote", "accuracy"),
         Parameter("midpoint", "x", log=True),
-        Parameter("slope", "1", log=True),
+        Parameter("slope", "1", log=True, proper_edges=("high",)),  # a step
     ),
     predict=_sigmoid,
     jacobian=_sigmoid_jacobian,
@@ -221,10 +224,10 @@ POWER: Final = Law(
     name="power",
     formula="asymptote - (asymptote - start) (1 + x/scale)^(-power)",
     parameters=(
-        Parameter("start", "accuracy"),
+        Parameter("start", "accuracy", proper_edges=("low", "high")),
         Parameter("asymptote", "accuracy"),
         Parameter("scale", "x", log=True),
-        Parameter("power", "1", log=True),
+        Parameter("power", "1", log=True, proper_edges=("high",)),  # the exponential
     ),
     predict=_power,
     jacobian=_power_jacobian,
@@ -252,7 +255,7 @@ EXPONENTIAL: Final = Law(
     name="exponential",
     formula="asymptote - (asymptote - start) exp(-x/scale)",
     parameters=(
-        Parameter("start", "accuracy"),
+        Parameter("start", "accuracy", proper_edges=("low", "high")),
         Parameter("asymptote", "accuracy"),
         Parameter("scale", "x", log=True),
     ),

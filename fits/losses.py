@@ -31,15 +31,17 @@ _EDGE: Final = 1e-9  # predictions are held this far from 0 and 1, where likelih
 class Loss:
     """A loss per point, of the observation y and the prediction mu; arrays (R, N), n (N,).
 
-    value: the loss. slope: d/dmu. curvature: a positive weight that makes Gauss-Newton steps (the
-    expected second derivative). needs_samples: whether n must be known. likelihood: whether the value
-    is minus a log-likelihood, up to what does not depend on mu.
+    value: the loss. slope: d/dmu. curvature: a positive weight that makes Gauss-Newton steps.
+    information: the expected second derivative, which intervals need; the curvature where None.
+    needs_samples: whether n must be known. likelihood: whether the value is minus a log-likelihood, up to
+    what does not depend on mu.
     """
 
     name: str
     value: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
     slope: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
     curvature: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+    information: Callable[[FloatArray, FloatArray, FloatArray], FloatArray] | None = None
     needs_samples: bool = False
     likelihood: bool = False
 
@@ -64,12 +66,18 @@ def huber(width: float) -> Loss:
         size = np.abs(y - mu)
         return np.where(size <= width, 0.5 * size**2, width * (size - 0.5 * width))
 
+    def information(y: FloatArray, mu: FloatArray, _n: FloatArray) -> FloatArray:
+        # The second derivative is 1 on the quadratic part and 0 beyond: its mean over the points.
+        inside = (np.abs(y - mu) <= width).mean(axis=1, keepdims=True)
+        return np.broadcast_to(np.maximum(inside, 1.0 / y.shape[1]), mu.shape)
+
     return Loss(
         name=f"Huber {width:g}",
         value=value,
         slope=lambda y, mu, _n: np.clip(mu - y, -width, width),
         # The secant weight psi(r)/r rather than the derivative, which is 0 on the linear part.
         curvature=lambda y, mu, _n: width / np.maximum(np.abs(y - mu), width),
+        information=information,
     )
 
 

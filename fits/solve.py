@@ -25,7 +25,9 @@ BoolArray = NDArray[np.bool_]
 
 __all__ = ["Solution", "best_of", "solve"]
 
-FIRST_DAMPING: Final = 1e-3  # of the diagonal; a tenth of it after a better step, 8 times after a worse
+FIRST_DAMPING: Final = (
+    1e-3  # of the diagonal; a tenth of it after a better step, 8 times after a worse
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _box_step(
     if fixed_AP is not None:
         held_AP |= fixed_AP
     step_AP = np.zeros_like(gradient_AP)  # of the coordinates held
-    for _ in range(P + 1):
+    while True:  # at most P + 1 times: each time round holds another coordinate
         if held_AP.any():
             free_AP = ~held_AP
             right_AP = np.where(
@@ -168,14 +170,15 @@ def _box_step(
             masked_APP.reshape(A, P * P)[:, :: P + 1] += held_AP
         else:
             right_AP, masked_APP = -gradient_AP, system_APP
-        taken_AP = np.linalg.solve(masked_APP, right_AP[:, :, None])[:, :, 0]
+        taken_AP = np.linalg.solve(masked_APP, right_AP[:, :, None])[:, :, 0].astype(
+            np.float64, copy=False
+        )
         below_AP, above_AP = taken_AP < room_below_AP, taken_AP > room_above_AP
         out_AP = below_AP | above_AP
-        if not out_AP.any():
-            break
+        if not (out_AP & ~held_AP).any():
+            return taken_AP
         step_AP = np.where(below_AP, room_below_AP, np.where(above_AP, room_above_AP, step_AP))
         held_AP = held_AP | out_AP
-    return taken_AP
 
 
 def best_of(solution: Solution) -> int:
