@@ -28,6 +28,7 @@ from fits.inference import (
     Optimum,
     Sides,
     aicc,
+    choose_loss,
     influence,
     optimum,
     profile,
@@ -35,7 +36,7 @@ from fits.inference import (
     weak_directions,
 )
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
-from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, loss_named
+from fits.losses import BINOMIAL, LEAST_SQUARES, NEED_SAMPLES, Loss, loss_named
 from fits.table import check_numbers, need_columns, varying
 
 IntArray = NDArray[np.int64]
@@ -45,6 +46,8 @@ __all__ = [
     "GroupFit",
     "Turn",
     "allow_for_laws",
+    "check_loss",
+    "curve_of",
     "find_turn",
     "fit_curve",
     "fit_groups",
@@ -159,7 +162,7 @@ def fit_curve(
     if points < P or x_max <= 0.0:
         what = f"{points} distinct values of x" if points != 1 else "a single value of x"
         reason = f"{what} cannot hold the {P} parameters of the {law.name} law"
-        return _no_fit(law, data, reason, notes)
+        return _no_fit(law, data, loss, reason, notes)
     at = optimum(law, data, loss=loss)
     theta_P = at.theta_P
     weak = weak_directions(law, at.jacobian_PN)
@@ -185,6 +188,7 @@ def fit_curve(
     held = _forecasts(law, data, loss) if forecast else {}
     return CurveFit(
         law=law,
+        loss=loss.name,
         theta_P=theta_P,
         params=dict(zip(law.names, law.natural(theta_P).tolist(), strict=True)),
         ci=ci,
@@ -257,10 +261,11 @@ def _rows(data: Data, keep_N: NDArray[np.bool_]) -> Data:
     )
 
 
-def _no_fit(law: Law, data: Data, reason: str, notes: Sequence[str]) -> CurveFit:
+def _no_fit(law: Law, data: Data, loss: Loss, reason: str, notes: Sequence[str]) -> CurveFit:
     P = len(law.parameters)
     return CurveFit(
         law=law,
+        loss=loss.name,
         theta_P=np.full(P, np.nan),
         ci=dict.fromkeys(law.names),
         ci_reason=reason,
@@ -349,19 +354,44 @@ def _forecasts(law: Law, data: Data, loss: Loss) -> dict[str, float | None]:
 
 
 def loss_for(name: str, x: ArrayLike, y: ArrayLike, n_eval: ArrayLike | None, *, law: Law) -> Loss:
-    """The loss called `name`: least-squares, huber, binomial, or beta-binomial.
+    """The loss called `name` for one curve; see `fits.inference.choose_loss`.
 
-    The beta-binomial's correlation comes from the excess of a binomial fit's dispersion over 1.
     Raises InputError for another name, or where n_eval is needed and not given.
     """
-    if name != "beta-binomial":
-        return loss_named(name)
-    data = _curve_data(x, y, None, n_eval, BINOMIAL)
-    at = optimum(law, data, loss=BINOMIAL)
-    freedom = max(len(data.y_N) - len(at.theta_P), 1)
-    dispersion = float(at.scaled_N @ at.scaled_N) / freedom
-    samples = float(np.mean(data.samples_N)) if data.samples_N is not None else 2.0
-    return beta_binomial(float(np.clip((dispersion - 1.0) / max(samples - 1.0, 1.0), 1e-6, 0.5)))
+    needed = BINOMIAL if name in NEED_SAMPLES else LEAST_SQUARES
+    return choose_loss(name, law, _curve_data(x, y, None, n_eval, needed))
+
+
+def check_loss(frame: pd.DataFrame, name: str, *, source: str = "the table") -> str:
+    """The loss that a table is fitted with, the same for all its curves.
+
+    name: least-squares, huber, binomial, beta-binomial, or "auto": binomial where every row says
+    n_eval and they differ, else least squares. Evaluations of one size weigh alike, and then the binomial
+    gains nothing; of unequal size it halves the error of the asymptote (LOG.md).
+    Raises InputError for another name, and where a likelihood lacks n_eval, naming the run.
+    """
+    if name == "auto":
+        sizes = frame["n_eval"] if "n_eval" in frame.columns else pd.Series(dtype=np.float64)
+        told = len(sizes) > 0 and bool(sizes.notna().all())
+        return "binomial" if told and sizes.nunique() > 1 else "least-squares"
+    if name in NEED_SAMPLES:
+        need_columns(frame, "n_eval", purpose=f"the {name} loss", source=source)
+        check_numbers(frame, "n_eval", source=source)
+    else:
+        loss_named(name)
+    return name
+
+
+def curve_of(
+    rows: pd.DataFrame, x: str, y: str = "accuracy"
+) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    """x, y and (None where not every row says it) n_eval of some rows of a run table, (N,) each."""
+    known = "n_eval" in rows.columns and bool(rows["n_eval"].notna().all())
+    return (
+        rows[x].to_numpy(np.float64),
+        rows[y].to_numpy(np.float64),
+        rows["n_eval"].to_numpy(np.float64) if known else None,
+    )
 
 
 # --- whole tables ------------------------------------------------------------------------------
@@ -433,13 +463,13 @@ def fit_groups(
     y: str = "accuracy",
     group: str | None = None,
     law: str = "auto",
-    loss: str = "least-squares",
+    loss: str = "auto",
     source: str = "the table",
 ) -> list[GroupFit]:
     """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
 
     x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`.
-    loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is at 0, since AICc
+    loss: see `check_loss`. Laws without a value at x = 0 compete only where no row is at 0, since AICc
     compares fits to the same rows. With "auto" the intervals of start and asymptote are those of every
     law that the data support, see `allow_for_laws`.
     Raises InputError naming a missing column, a cell that is out of range, or an unknown law.
@@ -447,15 +477,15 @@ def fit_groups(
     need_columns(frame, x, y, purpose="a curve", source=source)
     check_numbers(frame, x, source=source)
     check_numbers(frame, y, high=1.0, source=source)
+    loss = check_loss(frame, loss, source=source)
     laws = CURVE_LAWS if law == "auto" else (curve_law(law),)
     fits: list[GroupFit] = []
     for label, rows in group_rows(frame, group, source=source):
-        x_N, y_N = rows[x].to_numpy(np.float64), rows[y].to_numpy(np.float64)
+        x_N, y_N, n_eval = curve_of(rows, x, y)
         fair = [
             one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0
         ]
         run = rows["run_id"].to_numpy()
-        n_eval = rows["n_eval"].to_numpy(np.float64) if "n_eval" in rows.columns else None
         # One loss for all laws of a curve, so that their AICc compare.
         chosen_loss = loss_for(loss, x_N, y_N, n_eval, law=fair[0])
         tried = [

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.laws import FloatArray, Law
-from fits.losses import LEAST_SQUARES, Loss
+from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, loss_named
 from fits.solve import best_of, solve
 
 BoolArray = NDArray[np.bool_]
@@ -36,6 +36,7 @@ __all__ = [
     "Optimum",
     "Sides",
     "aicc",
+    "choose_loss",
     "influence",
     "optimum",
     "profile",
@@ -67,12 +68,13 @@ class Data:
 class Fit:
     """What every fit says of itself, be it of one curve or of a surface.
 
-    theta_P: the estimate in the solver's coordinates, NaN where there is none. params: in natural units,
+    loss: what was minimised, by name. theta_P: the estimate in the solver's coordinates, NaN where there is none. params: in natural units,
     empty then. ci: 95 % intervals in natural units, None where `ci_reason` says why. identified: whether
     the estimate may be believed; `reason` says why not. n: rows fitted. rmse, aicc: None without a fit.
     """
 
     law: Law
+    loss: str
     theta_P: FloatArray
     params: Mapping[str, float] = field(default_factory=dict[str, float])
     ci: Mapping[str, Interval | None]
@@ -132,6 +134,21 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
         residual_N=y_N - mu_1N[0],
         at_bound_P=(theta_P <= low_P + 1e-9) | (theta_P >= high_P - 1e-9),
     )
+
+
+def choose_loss(name: str, law: Law, data: Data) -> Loss:
+    """The loss called `name`: least-squares, huber, binomial, or beta-binomial.
+
+    The beta-binomial's correlation comes from the excess of a binomial fit's dispersion over 1.
+    Raises InputError for another name.
+    """
+    if name != "beta-binomial":
+        return loss_named(name)
+    at = optimum(law, data, loss=BINOMIAL)
+    freedom = max(len(data.y_N) - len(at.theta_P), 1)
+    dispersion = float(at.scaled_N @ at.scaled_N) / freedom
+    samples = float(np.mean(data.samples_N)) if data.samples_N is not None else 2.0
+    return beta_binomial(float(np.clip((dispersion - 1.0) / max(samples - 1.0, 1.0), 1e-6, 0.5)))
 
 
 def aicc(at: Optimum, loss: Loss) -> float | None:

@@ -19,17 +19,19 @@ import numpy as np
 import pandas as pd
 
 from fits.errors import InputError
+from fits.fit import check_loss
 from fits.inference import (
     Data,
     Fit,
     Interval,
     aicc,
+    choose_loss,
     influence,
     optimum,
     student_interval,
 )
 from fits.laws import FloatArray, Law, Parameter
-from fits.losses import LEAST_SQUARES, Loss
+from fits.losses import NEED_SAMPLES, Loss
 from fits.table import need_columns
 
 __all__ = [
@@ -209,14 +211,14 @@ def fit_surface(
     *,
     law: str,
     axis: str = "group_size",
-    loss: Loss = LEAST_SQUARES,
+    loss: str = "auto",
     source: str = "the table",
 ) -> SurfaceFit:
     """Fit a joint law to the last evaluation of every run of `frame`.
 
     law: "margin-logit" or "quadratic". axis: the compute column; absent or constant, its terms are left
-    out and a note says so. Runs are the rows; where three or more seeds cover the same conditions the
-    intervals are t over seeds, else t over rows.
+    out and a note says so. loss: see `fits.fit.check_loss`. Runs are the rows; where three or more seeds
+    cover the same conditions the intervals are t over seeds, else t over rows.
     Raises InputError for an unknown law or missing columns; an aliased design is a result.
     """
     if law not in JOINT_LAWS:
@@ -239,6 +241,7 @@ def fit_surface(
         notes.append(f"no compute term: {what}")
     elif not (np.isfinite(compute_N) & (compute_N > 0.0)).all():
         raise InputError(f"{source}: {axis} must be positive for the {law} law")
+    loss = check_loss(rows, loss, source=source)
     chosen = JOINT_LAWS[law](compute=varies, axis=axis)
     inputs_KN = np.stack(
         [rows["fpr"].to_numpy(np.float64), rows["fnr"].to_numpy(np.float64), compute_N]
@@ -246,28 +249,24 @@ def fit_surface(
     y_N = rows["accuracy"].to_numpy(np.float64)
     aliased = aliased_terms(chosen, inputs_KN)
     if aliased:
-        return _refused(chosen, len(rows), aliased, notes)
+        return _refused(chosen, loss, len(rows), aliased, notes)
     seeds = (
         rows["seed"].astype(str).to_numpy() if "seed" in rows.columns else np.full(len(rows), "0")
     )
     names, run_N = np.unique(seeds, return_inverse=True)
-    samples = (
-        rows["n_eval"].to_numpy(np.float64)
-        if loss.needs_samples and "n_eval" in rows.columns
-        else None
-    )
-    if loss.needs_samples and samples is None:
-        raise InputError(f"{source}: the {loss.name} loss needs the column n_eval")
+    samples = rows["n_eval"].to_numpy(np.float64) if loss in NEED_SAMPLES else None
     data = Data(inputs_KN, y_N, run_N.astype(np.int64), tuple(str(n) for n in names), samples)
-    at = optimum(chosen, data, loss=loss)
+    minimised = choose_loss(loss, chosen, data)
+    at = optimum(chosen, data, loss=minimised)
     ci, basis = _surface_intervals(
         chosen, data, at.theta_P, influence(at, data), at.jacobian_PN, at.scaled_N
     )
     N, P = len(y_N), len(at.theta_P)
     reason = "" if P < N else f"{N} runs leave nothing to judge {P} coefficients by"
-    loco, why_not = _leave_one_condition_out(chosen, data, loss)
+    loco, why_not = _leave_one_condition_out(chosen, data, minimised)
     return SurfaceFit(
         law=chosen,
+        loss=minimised.name,
         params=dict(zip(chosen.names, at.theta_P.tolist(), strict=True)),
         ci=ci,
         ci_reason=basis,
@@ -275,7 +274,7 @@ def fit_surface(
         message=f"{N} runs",
         identified=not reason,
         reason=reason,
-        aicc=aicc(at, loss),
+        aicc=aicc(at, minimised),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         loco_rmse=loco,
         n=N,
@@ -284,10 +283,13 @@ def fit_surface(
     )
 
 
-def _refused(law: Law, n: int, aliased: tuple[str, ...], notes: Sequence[str]) -> SurfaceFit:
+def _refused(
+    law: Law, loss: str, n: int, aliased: tuple[str, ...], notes: Sequence[str]
+) -> SurfaceFit:
     reason = f"the design cannot tell these terms apart: {'; '.join(aliased)} in every row"
     return SurfaceFit(
         law=law,
+        loss=loss,
         theta_P=np.full(len(law.parameters), np.nan),
         ci=dict.fromkeys(law.names),
         ci_reason=reason,

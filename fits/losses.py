@@ -22,8 +22,17 @@ from fits.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["BINOMIAL", "LEAST_SQUARES", "Loss", "beta_binomial", "huber", "loss_named"]
+__all__ = [
+    "BINOMIAL",
+    "LEAST_SQUARES",
+    "NEED_SAMPLES",
+    "Loss",
+    "beta_binomial",
+    "huber",
+    "loss_named",
+]
 
+NEED_SAMPLES: Final = ("binomial", "beta-binomial")
 _EDGE: Final = 1e-9  # predictions are held this far from 0 and 1, where likelihoods diverge
 
 
@@ -158,7 +167,7 @@ def beta_binomial(rho: float) -> Loss:
 
 
 def loss_named(name: str) -> Loss:
-    """least-squares, huber (width .02) or binomial; beta-binomial is chosen after a binomial fit.
+    """least-squares, huber (width .02) or binomial; a beta-binomial needs data, see `fits.fit.loss_for`.
 
     Raises InputError listing them.
     """
@@ -168,5 +177,5 @@ def loss_named(name: str) -> Loss:
         "binomial": BINOMIAL,
     }
     if name not in known:
-        raise InputError(f"loss {name!r} is none of: {', '.join(known)}, beta-binomial")
+        raise InputError(f"loss {name!r} is none of: auto, {', '.join(known)}, beta-binomial")
     return known[name]
