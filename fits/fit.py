@@ -526,7 +526,7 @@ def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
         )
     laws = ", ".join(fit.law.name for fit in rivals)
     doubts = [
-        f"the {fit.law.name} law fits as well (AICc {(fit.aicc or 0.0) - least:+.1f}), and "
+        f"the {fit.law.name} law is not ruled out (AICc {(fit.aicc or 0.0) - least:+.1f}), and "
         + (f"under it {fit.reason}" if fit.law.has_asymptote else "it has no asymptote")
         for fit in rivals
         if not (fit.identified and fit.law.has_asymptote)
@@ -535,7 +535,7 @@ def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
     return replace(
         best,
         ci=ci,
-        ci_reason=f"{best.ci_reason}; start and asymptote over the laws that fit as well too ({laws})",
+        ci_reason=f"{best.ci_reason}; start and asymptote under any law not ruled out ({best.law.name}, {laws})",
         identified=best.identified and not doubt,
         reason=best.reason or doubt,
     )

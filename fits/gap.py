@@ -35,7 +35,7 @@ from fits.exchange import ExchangeAt, ExchangeRate, Multiplier, PerPoint, exchan
 from fits.fit import check_loss, curve_of, fit_curve, group_rows, loss_for
 from fits.inference import Interval
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
-from fits.selection import Selection, select
+from fits.selection import Selection, select, values_there
 from fits.settle import Settle, seeds_needed, settle
 from fits.table import check_numbers, need_columns, varying
 
@@ -157,6 +157,9 @@ def gap_report(
         raise InputError(f"delta must lie in (0, 1), got {delta:g}")
     frame, x, notes = _with_axis(frame, x, source)
     loss = check_loss(frame, loss, source=source)
+    named = {c.column for conjunction in clean.alternatives for c in conjunction}
+    if not named <= set(frame.columns):
+        raise InputError(_no_clean(frame, clean, source))
     is_clean = select(frame, clean, source=source)
     if not is_clean.any():
         raise InputError(_no_clean(frame, clean, source))
@@ -232,20 +235,31 @@ def _by_configuration(
 
 
 def _no_clean(frame: pd.DataFrame, clean: Selection, source: str) -> str:
-    message = f"{source}: no row satisfies --clean {clean.text}, so there is no gap to measure;"
-    if {"fpr", "fnr"} <= set(frame.columns):
+    missing = {c.column for conjunction in clean.alternatives for c in conjunction} - set(
+        frame.columns
+    )
+    why = (
+        f"there is no column {', '.join(sorted(missing))}"
+        if missing
+        else f"no row satisfies it ({values_there(frame, clean)})"
+    )
+    message = (
+        f"{source}: no clean arm by --clean {clean.text}, since {why}: without one there is no gap to"
+        " measure; still possible: `verigap fit` for each arm"
+    )
+    if {"fpr", "fnr"} <= set(frame.columns) and frame[["fpr", "fnr"]].notna().all(axis=None):
         total = frame["fpr"] + frame["fnr"]
         least = frame.iloc[int(total.to_numpy().argmin())]
         message += (
-            " still possible: `verigap fit` for each arm, or the gap relative to the least noisy arm"
-            f" with --clean fpr={least['fpr']:g},fnr={least['fnr']:g}"
+            ", or the gap relative to the least noisy arm with"
+            f" --clean fpr={least['fpr']:g},fnr={least['fnr']:g}"
         )
     elif "arm" in frame.columns:
-        names = ", ".join(str(name) for name in frame["arm"].unique()[:8])
-        message += (
-            " still possible: `verigap fit` for each arm, or name the reference with --clean arm=…"
-            f" ({names})"
-        )
+        names = [str(name) for name in frame["arm"].unique()]
+        first = next((name for name in names if "clean" in name.lower()), names[0])
+        message += f", or a gap relative to an arm named by --clean arm={first} (there are: {', '.join(names[:8])})"
+    else:
+        message += ", or name the clean runs with --manifest, --set fpr=0,fnr=0 or --clean run_id=…"
     return message
 
 

@@ -332,7 +332,8 @@ def t_intervals(
 ) -> tuple[dict[str, Interval | None], str]:
     """95 % intervals in natural units, and in words what they rest on.
 
-    From t over the runs' pseudo-values, or from `profiled` where there is one run. unseen: parameters
+    From t over the runs' pseudo-values, or from `profiled` where there is one run; a level of accuracy
+    ends at 0 and 1. unseen: parameters
     at a bound or not seen by the data, which get None.
     """
     S = len(influence_SP)
@@ -350,6 +351,8 @@ def t_intervals(
                 interval = (float(np.exp(interval[0])), float(np.exp(interval[1])))
             if not np.isfinite(interval[1]):
                 interval = None
+        elif interval is not None and law.has_asymptote and parameter.unit == "accuracy":
+            interval = (max(interval[0], 0.0), min(interval[1], 1.0))
         ci[name] = interval
     basis = (
         f"t over {S} runs"
