@@ -313,8 +313,7 @@ def draw_surface(
     ]
     left_out = len(shown) - MOST_SURFACES
     shown = shown[:MOST_SURFACES]
-    figure, grid = _canvas(2.3 * len(shown) + 0.6, [1.0, 1.0, 1.0], rows=len(shown))
-    shade = tint = None
+    figure, grid = _canvas(2.0 * len(shown) + 0.1, [1.3, 1.3, 1.0], rows=len(shown))
     cells = [_surface_cells(fit, rows, axis) for _, fit, _, rows in shown]
     levels = np.concatenate([one["measured"].to_numpy(np.float64) for one in cells])
     low, high = float(levels.min()), float(max(levels.max(), levels.min() + 1e-3))
@@ -353,27 +352,27 @@ def draw_surface(
                 va="center",
                 fontsize="small",
                 style="italic",
+                in_layout=False,
             )
             data.append(pd.DataFrame([{"shows": "refused", "group": label, "note": fit.reason}]))
             continue
         data.append(_surface(surface, fit, one, level, (low, high)).assign(group=label))
         tint = _residual_tiles(residual, one, reach)
+        for panel, mapped, label in (
+            (surface, shade, "accuracy"),
+            (residual, tint, "measured − fitted, points"),
+        ):
+            bar = figure.colorbar(mapped, ax=panel, fraction=0.05, pad=0.03, aspect=20)
+            bar.set_label(label, fontsize="small")
+            bar.ax.tick_params(labelsize="small")
         against.plot([low, high], [low, high], color="0.3", linewidth=0.8, zorder=0)
         against.plot(one["fitted"], one["measured"], "o", color="0.15", markersize=2.8, alpha=0.8)
         against.set_xlabel("fitted accuracy")
         against.set_ylabel("measured accuracy")
         against.set_title(f"RMSE {fit.rmse or 0.0:.3f}", fontsize="small", loc="left")
-    for mapped, column, label in (
-        (shade, 0, "accuracy"),
-        (tint, 1, "measured − fitted, points"),
-    ):
-        if mapped is not None:
-            figure.colorbar(
-                mapped, ax=list(grid[:, column]), label=label, location="bottom", aspect=30
-            )
     for panel in grid.flat:
         panel.set_box_aspect(1.0)
-        panel.locator_params(nbins=5)
+        panel.locator_params(nbins=4)
     if left_out > 0:
         figure.supxlabel(f"{left_out} more budgets are in the table beside", fontsize="small")
     return Drawing(figure, pd.concat(data, ignore_index=True))
@@ -450,7 +449,7 @@ def _residual_tiles(panel: Axes, cells: pd.DataFrame, reach: float) -> PathColle
         panel.text(
             fnr,
             fpr,
-            f"{value:+.0f}",
+            f"{round(value):+d}" if round(value) else "0",
             ha="center",
             va="center",
             fontsize=6,
