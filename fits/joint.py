@@ -1,8 +1,9 @@
 """Joint laws of final accuracy over error rates and compute, and why a design cannot carry one.
 
-Law. Both are linear in their coefficients, on one scale or the other (J = 1 - fpr - fnr):
+Law. All are linear in their coefficients, on one scale or the other (J = 1 - fpr - fnr):
     margin-logit  logit a = a0 + a1 log2 G - b (1 - J) - b1 (1 - J) log2 G
     quadratic     a = c0 + c1 fpr + c2 fnr + c3 fpr^2 + c4 fpr fnr + c5 fnr^2 + c6 log2 G
+    additive      the quadratic surface without its cross term fpr fnr
 Compute terms are left out, and that is said, where compute does not vary. A design in which a term is
 a combination of others (fpr = fnr in every row; fpr fnr = 0 with a cross term) is refused, naming both.
 Fails first outside the grid: the quadratic surface is a description, which forecasts worst of all.
@@ -17,6 +18,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fits.errors import InputError
 from fits.fit import check_loss
@@ -36,9 +38,12 @@ from fits.table import need_columns
 
 __all__ = [
     "JOINT_LAWS",
+    "Alias",
     "SurfaceFit",
     "Term",
     "aliased_terms",
+    "aliases",
+    "design_of",
     "final_rows",
     "fit_surface",
     "linear_law",
@@ -121,59 +126,103 @@ def margin_logit(*, compute: bool = True, axis: str = "group_size") -> Law:
     return linear_law("margin-logit", formula, terms, inputs=("fpr", "fnr", axis), logit=True)
 
 
-def quadratic(*, compute: bool = True, axis: str = "group_size") -> Law:
-    """The quadratic surface in fpr and fnr plus log2 of compute; without that term if not `compute`."""
+def quadratic(*, compute: bool = True, axis: str = "group_size", cross: bool = True) -> Law:
+    """The quadratic surface in fpr and fnr plus log2 of compute; without that term if not `compute`.
+
+    cross: whether fpr*fnr is a term; without it the surface is additive in the two rates.
+    """
     terms = [
         Term("c0", _INTERCEPT, lambda v: np.ones_like(v[0])),
         Term("c_fpr", "fpr", lambda v: v[0]),
         Term("c_fnr", "fnr", lambda v: v[1]),
         Term("c_fpr2", "fpr^2", lambda v: v[0] ** 2),
-        Term("c_fpr_fnr", "fpr*fnr", lambda v: v[0] * v[1]),
+        *([Term("c_fpr_fnr", "fpr*fnr", lambda v: v[0] * v[1])] if cross else []),
         Term("c_fnr2", "fnr^2", lambda v: v[1] ** 2),
     ]
     if compute:
         terms.append(Term("c_compute", f"log2({axis})", lambda v: np.log2(v[2])))
-    formula = "a = c0 + c_fpr fpr + c_fnr fnr + c_fpr2 fpr^2 + c_fpr_fnr fpr fnr + c_fnr2 fnr^2" + (
-        f" + c_compute log2({axis})" if compute else ""
+    formula = (
+        "a = c0 + c_fpr fpr + c_fnr fnr + c_fpr2 fpr^2"
+        + (" + c_fpr_fnr fpr fnr" if cross else "")
+        + " + c_fnr2 fnr^2"
+        + (f" + c_compute log2({axis})" if compute else "")
     )
-    return linear_law("quadratic", formula, terms, inputs=("fpr", "fnr", axis), logit=False)
+    name = "quadratic" if cross else "additive"
+    return linear_law(name, formula, terms, inputs=("fpr", "fnr", axis), logit=False)
 
 
 _Build = Callable[..., Law]
 JOINT_LAWS: Final[Mapping[str, _Build]] = {"margin-logit": margin_logit, "quadratic": quadratic}
 
 
-def aliased_terms(law: Law, inputs_KN: FloatArray, *, tolerance: float = 1e-9) -> tuple[str, ...]:
-    """The terms of a linear law that these rows cannot tell apart, each as an equation; () if none.
+@dataclass(frozen=True)
+class Alias:
+    """An equation among the terms of a linear law that holds in every row of a design.
+
+    term: the place of the term it defines, from earlier ones. reads: the equation, "fnr = fpr".
+    null_P: the same as a direction of the coefficients that these rows do not see: null_P @ terms = 0.
+    """
+
+    term: int
+    reads: str
+    null_P: FloatArray
+
+    def holds(self, design_PN: FloatArray, *, tolerance: float = 1e-7) -> NDArray[np.bool_]:
+        """Whether the equation holds in other rows too, (N,).
+
+        Only then does what these rows leave open not matter to a forecast of the others.
+        """
+        parts_PN = self.null_P[:, None] * design_PN
+        return np.asarray(
+            np.abs(parts_PN.sum(axis=0)) <= tolerance * np.abs(parts_PN).max(axis=0), dtype=np.bool_
+        )
+
+
+def design_of(law: Law, inputs_KN: FloatArray) -> FloatArray:
+    """The terms of a linear law, (P, N), up to one common factor: its Jacobian at theta = 0."""
+    return law.jacobian(inputs_KN, np.zeros((1, len(law.parameters))))[0]
+
+
+def aliases(law: Law, inputs_KN: FloatArray, *, tolerance: float = 1e-9) -> tuple[Alias, ...]:
+    """The equations by which these rows cannot tell terms of a linear law apart; () if none.
 
     Terms are taken in order; one that is a combination of earlier ones (to `tolerance` of its size) is
-    aliased, and the equation says with which: "fnr = fpr", "fpr*fnr = 0".
+    aliased, and the equation says with which: "fnr = fpr", "fpr*fnr = 0". Together their null_P span
+    all that the rows do not see.
     """
-    P = len(law.parameters)
-    # At theta = 0 the Jacobian is the design, up to the slope of the link.
-    design_PN = law.jacobian(inputs_KN, np.zeros((1, P)))[0]
+    design_PN = design_of(law, inputs_KN)
     names = [parameter.reads or parameter.name for parameter in law.parameters]
     columns_PN = design_PN / (float(np.abs(design_PN[0]).max()) or 1.0)
     kept: list[int] = []
-    equations: list[str] = []
-    for p in range(P):
+    found: list[Alias] = []
+    for p in range(len(names)):
         size = float(np.linalg.norm(columns_PN[p]))
+        null_P = np.zeros(len(names))
+        null_P[p] = 1.0
         if size <= tolerance:
-            equations.append(f"{names[p]} = 0")
+            found.append(Alias(p, f"{names[p]} = 0", null_P))
             continue
         if kept:
             basis = columns_PN[kept].T
             shares = np.linalg.lstsq(basis, columns_PN[p], rcond=None)[0]
             if float(np.linalg.norm(columns_PN[p] - basis @ shares)) <= tolerance * size:
+                shares = np.where(np.abs(shares) > 1e-7, shares, 0.0)
+                null_P[kept] = -shares
                 right = [
                     _times(float(share), names[k])
                     for k, share in zip(kept, shares, strict=True)
-                    if abs(share) > 1e-7
+                    if share
                 ]
-                equations.append(f"{names[p]} = {' + '.join(right).replace('+ -', '- ')}")
+                reads = f"{names[p]} = {' + '.join(right).replace('+ -', '- ')}"
+                found.append(Alias(p, reads, null_P))
                 continue
         kept.append(p)
-    return tuple(equations)
+    return tuple(found)
+
+
+def aliased_terms(law: Law, inputs_KN: FloatArray) -> tuple[str, ...]:
+    """The equations of `aliases` as a person reads them."""
+    return tuple(alias.reads for alias in aliases(law, inputs_KN))
 
 
 def _times(share: float, name: str) -> str:
