@@ -56,7 +56,7 @@ class Loss:
 
 
 LEAST_SQUARES: Final = Loss(
-    name="least squares",
+    name="least-squares",
     value=lambda y, mu, _n: 0.5 * (y - mu) ** 2,
     slope=lambda y, mu, _n: mu - y,
     curvature=lambda _y, mu, _n: np.ones_like(mu),
@@ -81,7 +81,7 @@ def huber(width: float) -> Loss:
         return np.broadcast_to(np.maximum(inside, 1.0 / y.shape[1]), mu.shape)
 
     return Loss(
-        name=f"Huber {width:g}",
+        name=f"huber {width:g}",
         value=value,
         slope=lambda y, mu, _n: np.clip(mu - y, -width, width),
         # The secant weight psi(r)/r rather than the derivative, which is 0 on the linear part.
