@@ -21,15 +21,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fits.errors import InputError
+from fits.fit import check_loss
 from fits.inference import (
     Data,
+    Fit,
     Interval,
+    aicc,
+    choose_loss,
     influence,
     optimum,
     student_interval,
 )
 from fits.laws import FloatArray, Law, Parameter
-from fits.losses import LEAST_SQUARES, Loss
+from fits.losses import NEED_SAMPLES, Loss
 from fits.table import need_columns
 
 __all__ = [
@@ -57,14 +61,11 @@ class Term:
     column: Callable[[FloatArray], FloatArray]
 
 
-def _expit(z: FloatArray) -> FloatArray:
-    return 1.0 / (1.0 + np.exp(np.minimum(-z, 700.0)))
-
-
 def linear_law(
     name: str, formula: str, terms: Sequence[Term], *, inputs: tuple[str, ...], logit: bool
 ) -> Law:
     """A law linear in its coefficients, on the accuracy scale or (logit) on the log-odds scale."""
+    from scipy.special import expit
 
     def design(inputs_KN: FloatArray) -> FloatArray:
         ones_N = np.ones(inputs_KN.shape[-1])
@@ -72,13 +73,13 @@ def linear_law(
 
     def predict(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
         linear_RN = theta_RP @ design(inputs_KN)
-        return _expit(linear_RN) if logit else linear_RN
+        return expit(linear_RN) if logit else linear_RN
 
     def jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
         design_PN = design(inputs_KN)
         if not logit:
             return np.broadcast_to(design_PN, (len(theta_RP), *design_PN.shape))
-        a_RN = _expit(theta_RP @ design_PN)
+        a_RN = expit(theta_RP @ design_PN)
         return design_PN * (a_RN * (1.0 - a_RN))[:, None, :]
 
     def starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
@@ -230,30 +231,17 @@ def _times(share: float, name: str) -> str:
     return name if abs(share - 1.0) < 1e-9 else f"{share:.4g} {name}"
 
 
-@dataclass(frozen=True)
-class SurfaceFit:
-    """One joint law fitted to one group of final accuracies.
+@dataclass(frozen=True, kw_only=True)
+class SurfaceFit(Fit):
+    """One joint law fitted to one group of final accuracies; see `fits.inference.Fit`.
 
-    status: "converged" or "unidentified". reason: why not identified, the aliased terms in `aliased`.
+    status: "converged" or "unidentified", the aliased terms in `aliased`.
     loco_rmse: leave-one-condition-out, every (fpr, fnr, compute) forecast from all others; None where a
-    condition left out leaves the rest aliased (then `reason` or `notes` say so).
+    condition left out leaves the rest aliased (then `notes` say so).
     """
 
-    law: Law
-    params: Mapping[str, float]
-    ci: Mapping[str, Interval | None]
-    ci_reason: str
-    status: str
-    message: str
-    identified: bool
-    reason: str
-    aliased: tuple[str, ...]
-    aicc: float | None
-    rmse: float | None
-    loco_rmse: float | None
-    n: int
-    theta_P: FloatArray
-    notes: tuple[str, ...] = ()
+    aliased: tuple[str, ...] = ()
+    loco_rmse: float | None = None
 
     def predict(self, fpr: FloatArray, fnr: FloatArray, compute: FloatArray) -> FloatArray:
         """Accuracy at rates and compute, each (N,)."""
@@ -272,14 +260,14 @@ def fit_surface(
     *,
     law: str,
     axis: str = "group_size",
-    loss: Loss = LEAST_SQUARES,
+    loss: str = "auto",
     source: str = "the table",
 ) -> SurfaceFit:
     """Fit a joint law to the last evaluation of every run of `frame`.
 
     law: "margin-logit" or "quadratic". axis: the compute column; absent or constant, its terms are left
-    out and a note says so. Runs are the rows; where three or more seeds cover the same conditions the
-    intervals are t over seeds, else t over rows.
+    out and a note says so. loss: see `fits.fit.check_loss`. Runs are the rows; where three or more seeds
+    cover the same conditions the intervals are t over seeds, else t over rows.
     Raises InputError for an unknown law or missing columns; an aliased design is a result.
     """
     if law not in JOINT_LAWS:
@@ -302,6 +290,7 @@ def fit_surface(
         notes.append(f"no compute term: {what}")
     elif not (np.isfinite(compute_N) & (compute_N > 0.0)).all():
         raise InputError(f"{source}: {axis} must be positive for the {law} law")
+    loss = check_loss(rows, loss, source=source)
     chosen = JOINT_LAWS[law](compute=varies, axis=axis)
     inputs_KN = np.stack(
         [rows["fpr"].to_numpy(np.float64), rows["fnr"].to_numpy(np.float64), compute_N]
@@ -309,30 +298,24 @@ def fit_surface(
     y_N = rows["accuracy"].to_numpy(np.float64)
     aliased = aliased_terms(chosen, inputs_KN)
     if aliased:
-        return _refused(chosen, len(rows), aliased, notes)
+        return _refused(chosen, loss, len(rows), aliased, notes)
     seeds = (
         rows["seed"].astype(str).to_numpy() if "seed" in rows.columns else np.full(len(rows), "0")
     )
     names, run_N = np.unique(seeds, return_inverse=True)
-    samples = (
-        rows["n_eval"].to_numpy(np.float64)
-        if loss.needs_samples and "n_eval" in rows.columns
-        else None
-    )
-    if loss.needs_samples and samples is None:
-        raise InputError(f"{source}: the {loss.name} loss needs the column n_eval")
+    samples = rows["n_eval"].to_numpy(np.float64) if loss in NEED_SAMPLES else None
     data = Data(inputs_KN, y_N, run_N.astype(np.int64), tuple(str(n) for n in names), samples)
-    at = optimum(chosen, data, loss=loss)
+    minimised = choose_loss(loss, chosen, data)
+    at = optimum(chosen, data, loss=minimised)
     ci, basis = _surface_intervals(
         chosen, data, at.theta_P, influence(at, data), at.jacobian_PN, at.scaled_N
     )
     N, P = len(y_N), len(at.theta_P)
-    k = P if loss.likelihood else P + 1
-    deviance = 2.0 * at.loss if loss.likelihood else N * np.log(max(2.0 * at.loss, 1e-300) / N)
     reason = "" if P < N else f"{N} runs leave nothing to judge {P} coefficients by"
-    loco, why_not = _leave_one_condition_out(chosen, data, loss)
+    loco, why_not = _leave_one_condition_out(chosen, data, minimised)
     return SurfaceFit(
         law=chosen,
+        loss=minimised.name,
         params=dict(zip(chosen.names, at.theta_P.tolist(), strict=True)),
         ci=ci,
         ci_reason=basis,
@@ -340,8 +323,7 @@ def fit_surface(
         message=f"{N} runs",
         identified=not reason,
         reason=reason,
-        aliased=(),
-        aicc=float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1)) if N - k - 1 > 0 else None,
+        aicc=aicc(at, minimised),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         loco_rmse=loco,
         n=N,
@@ -350,23 +332,21 @@ def fit_surface(
     )
 
 
-def _refused(law: Law, n: int, aliased: tuple[str, ...], notes: Sequence[str]) -> SurfaceFit:
+def _refused(
+    law: Law, loss: str, n: int, aliased: tuple[str, ...], notes: Sequence[str]
+) -> SurfaceFit:
     reason = f"the design cannot tell these terms apart: {'; '.join(aliased)} in every row"
     return SurfaceFit(
         law=law,
-        params={},
+        loss=loss,
+        theta_P=np.full(len(law.parameters), np.nan),
         ci=dict.fromkeys(law.names),
         ci_reason=reason,
         status="unidentified",
         message=reason,
-        identified=False,
         reason=reason,
         aliased=aliased,
-        aicc=None,
-        rmse=None,
-        loco_rmse=None,
         n=n,
-        theta_P=np.full(len(law.parameters), np.nan),
         notes=tuple(notes),
     )
 
