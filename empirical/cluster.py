@@ -190,9 +190,13 @@ def _releases() -> dict[str, str | None]:
 
 def _cause(error: Any) -> Exception:
     """What the task raised; a line for the user where a node could not even begin it."""
+    from ray.exceptions import RayError
+
     cause: Exception = error.cause
-    if isinstance(cause, ImportError):
-        return StudyError(f"a node cannot import what it is to run: {_one_line(cause)}")
+    if isinstance(cause, ImportError | RayError):
+        return StudyError(
+            f"a node cannot begin a task ({_one_line(cause)}): install the same on every node"
+        )
     return cause
 
 

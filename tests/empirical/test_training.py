@@ -16,9 +16,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
-from empirical.launch import Launch, launch
+from empirical.errors import StudyError
+from empirical.launch import Launch, launch, launch_on_ray
 from empirical.runs import CHECKPOINTS, RESUMABLE, TIMINGS, Row, RunFolder
 from empirical.studies import RunSpec, Study
 
@@ -245,6 +247,68 @@ def test_complete_runs_are_skipped_and_committed_ones_never_started(
     outcome = launch(study(), list(runs.values()), tmp_path, committed=ids)
     assert set(outcome.done) == ids
     assert list(tmp_path.iterdir()) == []
+
+
+def run_processes() -> list[psutil.Process]:
+    """The processes of runs below this one that have got somewhere."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "empirical.training" in process.cmdline()
+    ]
+
+
+@pytest.mark.usefixtures("ray_of_two")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_study_on_ray_equals_a_local_one_through_stop_kill_and_resume(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    """Two runs: stopped from outside once both are under way, resumed, a Ray worker killed under one."""
+    out, runs = trained
+    mine = [runs["clean"], runs["noisy"]]
+    models = out / "models"
+
+    def stop(state: Launch) -> None:
+        if all(0 < state.steps[run.run_id] < STEPS for run in mine):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    first = launch_on_ray(study(), mine, tmp_path, models=models, report=stop)
+    assert set(first.interrupted) == {run.run_id for run in mine}
+    for run in mine:
+        folder = RunFolder(tmp_path / run.run_id)
+        saved = folder.checkpoint()
+        assert saved is not None
+        assert saved[0] == folder.last_step()  # a signal loses nothing
+    assert run_processes() == []
+    killed: list[psutil.Process] = []
+
+    def kill(_: Launch) -> None:
+        if not killed and (at_it := run_processes()):
+            worker = at_it[0].parent()
+            assert worker is not None
+            worker.kill()
+            killed.append(worker)
+
+    second = launch_on_ray(study(), mine, tmp_path, models=models, report=kill)
+    assert killed
+    assert second.failed == {}
+    assert set(second.done) == {run.run_id for run in mine}
+    for run in mine:
+        assert comparable(rows_of(tmp_path, run)) == comparable(rows_of(out, run))
+        ends = [json.loads((f / run.run_id / "DONE").read_text()) for f in (out, tmp_path)]
+        assert ends[0]["final_weights_sha256"] == ends[1]["final_weights_sha256"]
+
+
+@pytest.mark.usefixtures("ray_of_two")
+def test_a_node_that_does_not_share_the_output_folder_refuses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(
+        RunFolder, "create", lambda *_, **__: None
+    )  # as if made where nodes cannot see
+    wanted = study(arms={"clean": {}})
+    with pytest.raises(StudyError, match="needs an output folder that all nodes share"):
+        launch_on_ray(wanted, wanted.runs(), tmp_path)
 
 
 def test_a_run_that_fails_says_why(tmp_path: Path):
