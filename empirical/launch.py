@@ -271,7 +271,7 @@ def launch_on_ray(
         ):
             state.add(outcome)
             ended.add(jobs[place].run.run_id)
-    poll()
+        poll()
     for job in jobs:
         if job.run.run_id not in ended:  # stopped before it began, or before it could say so
             folder = RunFolder(job.out / job.run.run_id)

@@ -76,11 +76,21 @@ def test_a_pause_stops_every_process_of_a_run(monkeypatch: pytest.MonkeyPatch, t
             family.extend(psutil.Process(pid) for pid in (process.pid, int(told.readline())))
         return process
 
-    seen: list[set[str]] = []
+    pause, seen = tmp_path / "PAUSE", list[bool]()
+
+    def stopped(as_told: bool) -> bool:
+        """Whether all are, or none is; a signal takes its moment."""
+        limit = time.monotonic() + 10.0
+        while time.monotonic() < limit:
+            if {p.status() == psutil.STATUS_STOPPED for p in family} == {as_told}:
+                return as_told
+            time.sleep(0.01)
+        raise AssertionError([p.status() for p in family])
 
     def report(state: launch.Launch) -> None:
-        pause = tmp_path / "PAUSE"
-        seen.append({process.status() for process in family})
+        if state.stopping:
+            return
+        seen.append(stopped(pause.exists()))
         if len(seen) == 1:
             pause.touch()
         elif pause.exists():
@@ -94,9 +104,7 @@ def test_a_pause_stops_every_process_of_a_run(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(launch, "_start", start)
     monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
     launch.launch(study, [run], tmp_path, report=report)
-    running, paused, going_on = seen[:3]
-    assert paused == {psutil.STATUS_STOPPED}
-    assert psutil.STATUS_STOPPED not in running | going_on
+    assert seen == [False, True, False]
 
 
 def test_a_holder_on_another_machine_is_not_signalled(
