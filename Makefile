@@ -43,7 +43,7 @@ $(VENV)/.installed-core: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch
-	$(PIP) --editable '.[train,dev]'
+	$(PIP) --editable '.[train,cluster,dev]'
 	@touch $@ $(VENV)/.installed-core
 
 clean:

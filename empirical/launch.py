@@ -1,9 +1,11 @@
-"""Carrying out a study: one process per run, a few at a time, resumable at any moment.
+"""Carrying out a study: one process per run, a few at a time, here or on Ray, resumable at any moment.
 
 Complete runs are skipped (their folder says DONE, or a committed table holds their last evaluation),
 interrupted ones resume from their last checkpoint. SIGTERM, SIGUSR1 or Ctrl-C to the launcher, or the
 end of `max_minutes`, ask every run to checkpoint and leave. While a file called PAUSE lies in the output
 folder, running processes are stopped (SIGSTOP) and none is started; removing it lets them go on.
+On Ray a run is a task that launches it on its node: requests to stop reach it as a SIGINT, the rest
+through the output folder, which all nodes share.
 Needs torch only in the processes it starts.
 """
 
@@ -12,22 +14,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from empirical import extras
+from empirical import cluster, extras
 from empirical.environment import gpus
 from empirical.errors import StudyError
-from empirical.runs import BUSY, RESUMABLE, RunFolder
+from empirical.runs import BUSY, RESUMABLE, RunFolder, signal_tree
 from empirical.studies import PretrainedSpec, Running, RunSpec, Study, TinyQwen2Spec
 
-__all__ = ["Launch", "Outcome", "launch", "refuse_unless_able", "selected"]
+__all__ = ["Launch", "Outcome", "launch", "launch_on_ray", "refuse_unless_able", "selected"]
 
 POLL_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 120.0  # for a stopping run to finish its step and write its checkpoint
@@ -41,10 +44,10 @@ class Outcome:
     failed: run id to the reason.
     """
 
-    done: tuple[str, ...]
-    interrupted: tuple[str, ...]
-    busy: tuple[str, ...]
-    failed: dict[str, str]
+    done: tuple[str, ...] = ()
+    interrupted: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def selected(
@@ -75,7 +78,7 @@ def refuse_unless_able(runs: Sequence[RunSpec], running: Running) -> None:
     found = gpus()
     for run in runs:
         if run.training.vllm is not None:
-            extras.require("vllm", extra=False)
+            extras.require("vllm", extra=None)
             if not found:
                 raise StudyError("training.vllm: vLLM needs a GPU, and none is here; leave it out")
         if isinstance(run.model, PretrainedSpec):
@@ -87,13 +90,13 @@ def refuse_unless_able(runs: Sequence[RunSpec], running: Running) -> None:
                     " dtype: float32 works on a CPU"
                 )
             if run.model.gguf_file is not None:
-                extras.require("gguf", extra=False)
+                extras.require("gguf", extra=None)
     if running.gpus_per_run > max(1, len(found)):
         raise StudyError(
             f"running.gpus_per_run: asks for {running.gpus_per_run} GPUs, {len(found)} are here"
         )
     for reporter in running.report_to:
-        extras.require(reporter, extra=False)
+        extras.require(reporter, extra=None)
 
 
 @dataclass
@@ -110,6 +113,19 @@ class Launch:
     busy: list[str] = field(default_factory=list[str])
     failed: dict[str, str] = field(default_factory=dict[str, str])
     stopping: bool = False
+
+    def add(self, outcome: Outcome) -> None:
+        """Note what became of runs launched elsewhere."""
+        self.done += outcome.done
+        self.interrupted += outcome.interrupted
+        self.busy += outcome.busy
+        self.failed |= outcome.failed
+
+    def outcome(self) -> Outcome:
+        """What became of the runs."""
+        return Outcome(
+            tuple(self.done), tuple(self.interrupted), tuple(self.busy), dict(self.failed)
+        )
 
 
 def launch(
@@ -131,32 +147,17 @@ def launch(
     """
     extras.require(*extras.TRAIN)
     refuse_unless_able(runs, study.running)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudyError(f"{out}: cannot be made a folder ({error.strerror})") from None
-    deadline = None if max_minutes is None else time.monotonic() + 60.0 * max_minutes
-    state = Launch(total_steps=sum(run.training.steps for run in runs))
-    waiting: list[RunSpec] = []
-    for run in runs:
-        folder = RunFolder(out / run.run_id)
-        if run.run_id in committed or folder.done:
-            state.done.append(run.run_id)
-            state.steps[run.run_id] = run.training.steps
-            continue
-        folder.create(run, study=study.name)
-        waiting.append(run)
-
-    def due() -> bool:
-        return state.stopping or (deadline is not None and time.monotonic() > deadline)
-
+    state, waiting = _prepared(study, runs, out, committed)
+    due = _due(state, max_minutes)
     weights: dict[str, Path | None] = {}  # by model, made when its first run starts
+    paused = False
     with _stop_signals(state):
         while waiting or state.running:
             if due():
                 state.stopping = True
-            paused = (out / "PAUSE").exists() and not state.stopping
-            _signal_all(state, "SIGSTOP" if paused else "SIGCONT")
+            before, paused = paused, (out / "PAUSE").exists() and not state.stopping
+            if paused or before:
+                _pause(state.running.values(), paused)
             if state.stopping:
                 state.interrupted += [run.run_id for run in waiting]
                 waiting.clear()
@@ -177,7 +178,128 @@ def launch(
             report(state)
             if waiting or state.running:
                 time.sleep(POLL_SECONDS)
-    return Outcome(tuple(state.done), tuple(state.interrupted), tuple(state.busy), state.failed)
+    return state.outcome()
+
+
+def _prepared(
+    study: Study, runs: Sequence[RunSpec], out: Path, committed: frozenset[str]
+) -> tuple[Launch, list[RunSpec]]:
+    """The state at the start, with complete runs done, and the others, their folders made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{out}: cannot be made a folder ({error.strerror})") from None
+    state = Launch(total_steps=sum(run.training.steps for run in runs))
+    waiting: list[RunSpec] = []
+    for run in runs:
+        folder = RunFolder(out / run.run_id)
+        if run.run_id in committed or folder.done:
+            state.done.append(run.run_id)
+            state.steps[run.run_id] = run.training.steps
+            continue
+        folder.create(run, study=study.name)
+        waiting.append(run)
+    return state, waiting
+
+
+def _due(state: Launch, max_minutes: float | None) -> Callable[[], bool]:
+    """Whether it is time to stop."""
+    deadline = None if max_minutes is None else time.monotonic() + 60.0 * max_minutes
+    return lambda: state.stopping or (deadline is not None and time.monotonic() > deadline)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run as it travels to a node; paths are absolute."""
+
+    study: Study
+    run: RunSpec
+    out: Path
+    models: Path | None
+    directory: Path  # where the launcher was started: relative paths in a study start there
+
+    def enter(self) -> None:
+        """Go where the launcher was started. Raises StudyError where the folders are not shared."""
+        if self.directory.is_dir():
+            os.chdir(self.directory)
+        if not (self.out / self.run.run_id).is_dir():
+            raise StudyError(
+                f"{self.out}: is not there on node {socket.gethostname()}; --backend ray needs an"
+                " output folder that all nodes share"
+            )
+
+
+def launch_on_ray(
+    study: Study,
+    runs: Sequence[RunSpec],
+    out: Path,
+    *,
+    committed: frozenset[str] = frozenset(),
+    models: Path | None = None,
+    processes: int | None = None,
+    max_minutes: float | None = None,
+    report: Callable[[Launch], None] = lambda _: None,
+) -> Outcome:
+    """`launch`, with every run on a node of the Ray that `cluster.connected` holds.
+
+    out: shared by all nodes. processes: at a time; as many as the cluster has room for if None, a run
+    taking one CPU, and `running.gpus_per_run` GPUs where the study's hardware has any.
+    A run whose worker or node is lost goes on from its last checkpoint, elsewhere if need be.
+    Raises StudyError as `launch` does on a node, and as `cluster.completed`.
+    """
+    state, waiting = _prepared(study, runs, out, committed)
+    due = _due(state, max_minutes)
+    where = out.resolve(), models.resolve() if models else None, Path.cwd()
+    jobs = [_Job(study, run, *where) for run in waiting]
+    # One task per warm start, before the runs that would all make it at once.
+    warm = {job.run.model.name: job for job in jobs if isinstance(job.run.model, TinyQwen2Spec)}
+
+    def poll() -> None:
+        for job in jobs:
+            state.steps[job.run.run_id] = RunFolder(job.out / job.run.run_id).last_step()
+        report(state)
+
+    each = study.running.gpus_per_run
+    if not study.hardware.gpus and each == 1:
+        each = 0  # a study for CPUs
+    ended: set[str] = set()
+    with _stop_signals(state):
+        for _ in cluster.completed(_weights_of, list(warm.values()), poll=poll, stop=due):
+            pass
+        for place, outcome in cluster.completed(
+            _run_of, jobs, workers=processes, gpus=each, poll=poll, stop=due
+        ):
+            state.add(outcome)
+            ended.add(jobs[place].run.run_id)
+        poll()
+    for job in jobs:
+        if job.run.run_id not in ended:  # stopped before it began, or before it could say so
+            folder = RunFolder(job.out / job.run.run_id)
+            (state.done if folder.done else state.interrupted).append(job.run.run_id)
+    return state.outcome()
+
+
+def _weights_of(job: _Job) -> None:
+    """Make the initial weights of a run's model, on a node."""
+    job.enter()
+    extras.require(*extras.TRAIN)
+    state = Launch(total_steps=0)
+    with _stop_signals(state):
+        _initial_weights(job.study, job.run, job.out, job.models, stop=lambda: state.stopping)
+
+
+def _run_of(job: _Job) -> Outcome:
+    """Launch a run, on a node."""
+    job.enter()
+    folder = RunFolder(job.out / job.run.run_id)
+    state = Launch(total_steps=0)
+    with _stop_signals(state):
+        # The process of a lost worker may have outlived it; it holds the folder until it ends.
+        while not folder.free() and not state.stopping:
+            time.sleep(POLL_SECONDS)
+    if state.stopping:
+        return Outcome(interrupted=(job.run.run_id,))
+    return launch(job.study, [job.run], job.out, models=job.models, processes=1)
 
 
 def _initial_weights(
@@ -286,16 +408,19 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "no output"
 
 
-def _signal_all(state: Launch, name: str) -> None:
-    if hasattr(signal, name):
-        for process in state.running.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(getattr(signal, name))
+def _pause(processes: Iterable[subprocess.Popen[bytes]], paused: bool) -> None:
+    """Stop every run where it is, or let it go on: all of its processes, where it has several."""
+    if not hasattr(signal, "SIGSTOP"):
+        return
+    for process in processes:
+        if process.poll() is None:
+            signal_tree(process.pid, signal.SIGSTOP if paused else signal.SIGCONT)
 
 
 def _stop(state: Launch) -> None:
     """Ask every run to checkpoint and leave; after a grace period, insist."""
-    _signal_all(state, "SIGTERM")
+    for process in state.running.values():
+        process.terminate()
     limit = time.monotonic() + GRACE_SECONDS
     for process in state.running.values():
         try:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from empirical.errors import StudyError
 from empirical.runs import RunFolder, eval_rows
@@ -23,9 +24,19 @@ from fits.table import write_runs
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLE", "Committed", "collect", "merged", "read_committed", "run_table"]
+__all__ = [
+    "TABLE",
+    "Collected",
+    "Committed",
+    "code_note",
+    "collect",
+    "merged",
+    "read_committed",
+    "run_table",
+]
 
 TABLE = "runs.parquet"
+NOTE = "environments.md"
 
 
 @dataclass(frozen=True)
@@ -85,12 +96,43 @@ def merged(committed: pd.DataFrame | None, fresh: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh
 
 
-def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
+@dataclass(frozen=True)
+class Collected:
+    """What a study's results folder holds: runs, rows, and the note on their code (`code_note`)."""
+
+    runs: int
+    rows: int
+    note: str | None
+
+
+def code_note(environments: Iterable[Mapping[str, Any]]) -> str | None:
+    """What is to be said of the code runs come from; None where it is one commit, nothing changed.
+
+    environments: the runs' env.json.
+    """
+    states = Counter(
+        (git.get("sha"), git.get("dirty"))
+        for git in (environment.get("git", {}) for environment in environments)
+    )
+    if all(sha is not None and dirty is False for sha, dirty in states) and len(states) <= 1:
+        return None
+
+    def told(sha: str | None, dirty: bool | None) -> str:
+        if sha is None:
+            return "not known"
+        return f"commit {sha}" + (", with our modules modified" if dirty else "")
+
+    lines = [f"- {told(*state)}: {count} runs" for state, count in states.most_common()]
+    return "The runs of this table were not all made by one clean commit.\n\n" + "\n".join(lines)
+
+
+def collect(study: Study, study_file: Path, out: Path) -> Collected:
     """Bring the complete runs below `out` into the study's committed results; say how much is there.
 
     Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, each run's
-    environment as a line of `environments.jsonl`, and the initial weights. What earlier collections
-    wrote stays, so a campaign may move from machine to machine.
+    environment as a line of `environments.jsonl`, `environments.md` where the runs come from several
+    commits or a modified tree, and the initial weights. What earlier collections wrote stays, so a
+    campaign may move from machine to machine.
     Raises StudyError if the study names no results folder.
     """
     if study.results is None:
@@ -125,11 +167,16 @@ def collect(study: Study, study_file: Path, out: Path) -> dict[str, int]:
         both = merged(old, _small(pd.concat(logs, ignore_index=True)))
         write_runs(both.sort_values(["run_id", "step"], ignore_index=True), path)
     write_text(environments_file, "".join(environments[key] + "\n" for key in sorted(environments)))
+    note = code_note(json.loads(line) for line in environments.values())
+    if note is None:
+        (folder / NOTE).unlink(missing_ok=True)
+    else:
+        write_text(folder / NOTE, f"{note}\n")
     for weights in (out / "models").glob("*"):
         kept = folder / "models" / weights.name
         if not kept.exists() and not weights.name.startswith("."):
             shutil.copytree(weights, kept)
-    return {"runs": int(table["run_id"].nunique()), "rows": len(table)}
+    return Collected(int(table["run_id"].nunique()), len(table), note)
 
 
 def _small(log: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +189,9 @@ def main(arguments: Sequence[str]) -> int:
     """Collect a study's complete runs into its committed results: STUDY.yaml OUT."""
     study_file, out = map(Path, arguments)
     found = collect(read_study(study_file), study_file, out)
-    sys.stderr.write(f"{found['runs']} runs, {found['rows']} rows\n")
+    sys.stderr.write(f"{found.runs} runs, {found.rows} rows\n")
+    if found.note is not None:
+        sys.stderr.write(f"{found.note}\n")
     return 0
 
 

@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "Row",
     "RunFolder",
     "eval_rows",
+    "signal_tree",
 ]
 
 RESUMABLE: Final = 75  # exit status of a run that stopped before its end and can go on: EX_TEMPFAIL
@@ -110,8 +112,14 @@ class RunFolder:
         return int(json.loads(lines[-2])["step"]) if len(lines) > 1 else 0
 
     def append(self, row: Row) -> None:
-        """Add one row and flush it."""
-        with self.metrics.open("ab") as file:
+        """Add one row and flush it; a torn last line, which would spoil it, is dropped."""
+        with self.metrics.open("a+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                if file.read() != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
             file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -145,7 +153,7 @@ class RunFolder:
 
         The system lets go of the lock when the process dies, however it dies. A holder whose launcher
         died while it was paused would stay stopped for ever, so it is told to go on; a launcher that
-        lives pauses it again.
+        lives pauses it again. On another machine its process id means nothing.
         """
         try:
             import fcntl
@@ -157,16 +165,37 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.seek(0)
-                holder = file.read()  # empty while the holder is about to write it
-                if holder:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(int(holder), signal.SIGCONT)
+                holder, _, machine = file.read().partition(" ")
+                # Empty while the holder is about to write it.
+                if holder and machine == socket.gethostname():
+                    signal_tree(int(holder), signal.SIGCONT)
                 yield False
                 return
             file.truncate(0)
-            file.write(str(os.getpid()))
+            # Under torchrun the run is all of its children, of which the caller is one.
+            root = os.getppid() if "RANK" in os.environ else os.getpid()
+            file.write(f"{root} {socket.gethostname()}")
             file.flush()
             yield True
+
+    def free(self) -> bool:
+        """Whether no process holds the folder."""
+        with self.lock() as held:
+            return held
+
+
+def signal_tree(pid: int, number: int) -> None:
+    """Send a signal to a process and all below it; none where it is gone or not ours.
+
+    torchrun gives its workers sessions of their own, so no process group holds a run.
+    """
+    import psutil  # with accelerate; nothing else here needs it
+
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
 
 
 def eval_rows(rows: Sequence[Row]) -> list[Row]:

@@ -66,7 +66,10 @@ class Task:
 
         Raises StudyError naming the first problem whose gold answer fails, and how many do.
         """
-        for label, verifier in (("verifier", self.verifier), ("reference", self.reference)):
+        judges = {"verifier": self.verifier}
+        if self.reference is not self.verifier:
+            judges["reference"] = self.reference
+        for label, verifier in judges.items():
             failures: list[str] = []
             for problem in (*self.train, *self.evaluation):
                 value = number(problem.gold)

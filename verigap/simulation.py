@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import resources
@@ -429,39 +429,68 @@ class Simulated:
     seconds: float
 
 
-def run_spec(spec: Spec, *, report: Callable[[int, int], None] | None = None) -> Simulated:
+def run_spec(
+    spec: Spec,
+    *,
+    on_ray: bool = False,
+    workers: int | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Simulated:
     """Run every arm with every seed.
 
-    report: called with (steps done, steps in all) as runs advance, from any thread.
-    Results do not depend on the number of cores.
+    on_ray: on the Ray that `empirical.cluster.connected` holds, else in threads of this process.
+    workers: runs at a time; all cores, or all the cluster has room for, if None.
+    report: called with (steps done, steps in all) as runs advance (on Ray: as they end), from any thread.
+    Results depend on none of these, to the bit.
+    Raises UserError if a run diverges; StudyError as `empirical.cluster.completed`.
     """
     import pandas as pd
 
     began = time.perf_counter()
-    cells = [(arm, seed) for arm in spec.arms for seed in spec.seeds]
-    total = sum(spec.training_of(arm).steps for arm, _ in cells)
+    cells = [(spec, arm, seed) for arm in spec.arms for seed in spec.seeds]
+    steps = [spec.training_of(arm).steps for _, arm, _ in cells]
     done: dict[int, int] = {}
 
-    def one(cell: int) -> pd.DataFrame:
-        arm, seed = cells[cell]
+    def advanced(cell: int, step: int) -> None:
+        done[cell] = step
+        if report is not None:
+            report(sum(done.values()), sum(steps))
 
-        def advanced(step: int) -> None:
-            done[cell] = step
-            if report is not None:
-                report(sum(done.values()), total)
+    if on_ray:
+        from empirical.cluster import completed
 
-        # Runs share the cores out among themselves; a run alone takes them all.
-        return _run(spec, arm, seed, 1 if len(cells) > 1 else None, advanced)
-
-    # numba compiles, or loads its cache, once before threads would all do so.
-    frames: dict[int, pd.DataFrame] = {0: one(0)}
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        futures = {pool.submit(one, cell): cell for cell in range(1, len(cells))}
-        for future in as_completed(futures):
-            frames[futures[future]] = future.result()
+        frames: dict[int, pd.DataFrame] = {}
+        for cell, frame in completed(_cell, cells, workers=workers):
+            frames[cell] = frame
+            advanced(cell, steps[cell])
+    else:
+        frames = dict(_in_threads(cells, workers or os.cpu_count() or 1, advanced))
     table = pd.concat([frames[cell] for cell in range(len(cells))], ignore_index=True)
     rollouts = int(table.groupby("run_id", sort=False)["rollouts"].max().sum())
     return Simulated(table, len(cells), rollouts, time.perf_counter() - began)
+
+
+def _cell(cell: tuple[Spec, Arm, int]) -> pd.DataFrame:
+    """One run, on one thread: a task for Ray."""
+    return _run(*cell, 1, lambda _: None)
+
+
+def _in_threads(
+    cells: Sequence[tuple[Spec, Arm, int]], workers: int, advanced: Callable[[int, int], None]
+) -> Iterator[tuple[int, pd.DataFrame]]:
+    """(place, run table) of every cell, as they end."""
+    # Runs share the cores out among themselves; a run alone takes them all.
+    threads = 1 if len(cells) > 1 else None
+
+    def one(cell: int) -> pd.DataFrame:
+        return _run(*cells[cell], threads, lambda step: advanced(cell, step))
+
+    # numba compiles, or loads its cache, once before threads would all do so.
+    yield 0, one(0)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = {pool.submit(one, cell): cell for cell in range(1, len(cells))}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _run(

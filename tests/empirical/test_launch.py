@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from empirical import extras, launch
+from empirical import extras, launch, runs
 from empirical.runs import BUSY, CHECKPOINTS, RunFolder
 from empirical.studies import Study
 from tests.empirical.test_studies import minimal
@@ -48,6 +50,77 @@ def test_a_paused_process_without_its_launcher_is_told_to_go_on(tmp_path: Path):
             finally:
                 holder.send_signal(signal.SIGCONT)
                 holder.communicate("\n")
+
+
+FAMILY = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+def test_a_pause_stops_every_process_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """As under torchrun, whose workers have sessions of their own."""
+    study = Study.model_validate(minimal())
+    run = study.runs()[0]
+    family: list[psutil.Process] = []
+
+    def start(*_: object) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdout is not None
+        with process.stdout as told:
+            family.extend(psutil.Process(pid) for pid in (process.pid, int(told.readline())))
+        return process
+
+    pause, seen = tmp_path / "PAUSE", list[bool]()
+
+    def stopped(as_told: bool) -> bool:
+        """Whether all are, or none is; a signal takes its moment."""
+        limit = time.monotonic() + 10.0
+        while time.monotonic() < limit:
+            if {p.status() == psutil.STATUS_STOPPED for p in family} == {as_told}:
+                return as_told
+            time.sleep(0.01)
+        raise AssertionError([p.status() for p in family])
+
+    def report(state: launch.Launch) -> None:
+        if state.stopping:
+            return
+        seen.append(stopped(pause.exists()))
+        if len(seen) == 1:
+            pause.touch()
+        elif pause.exists():
+            pause.unlink()
+        else:
+            for process in family:
+                process.kill()
+            state.stopping = True
+
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
+    launch.launch(study, [run], tmp_path, report=report)
+    assert seen == [False, True, False]
+
+
+def test_a_holder_on_another_machine_is_not_signalled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Its process id is some other process's here."""
+    folder = RunFolder(tmp_path)
+    signalled: list[int] = []
+    monkeypatch.setattr(runs, "signal_tree", lambda pid, number: signalled.append(pid))
+    with folder.lock() as held:
+        assert held
+        assert not folder.free()
+        monkeypatch.setattr(socket, "gethostname", lambda: "another")
+        assert not folder.free()
+    assert signalled == [os.getpid()]
+    assert folder.free()
 
 
 def test_a_run_another_process_is_at_has_not_failed(
@@ -108,8 +181,8 @@ def test_max_minutes_covers_the_warm_start(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(extras, "find_spec", lambda name: object())
     monkeypatch.setattr(sys, "executable", str(slow))
     study = Study.model_validate(minimal())
-    runs = study.runs()[:2]
+    two = study.runs()[:2]
     started = time.monotonic()
-    outcome = launch.launch(study, runs, tmp_path / "out", max_minutes=0.01)
+    outcome = launch.launch(study, two, tmp_path / "out", max_minutes=0.01)
     assert time.monotonic() - started < 30.0
-    assert outcome.interrupted == tuple(run.run_id for run in runs)
+    assert outcome.interrupted == tuple(run.run_id for run in two)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import empirical
-from empirical.results import Committed, collect, merged, run_table
+from empirical.results import Committed, code_note, collect, main, merged, run_table
 from empirical.runs import RunFolder
 from empirical.studies import RunSpec, Study, read_study
 from empirical.tasks import load_task
@@ -72,10 +72,11 @@ def test_a_campaign_goes_on_from_the_committed_table_alone(tmp_path: Path):
     runs, file = study.runs(), tmp_path / "study.yaml"
     finished(tmp_path / "machine-1", runs[0], 0.5, steps=[0, 10])
     finished(tmp_path / "machine-1", runs[1], 0.5, steps=[0])  # its last evaluation is missing
-    assert collect(study, file, tmp_path / "machine-1")["runs"] == 2
+    assert collect(study, file, tmp_path / "machine-1").runs == 2
     # The first machine's folders are gone; a second one finishes another run.
     finished(tmp_path / "machine-2", runs[2], 0.6, steps=[0, 10])
-    assert collect(study, file, tmp_path / "machine-2") == {"runs": 3, "rows": 5}
+    assert (found := collect(study, file, tmp_path / "machine-2")).runs == 3
+    assert found.rows == 5
     committed = Committed(tmp_path / "results" / "runs.parquet")
     assert committed.complete(runs) == {runs[0].run_id, runs[2].run_id}
     logs = pd.concat(map(pd.read_parquet, (tmp_path / "results" / "steps").glob("*.parquet")))
@@ -92,6 +93,50 @@ def test_collecting_twice_changes_nothing(tmp_path: Path):
         files = sorted((tmp_path / "results").rglob("*.*"))
         contents.append([(file.name, file.read_bytes()) for file in files])
     assert contents[0] == contents[1]
+
+
+def commit(sha: str | None, dirty: bool | None = False) -> dict[str, object]:
+    return {"git": {"sha": sha, "dirty": dirty}}
+
+
+def test_one_clean_commit_needs_no_note():
+    assert code_note([]) is None
+    assert code_note([commit("a"), commit("a")]) is None
+
+
+@pytest.mark.parametrize(
+    ("environments", "said"),
+    [
+        ([commit("a"), commit("a"), commit("b")], ["- commit a: 2 runs", "- commit b: 1 runs"]),
+        ([commit("a", dirty=True)], ["- commit a, with our modules modified: 1 runs"]),
+        (
+            [commit("a"), commit(None, dirty=None), {}],
+            ["- not known: 2 runs", "- commit a: 1 runs"],
+        ),
+    ],
+)
+def test_runs_of_several_commits_or_a_modified_tree_are_noted(
+    environments: list[dict[str, object]], said: list[str]
+):
+    note = code_note(environments)
+    assert note is not None
+    assert note.splitlines()[2:] == said
+
+
+def test_the_note_lies_beside_the_environments_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    content = minimal(results="results")
+    study, file = Study.model_validate(content), tmp_path / "study.yaml"
+    file.write_text(json.dumps(content))
+    note = tmp_path / "results" / "environments.md"
+    first, second = study.runs()[:2]
+    for run, sha, noted in ((first, "a", False), (second, "b", True), (second, "a", False)):
+        finished(tmp_path / "out", run, 0.5, steps=[0, 10])
+        (tmp_path / "out" / run.run_id / "env.json").write_text(json.dumps(commit(sha)))
+        assert main([str(file), str(tmp_path / "out")]) == 0
+        assert note.exists() == noted
+        assert ("- commit b: 1 runs" in capsys.readouterr().err) == noted
 
 
 def test_fresh_rows_of_a_run_replace_its_committed_ones():
@@ -111,6 +156,17 @@ def test_the_last_step_is_that_of_the_last_whole_row(tmp_path: Path):
     with folder.metrics.open("a") as file:
         file.write('{"kind": "train", "st')
     assert folder.last_step() == 4
+
+
+@pytest.mark.parametrize("before", [[], [3]])
+def test_a_row_after_a_torn_line_takes_its_place(tmp_path: Path, before: list[int]):
+    folder = RunFolder(tmp_path)
+    for step in before:
+        folder.append({"kind": "train", "step": step})
+    with folder.metrics.open("a") as file:
+        file.write('{"kind": "train", "st')
+    folder.append({"kind": "train", "step": 4})
+    assert [row["step"] for row in folder.rows()] == [*before, 4]
 
 
 def test_a_torn_last_line_is_dropped(tmp_path: Path):

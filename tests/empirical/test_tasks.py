@@ -94,6 +94,24 @@ def test_a_verifier_that_accepts_anything_is_refused():
         generous.validate()
 
 
+@pytest.mark.parametrize(("same", "judgements"), [(True, 1), (False, 2)])
+def test_a_reference_that_is_the_verifier_judges_once(same: bool, judgements: int):
+    task = load(
+        TwoStepArithmeticSpec(kind="two_step_arithmetic", train_problems=5, eval_problems=5)
+    )
+    judged: list[str] = []
+
+    def counting(completion: str, gold: str) -> Judgement:
+        judged.append(completion)
+        return task.verifier(completion, gold)
+
+    def another(completion: str, gold: str) -> Judgement:
+        return counting(completion, gold)
+
+    replace(task, verifier=counting, reference=counting if same else another).validate()
+    assert len(judged) == judgements * 2 * 10  # each gold answer, and the one beside it
+
+
 @pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs reasoning-gym")
 @pytest.mark.parametrize("dataset", ["chain_sum", "gsm_symbolic"])
 def test_reasoning_gym_is_deterministic_and_readable(dataset: str):

@@ -16,9 +16,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
-from empirical.launch import Launch, launch
+from empirical.errors import StudyError
+from empirical.launch import Launch, launch, launch_on_ray
 from empirical.runs import CHECKPOINTS, RESUMABLE, TIMINGS, Row, RunFolder
 from empirical.studies import RunSpec, Study
 
@@ -245,6 +247,86 @@ def test_complete_runs_are_skipped_and_committed_ones_never_started(
     outcome = launch(study(), list(runs.values()), tmp_path, committed=ids)
     assert set(outcome.done) == ids
     assert list(tmp_path.iterdir()) == []
+
+
+def run_processes(folder: RunFolder) -> list[psutil.Process]:
+    """The processes that train the run of a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"empirical.training", str(folder.path)} <= set(process.info["cmdline"] or ())
+    ]
+
+
+@pytest.mark.usefixtures("ray_of_two")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_run_on_ray_equals_a_local_one_through_a_stop_and_a_lost_worker(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    """Stopped by SIGTERM to the launcher, resumed; then its Ray worker is killed under it."""
+    weights, steps = trained[0] / "models", 100  # seconds of training: time to be stopped in
+    wanted = study(
+        arms={"noisy": {"fpr": 0.02, "fnr": 0.02}},
+        training={"steps": steps, "prompts_per_step": 4, "learning_rate": 1e-3},
+        evaluation={"steps": [steps], "samples": 8},
+    )
+    (run,) = wanted.runs()
+    local, expected = start(trained[0], tmp_path / "local", run)
+    folder = RunFolder(tmp_path / "ray" / run.run_id)
+
+    def stop(state: Launch) -> None:
+        if state.steps[run.run_id] > 0 and not state.stopping:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    first = launch_on_ray(wanted, [run], tmp_path / "ray", models=weights, report=stop)
+    assert first.interrupted == (run.run_id,)
+    saved = folder.checkpoint()
+    assert saved is not None
+    assert 0 < saved[0] == folder.last_step() < steps  # a signal loses nothing
+    assert run_processes(folder) == []
+    killed: list[psutil.Process] = []
+
+    def kill(state: Launch) -> None:
+        if not killed and state.steps[run.run_id] > saved[0]:
+            (process,) = run_processes(folder)
+            worker = process.parent()
+            assert worker is not None
+            worker.kill()
+            killed.append(worker)
+
+    second = launch_on_ray(wanted, [run], tmp_path / "ray", models=weights, report=kill)
+    assert killed
+    assert second.done == (run.run_id,)
+    assert local.wait(240) == 0
+    assert comparable(folder.rows()) == comparable(expected.rows())
+    ends = [json.loads((f.path / "DONE").read_text()) for f in (folder, expected)]
+    assert ends[0]["final_weights_sha256"] == ends[1]["final_weights_sha256"]
+
+
+@pytest.mark.usefixtures("ray_of_two")
+def test_a_study_on_ray_makes_its_warm_start_once_and_equals_a_local_one(
+    trained: tuple[Path, dict[str, RunSpec]], tmp_path: Path
+):
+    out, runs = trained
+    two = [runs["clean"], runs["noisy"]]
+    outcome = launch_on_ray(study(), two, tmp_path, processes=2)
+    assert set(outcome.done) == {run.run_id for run in two}
+    assert outcome.failed == {}
+    assert len(list((tmp_path / "models").iterdir())) == 1
+    for run in two:
+        assert comparable(rows_of(tmp_path, run)) == comparable(rows_of(out, run))
+
+
+@pytest.mark.usefixtures("ray_of_two")
+def test_a_node_that_does_not_share_the_output_folder_refuses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(
+        RunFolder, "create", lambda *_, **__: None
+    )  # as if made where nodes cannot see
+    wanted = study(arms={"clean": {}})
+    with pytest.raises(StudyError, match="needs an output folder that all nodes share"):
+        launch_on_ray(wanted, wanted.runs(), tmp_path)
 
 
 def test_a_run_that_fails_says_why(tmp_path: Path):

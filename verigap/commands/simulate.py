@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from verigap.commands.backend import Address, Backend, BackendOption, started
 from verigap.console import Json, emit, fail, progress
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-class Backend(StrEnum):
-    """Where runs are executed."""
-
-    local = "local"
-    ray = "ray"
 
 
 def simulate(
@@ -30,7 +23,11 @@ def simulate(
     preset: Annotated[
         str | None, typer.Option(help="A study that comes with verigap, instead of SPEC.yaml.")
     ] = None,
-    backend: Annotated[Backend, typer.Option(help="Where runs are executed.")] = Backend.local,
+    backend: BackendOption = Backend.local,
+    address: Address = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time. [default: one per core]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
@@ -43,14 +40,15 @@ def simulate(
             if spec is None
             else "give either a SPEC.yaml or a --preset, not both"
         )
-    if backend is Backend.ray:
-        fail("--backend ray is not there yet; --backend local gives the same results")
     study = simulation.load_spec(spec) if spec else simulation.preset_spec(preset or "")
     check_target(out / "runs.csv")  # before the work, not after it
-    with progress(quiet=json) as bar:
+    with started(backend, address, workers=workers), progress(quiet=json) as bar:
         task = bar.add_task("steps", total=None)
         simulated = simulation.run_spec(
-            study, report=lambda done, total: bar.update(task, completed=done, total=total)
+            study,
+            on_ray=backend is Backend.ray,
+            workers=workers,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
         )
     table, figure = simulation.write_study(study, simulated, out)
     document: dict[str, Any] = {

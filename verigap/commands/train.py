@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from verigap.commands.backend import Address, Backend, BackendOption, started
 from verigap.console import Json, emit, fail, progress
 
 if TYPE_CHECKING:
@@ -36,13 +37,16 @@ def train(
         float | None, typer.Option(min=0.0, help="Checkpoint and leave after this long.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time. [default: the study's]")
+        int | None,
+        typer.Option(min=1, help="Runs at a time. [default: the study's; a cluster's room]"),
     ] = None,
+    backend: BackendOption = Backend.local,
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Train the matched runs of a study, skipping complete ones and resuming interrupted ones."""
     from empirical.accounting import estimate
-    from empirical.launch import launch, selected
+    from empirical.launch import launch, launch_on_ray, selected
     from empirical.results import TABLE, merged, read_committed, run_table
     from empirical.studies import read_study
     from fits.table import write_runs
@@ -60,13 +64,15 @@ def train(
 
     folder = out or Path("runs") / wanted.name
     committed = read_committed(wanted, study)
-    with progress() as bar:
+    carry_out = launch_on_ray if backend is Backend.ray else launch
+    here = processes or wanted.running.processes  # a Ray of this machine's own takes no more
+    with started(backend, address, workers=here), progress() as bar:
         task = bar.add_task(f"{len(runs)} runs, steps", total=sum(r.training.steps for r in runs))
 
         def report(state: Launch) -> None:
             bar.update(task, completed=sum(state.steps.values()))
 
-        outcome = launch(
+        outcome = carry_out(
             wanted,
             runs,
             folder,

@@ -1,0 +1,106 @@
+"""`--backend ray`: the same bytes as `--backend local`, also when a worker is killed in mid-sweep."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from empirical import extras
+from tests.verigap.command import refused, verigap
+from tests.verigap.test_simulate import SPEC, written
+from verigap.simulation import Spec, run_spec
+
+# Four runs of about a second each: long enough to be killed in the middle of.
+SWEEP = Spec.model_validate(
+    {
+        "population": {"prompts": 400, "wrong_modes": 3},
+        "training": {"steps": 800, "group_size": 64},
+        "arms": [{"name": "clean"}, {"name": "fp", "fpr": 0.3}],
+        "seeds": [0, 1],
+    }
+)
+
+
+@pytest.mark.usefixtures("ray_of_two")
+@pytest.mark.parametrize("workers", [(), ("--workers", 1)])
+def test_a_sweep_gives_the_same_bytes_on_ray(tmp_path: Path, workers: tuple[object, ...]) -> None:
+    spec = written(tmp_path, SPEC + "n_eval: 64\n")
+    for backend in ("local", "ray"):
+        out = tmp_path / backend
+        done = verigap("simulate", spec, "--out", out, "--backend", backend, *workers, "--json")
+        assert done.code == 0, done.err
+        assert done.document["runs"] == 12
+    for name in ("runs.csv", "spec.yaml"):
+        assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+
+
+def kill_one_worker(killed: list[int], over: threading.Event) -> None:
+    """SIGKILL the first worker seen in the middle of a run."""
+    while not killed and not over.wait(0.01):
+        for process in psutil.Process().children(recursive=True):
+            try:
+                at_it = process.cmdline()[:1] == ["ray::_cell"]
+                if at_it:
+                    time.sleep(0.3)
+                    if process.cmdline()[:1] == ["ray::_cell"]:
+                        process.send_signal(signal.SIGKILL)
+                        killed.append(process.pid)
+                        return
+            except psutil.Error:  # gone in the meantime
+                continue
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.usefixtures("ray_of_two")
+def test_a_worker_killed_in_mid_sweep_costs_only_time(tmp_path: Path) -> None:
+    killed: list[int] = []
+    over = threading.Event()
+    killer = threading.Thread(target=kill_one_worker, args=(killed, over))
+    seen: list[tuple[int, int]] = []
+    killer.start()
+    try:
+        on_ray = run_spec(SWEEP, on_ray=True, report=lambda *steps: seen.append(steps))
+    finally:
+        over.set()
+        killer.join()
+    assert killed, "no worker was caught in the middle of a run"
+    assert seen == [(800 * (i + 1), 3200) for i in range(4)]  # progress, to the end
+    local = run_spec(SWEEP)
+    assert on_ray.table.to_csv() == local.table.to_csv()
+    assert on_ray.rollouts == local.rollouts
+
+
+@pytest.mark.usefixtures("ray_of_two")
+def test_a_run_that_diverges_on_a_worker_is_one_line(tmp_path: Path) -> None:
+    spec = written(
+        tmp_path,
+        "population: {prompts: 8}\ntraining: {steps: 5, optimiser: adam, learning_rate: 1.0e+308}\n"
+        "arms: [{name: a}, {name: b}]\nseeds: [0]\n",
+    )
+    line = refused("simulate", spec, "--out", tmp_path / "out", "--backend", "ray")
+    assert "training diverged by step" in line
+
+
+def test_what_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    command = ("simulate", written(tmp_path, SPEC), "--out", tmp_path / "out")
+    assert "--address is for --backend ray" in refused(*command, "--address", "auto")
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    line = refused(*command, "--backend", "ray")
+    assert "needs ray, absent here: install the 'cluster' extra" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_simulating_here_loads_no_ray(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom verigap.simulation import load_spec, run_spec\nfrom pathlib import Path\n"
+        "run_spec(load_spec(Path(sys.argv[1])))\nassert 'ray' not in sys.modules"
+    )
+    spec = written(tmp_path, SPEC)
+    subprocess.run([sys.executable, "-c", code, str(spec)], check=True)
