@@ -18,7 +18,7 @@ Source: THEORY section 5; the priors and every form tried and dropped are in LOG
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -166,10 +166,8 @@ def forecast(
     place, at = np.asarray(condition), np.asarray(step, dtype=np.float64)
     times, column = np.unique(at, return_inverse=True)
     h = 0.05 * np.sqrt(np.diag(fit.covariance))
-    points = [fit.location]
-    for i, nudge in enumerate(h):
-        for side in (1.0, -1.0):
-            points.append(fit.location + side * nudge * np.eye(len(NAMES))[i])
+    nudges = np.diag(h)
+    points = [fit.location, *(fit.location + s * n for n in nudges for s in (1.0, -1.0))]
     curves = accuracy_curves([_flow(p) for p in points], conditions, times)[:, place, column]
     slopes = (curves[1::2] - curves[2::2]) / (2.0 * h[:, np.newaxis])
     variance = np.einsum("ir,ik,kr->r", slopes, fit.covariance, slopes) + fit.discrepancy**2
@@ -208,7 +206,7 @@ class _Solved:
     message: str
 
 
-def _least_squares(residuals: object, start: FloatArray) -> _Solved:
+def _least_squares(residuals: Callable[[FloatArray], FloatArray], start: FloatArray) -> _Solved:
     from scipy.optimize import least_squares
 
     solved = least_squares(residuals, start, x_scale="jac", max_nfev=100)

@@ -113,7 +113,7 @@ class Calibration:
             )
             for name, one in document["parameters"].items()
         }
-        fit = {
+        fit: dict[str, Any] = {
             name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
             for name, value in document["fit"].items()
         }
@@ -190,7 +190,8 @@ def _conditions(
     for name, value in given.items():
         columns[name] = rows[name].to_numpy() if name in rows.columns else np.full(len(rows), value)
     table = pd.DataFrame(columns)
-    place_N = table.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
+    group_of: Any = table.groupby(list(columns), sort=False, dropna=False).ngroup()
+    place_N = group_of.to_numpy(np.intp)
     distinct: Any = table.drop_duplicates().itertuples(index=False)
     conditions = [
         Condition(
@@ -202,5 +203,7 @@ def _conditions(
         )
         for one in distinct
     ]
-    step_N = rows["step"].to_numpy(np.float64) if "step" in rows.columns else np.full(len(rows), step)
+    step_N = (
+        rows["step"].to_numpy(np.float64) if "step" in rows.columns else np.full(len(rows), step)
+    )
     return conditions, place_N, step_N
