@@ -43,16 +43,15 @@ def test_a_sweep_gives_the_same_bytes_on_ray(tmp_path: Path, workers: tuple[obje
 
 def kill_one_worker(killed: list[int], over: threading.Event) -> None:
     """SIGKILL the first worker seen in the middle of a run."""
-    while not killed and not over.wait(0.01):
+    while not killed and not over.wait(0.005):
         for process in psutil.Process().children(recursive=True):
             try:
                 at_it = process.cmdline()[:1] == ["ray::_cell"]
                 if at_it:
-                    time.sleep(0.3)
-                    if process.cmdline()[:1] == ["ray::_cell"]:
-                        process.send_signal(signal.SIGKILL)
-                        killed.append(process.pid)
-                        return
+                    time.sleep(0.02)
+                    process.send_signal(signal.SIGKILL)
+                    killed.append(process.pid)
+                    return
             except psutil.Error:  # gone in the meantime
                 continue
 

@@ -227,7 +227,6 @@ def test_the_figure_takes_any_name_and_any_number_of_groups(
         (("--calibrate-on", "arm=clean", "--warmup-steps", "-1"), "--warmup-steps"),
         (("--calibrate-on", "arm=clean", "--n-eval", "0"), "--n-eval"),
         (("--calibrate-on", "arm=clean", "--figure", "runs.gif"), ".pdf, .svg, .png"),
-        (("--calibrate-on", "arm=clean,step=0,seed=0"), "row"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(runs: Path, options: tuple[str, ...], named: str) -> None:
