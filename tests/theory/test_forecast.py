@@ -1,0 +1,112 @@
+"""The flow under Adam with memory, and its calibration: limits, recovery, and real curves."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+import theory
+from tests.shared_data import shared_data
+from theory import VerifierChannel, flow
+from theory.adam_flow import AdamFlow, Condition, accuracy_curves
+from theory.forecast import calibrate, forecast
+
+CLEAN, FP, FN = VerifierChannel(0.0, 0.0), VerifierChannel(0.4, 0.0), VerifierChannel(0.0, 0.4)
+STEPS = np.array([0.0, 10, 20, 40, 60, 80, 100, 150, 200, 300])
+TRUTH = AdamFlow(theta=-0.6, rate=0.035, signal=1.4, ceiling=0.85, spread=1.8)
+
+
+@pytest.mark.parametrize("channel", [CLEAN, FP, FN, VerifierChannel(0.7, 0.5)])
+def test_without_memory_it_is_the_population_flow(channel: VerifierChannel) -> None:
+    reference = flow.PopulationFlow(
+        flow.normal_difficulties(16, spread=TRUTH.spread),
+        theta=TRUTH.theta,
+        ceiling=TRUTH.ceiling,
+        rate=TRUTH.rate,
+        signal=TRUTH.signal,
+        optimiser="adam",
+        group_size=8,
+        prompts_per_step=8,
+        warmup_steps=50,
+    )
+    condition = Condition(channel, 8, 8, warmup_steps=50, beta2=0.0)
+    ours = accuracy_curves([TRUTH], [condition], STEPS)[0, 0]
+    assert ours == pytest.approx(flow.accuracy(reference, channel, STEPS), abs=2e-5)
+
+
+def test_memory_slows_adam_where_the_gradient_dies() -> None:
+    with_memory, without = (
+        accuracy_curves([TRUTH], [Condition(CLEAN, 8, 8, beta2=beta2)], STEPS)[0, 0]
+        for beta2 in (0.999, 0.0)
+    )
+    assert with_memory[-1] < without[-1] - 0.005
+
+
+def test_a_coin_moves_nothing() -> None:
+    coin = Condition(VerifierChannel(0.5, 0.5), 8, 8)
+    curve = accuracy_curves([TRUTH], [coin], STEPS)[0, 0]
+    assert curve == pytest.approx(np.full(STEPS.size, curve[0]), abs=1e-12)
+
+
+def rows(conditions: list[Condition], *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Condition, step and accuracy of 2,000 samples per evaluation of the truth."""
+    curves = accuracy_curves([TRUTH], conditions, STEPS)[0]
+    measured = np.random.default_rng(seed).binomial(2000, curves) / 2000
+    return (
+        np.repeat(np.arange(len(conditions)), STEPS.size),
+        np.tile(STEPS, len(conditions)),
+        measured.ravel(),
+    )
+
+
+def test_arms_with_noise_identify_the_signal_and_a_clean_arm_does_not() -> None:
+    conditions = [Condition(c, 8, 8) for c in (CLEAN, VerifierChannel(0.4, 0.4))]
+    fit = calibrate(conditions, *rows(conditions, seed=1), n_eval=np.full(20, 2000))
+    assert fit.status == "converged"
+    low, high = fit.interval("signal")
+    assert low < TRUTH.signal < high
+    assert "signal" not in fit.aliased()
+    clean = calibrate(conditions[:1], *rows(conditions[:1], seed=1))
+    assert "signal" in clean.aliased()
+
+
+def test_a_clean_arm_forecasts_arms_it_has_not_seen() -> None:
+    shown, unseen = (
+        [Condition(CLEAN, 8, 8)],
+        [Condition(c, g, 8) for c in (FP, FN) for g in (4, 32)],
+    )
+    inside = []
+    for seed in range(4):
+        fit = calibrate(shown, *rows(shown, seed=seed), n_eval=np.full(10, 2000))
+        place, step, measured = rows(unseen, seed=100 + seed)
+        expected, sd = forecast(fit, unseen, place, step, n_eval=np.full(40, 2000))
+        assert np.sqrt(np.mean((expected - measured) ** 2)) < 0.02
+        inside.append(np.mean(np.abs(expected - measured) < 1.645 * sd))
+    assert np.mean(inside) > 0.85
+
+
+def test_the_clean_arm_of_real_curves_forecasts_the_noisy_ones() -> None:
+    with shared_data("math_trajectories/mL4.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    arms = sorted({(float(r["fpr"]), float(r["fnr"])) for r in table})
+    conditions = [Condition(VerifierChannel(*arm), 32, 32) for arm in arms]
+    place = np.array([arms.index((float(r["fpr"]), float(r["fnr"]))) for r in table])
+    step = np.array([float(r["step"]) for r in table])
+    measured = np.array([float(r["accuracy_mean_of_5_seeds"]) for r in table])
+    clean = place == arms.index((0.0, 0.0))
+    fit = calibrate([Condition(CLEAN, 32, 32)], place[clean] * 0, step[clean], measured[clean])
+    expected, _ = forecast(fit, conditions, place[~clean], step[~clean])
+    assert np.sqrt(np.mean((expected - measured[~clean]) ** 2)) <= 0.031
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(theory.ArgumentError, match="beta2 must be at least 0 and below 1"):
+        Condition(CLEAN, beta2=1.0)
+    with pytest.raises(theory.ArgumentError, match="rate must be finite"):
+        AdamFlow(theta=0.0, rate=0.0, signal=1.0)
+    with pytest.raises(theory.ArgumentError, match="rows of one length"):
+        calibrate([Condition(CLEAN)], [], [], [])
+    with pytest.raises(theory.ArgumentError, match="condition must be below 1"):
+        calibrate([Condition(CLEAN)], [1], [0.0], [0.1])
