@@ -31,6 +31,7 @@ class BatchFit:
     theta_RP, influence_RSP: the solver's coordinates. low_RP, high_RP: 95 % t intervals over runs.
     at_bound_RP: coordinates at the edge of their range. wald_RP: half-width of the likelihood's
     quadratic form within runs, inflated for autocorrelation (what `fits.inference.profile` traces).
+    aicc_R: as `fits.fit_curve` gives it, of all S T rows.
     """
 
     theta_RP: FloatArray
@@ -40,6 +41,7 @@ class BatchFit:
     converged_R: BoolArray
     at_bound_RP: BoolArray
     wald_RP: FloatArray
+    aicc_R: FloatArray
 
 
 def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
@@ -82,6 +84,9 @@ def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
     wald_RP = float(stdtrit(freedom, 0.975)) * np.sqrt(
         np.einsum("rpp->rp", inverse_RPP) / S * variance_R[:, None]
     )
+    N, k = S * T, P + 1
+    squares_R = np.einsum("rst,rst->r", residual_RST, residual_RST)
+    aicc_R = N * np.log(squares_R / N) + 2 * k + 2 * k * (k + 1) / (N - k - 1)
     centre_RP = theta_RP + influence_RSP.mean(axis=1)
     return BatchFit(
         theta_RP=theta_RP,
@@ -91,6 +96,7 @@ def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
         converged_R=solution.converged_R[pick_R],
         at_bound_RP=at_bound_RP,
         wald_RP=wald_RP,
+        aicc_R=aicc_R,
     )
 
 

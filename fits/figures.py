@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fits.batch import bootstrap_curve
 from fits.errors import InputError
@@ -24,6 +25,7 @@ from fits.joint import SurfaceFit, final_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
 __all__ = ["Drawing", "check_figure", "draw_fits", "draw_gap", "draw_surface", "literal", "save"]
@@ -33,6 +35,9 @@ Row = dict[str, Any]
 SUFFIXES: Final = (".pdf", ".svg", ".png")
 WIDTH: Final = 7.0  # inches: two columns of a paper
 BAND_REPLICATES: Final = 500
+DASHES: Final = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+SURFACE_POINTS: Final = 31
+MOST_SURFACES: Final = 6
 
 
 @dataclass(frozen=True)
@@ -72,30 +77,51 @@ def literal(text: str) -> str:
 
 
 def _canvas(
-    height: float, ratios: Sequence[float], *, width: float = WIDTH
-) -> tuple[Figure, list[Axes]]:
+    height: float, ratios: Sequence[float], *, rows: int = 1
+) -> tuple[Figure, NDArray[Any]]:
+    """A figure as wide as two columns of a paper and its axes, (rows, len(ratios))."""
     import seaborn as sns
     from matplotlib.figure import Figure
 
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, len(ratios), width_ratios=list(ratios), squeeze=False)[0]
-    for axis in axes:
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots(rows, len(ratios), width_ratios=list(ratios), squeeze=False)
+    for axis in axes.flat:
         sns.despine(ax=axis)
-    return figure, list(axes)
+    return figure, axes
 
 
-def _colours(names: Sequence[str]) -> dict[str, Any]:
-    """A colour per curve, safe for colour-blind readers; black for one called clean."""
+def _strokes(names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """A colour and a line style per curve, safe for colour-blind readers; black for one called clean."""
     import seaborn as sns
 
+    palette = sns.color_palette("colorblind")
     others = [name for name in names if name != "clean"]
-    drawn = (
-        sns.color_palette("colorblind", len(others))
-        if len(others) <= 10
-        else sns.color_palette("viridis", len(others))
-    )
-    return {"clean": (0.1, 0.1, 0.1), **dict(zip(others, drawn, strict=True))}
+    drawn = {
+        name: (palette[i % len(palette)], DASHES[i // len(palette) % len(DASHES)])
+        for i, name in enumerate(others)
+    }
+    return {"clean": ((0.1, 0.1, 0.1), "-"), **drawn}
+
+
+def _name_rows(
+    key: Axes, axis: Axes, words: Mapping[str, str], strokes: Mapping[str, tuple[Any, Any]]
+) -> None:
+    """The key of both panels, in the one between them: a stroke of each line and its words, top to bottom.
+
+    words: by name, in the order of the rows of `axis`, which they stand beside.
+    """
+    for one in (key, axis):
+        one.set_ylim(-0.6, len(words) - 0.4)
+        one.set_yticks([])
+        one.spines["left"].set_visible(False)
+    key.set_axis_off()
+    key.set_xlim(0.0, 1.0)
+    for place, name in enumerate(reversed(list(words))):
+        colour, dash = strokes[name]
+        key.plot([0.0, 0.16], [place, place], color=colour, linestyle=dash, linewidth=1.6)
+        key.text(0.21, place, literal(words[name]), va="center", fontsize="small")
+    axis.grid(axis="x", linewidth=0.4, alpha=0.6)
 
 
 def _engineering(axis: Axes) -> None:
@@ -116,11 +142,12 @@ def draw_fits(
 
     fits: from `fits.fit_groups`. groups: the rows of each, by label. seed: of the bootstrap.
     """
-    figure, (curves, levels) = _canvas(3.1, [1.7, 1.0])
-    colours = _colours([one.group for one in fits])
+    height = max(3.1, 0.19 * len(fits) + 1.0)
+    figure, ((curves, key, levels),) = _canvas(height, [1.6, 0.85, 1.0])
+    strokes = _strokes([one.group for one in fits])
     rows: list[Row] = []
     for place, one in enumerate(fits):
-        group, colour = groups[one.group], colours[one.group]
+        group, (colour, dash) = groups[one.group], strokes[one.group]
         x_N, y_N = group[x].to_numpy(np.float64), group[y].to_numpy(np.float64)
         curves.plot(x_N, y_N, "o", color=colour, markersize=2.2, alpha=0.45, markeredgewidth=0)
         rows += [
@@ -145,13 +172,7 @@ def draw_fits(
                 ).band(grid)
                 curves.fill_between(grid, low_N, high_N, color=colour, alpha=0.18, linewidth=0)
             line = fit.predict(grid)
-            curves.plot(
-                grid,
-                line,
-                color=colour,
-                linewidth=1.3,
-                label=literal(f"{one.group} ({fit.law.name})"),
-            )
+            curves.plot(grid, line, color=colour, linestyle=dash, linewidth=1.3)
             rows += [
                 {"shows": "fit", "group": one.group, x: a, y: b, "low": lo, "high": hi}
                 for a, b, lo, hi in zip(grid, line, low_N, high_N, strict=True)
@@ -160,14 +181,11 @@ def draw_fits(
     curves.set_xlabel(x)
     curves.set_ylabel(y)
     _engineering(curves)
-    if curves.get_legend_handles_labels()[0]:
-        curves.legend(frameon=False, fontsize="small", loc="lower right")
-    levels.set_yticks(
-        range(len(fits)), [literal(textwrap.shorten(one.group, 26)) for one in reversed(fits)]
-    )
-    levels.set_ylim(-0.6, len(fits) - 0.4)
-    levels.set_xlabel(f"asymptote of {y}, 95 %")
-    levels.grid(axis="x", linewidth=0.4, alpha=0.6)
+    words = {one.group: f"{textwrap.shorten(one.group, 26)} ({one.fit.law.name})" for one in fits}
+    _name_rows(key, levels, words, strokes)
+    levels.set_xlabel("asymptote, 95 %")
+    if not any(one.fit.identified for one in fits):
+        levels.set_xticks([])
     return Drawing(figure, pd.DataFrame(rows))
 
 
@@ -202,25 +220,19 @@ _VERDICT_MARKS: Final = {"closes": "o", "persists": "s", "undetermined": "D"}
 def draw_gap(report: GapReport) -> Drawing:
     """Paired gap against compute, with t bands over seeds, and every arm's floor with its verdict."""
     has_curves = any(len(arm.curve) > 1 for arm in report.arms)
-    height = max(2.9, 0.28 * len(report.arms) + 1.2)
-    figure, axes = _canvas(height, [1.35, 1.0] if has_curves else [1.0])
-    colours = _colours([arm.arm for arm in report.arms])
+    height = max(2.9, 0.22 * len(report.arms) + 1.1)
+    figure, (axes,) = _canvas(height, [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0])
+    strokes = _strokes([arm.arm for arm in report.arms])
     rows: list[Row] = []
     if has_curves:
-        rows += _gap_curves(axes[0], report, colours)
+        rows += _gap_curves(axes[0], report, strokes)
     floors = axes[-1]
     for place, arm in enumerate(reversed(report.arms)):
-        rows.append(_floor(floors, arm, place, colours[arm.arm]))
+        rows.append(_floor(floors, arm, place, strokes[arm.arm][0]))
     floors.axvline(0.0, color="0.2", linewidth=0.7)
     floors.axvline(report.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
-    floors.set_yticks(
-        range(len(report.arms)),
-        [
-            f"{literal(textwrap.shorten(arm.arm, 24))}\n{arm.verdict}"
-            for arm in reversed(report.arms)
-        ],
-    )
-    floors.set_ylim(-0.6, len(report.arms) - 0.4)
+    words = {arm.arm: f"{textwrap.shorten(arm.arm, 24)}: {arm.verdict}" for arm in report.arms}
+    _name_rows(axes[-2], floors, words, strokes)
     floors.set_xlabel("floor of the gap, 95 %")
     floors.annotate(
         f"δ = {report.delta:g}",
@@ -232,24 +244,21 @@ def draw_gap(report: GapReport) -> Drawing:
         color="0.3",
         annotation_clip=False,
     )
-    floors.grid(axis="x", linewidth=0.4, alpha=0.6)
     return Drawing(figure, pd.DataFrame(rows))
 
 
-def _gap_curves(axis: Axes, report: GapReport, colours: Mapping[str, Any]) -> list[Row]:
+def _gap_curves(axis: Axes, report: GapReport, strokes: Mapping[str, tuple[Any, Any]]) -> list[Row]:
     rows: list[Row] = []
     for arm in report.arms:
         at = np.array([point.x for point in arm.curve])
         gap = np.array([point.gap for point in arm.curve])
         low = np.array([point.ci[0] if point.ci else np.nan for point in arm.curve])
         high = np.array([point.ci[1] if point.ci else np.nan for point in arm.curve])
-        colour = colours[arm.arm]
+        colour, dash = strokes[arm.arm]
         # Over two seeds a band says only that there are two: it stays in the table, not on the page.
         if min(point.seeds for point in arm.curve) > 2:
             axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-        axis.plot(
-            at, gap, "-o", color=colour, linewidth=1.1, markersize=2.4, label=literal(arm.arm)
-        )
+        axis.plot(at, gap, "o", color=colour, linestyle=dash, linewidth=1.1, markersize=2.4)
         rows += [
             {"shows": "gap", "arm": arm.arm, report.x: a, "gap": g, "low": lo, "high": hi}
             for a, g, lo, hi in zip(at, gap, low, high, strict=True)
@@ -257,13 +266,12 @@ def _gap_curves(axis: Axes, report: GapReport, colours: Mapping[str, Any]) -> li
     # A band over few seeds can be many times wider than any gap: keep the axis on the gaps.
     every = np.concatenate([[point.gap for point in arm.curve] for arm in report.arms])
     reach = max(float(np.ptp(every)), 4.0 * report.delta)
-    axis.set_ylim(float(every.min()) - 0.6 * reach, float(every.max()) + 0.6 * reach)
+    axis.set_ylim(float(every.min()) - 0.25 * reach, float(every.max()) + 0.25 * reach)
     axis.axhline(0.0, color="0.2", linewidth=0.7)
     axis.axhline(report.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
     axis.set_xlabel(report.x)
     axis.set_ylabel("accuracy, clean minus noisy")
     _engineering(axis)
-    axis.legend(frameon=False, fontsize="small", ncols=2 if len(report.arms) > 4 else 1)
     return rows
 
 
@@ -293,40 +301,162 @@ def _floor(axis: Axes, arm: ArmGap, place: int, colour: object) -> Row:
 def draw_surface(
     fits: Sequence[tuple[str, SurfaceFit]], groups: Mapping[str, pd.DataFrame], *, axis: str
 ) -> Drawing:
-    """Fitted against measured final accuracy of every run, one colour a group; refused fits in words."""
-    figure, (panel,) = _canvas(3.4, [1.0], width=3.6)
-    colours = _colours([label for label, _ in fits])
-    rows: list[Row] = []
-    for label, fit in fits:
-        runs = final_rows(groups[label])
+    """A joint law over (fpr, fnr): the fitted surface under the measured cells, residuals, fit against data.
+
+    One row of panels for each group and budget (`axis`, at most MOST_SURFACES of them); a design that is
+    refused shows where its runs lie, and why in words.
+    """
+    shown = [
+        (label, fit, level, rows)
+        for label, fit in fits
+        for level, rows in _by_level(final_rows(groups[label]), axis)
+    ]
+    left_out = len(shown) - MOST_SURFACES
+    shown = shown[:MOST_SURFACES]
+    figure, grid = _canvas(2.0 * len(shown) + 0.1, [1.3, 1.3, 1.0], rows=len(shown))
+    cells = [_surface_cells(fit, rows, axis) for _, fit, _, rows in shown]
+    levels = np.concatenate([one["measured"].to_numpy(np.float64) for one in cells])
+    low, high = float(levels.min()), float(max(levels.max(), levels.min() + 1e-3))
+    errors = np.concatenate([one["residual"].dropna().to_numpy(np.float64) for one in cells])
+    reach = float(np.abs(errors).max()) if errors.size else 0.01
+    data: list[pd.DataFrame] = []
+    for (surface, residual, against), (label, fit, level, _), one in zip(
+        grid, shown, cells, strict=True
+    ):
+        name = f"{label}, {axis} = {level:g}" if np.isfinite(level) else label
+        data.append(one.assign(shows="cell", group=label))
+        shade = surface.scatter(
+            one["fnr"],
+            one["fpr"],
+            c=one["measured"],
+            cmap="viridis",
+            vmin=low,
+            vmax=high,
+            s=26,
+            edgecolor="white",
+            linewidth=0.7,
+            zorder=3,
+            clip_on=False,
+        )
+        surface.set_title(literal(textwrap.shorten(name, 34)), fontsize="small", loc="left")
+        surface.set_xlabel("fnr")
+        surface.set_ylabel("fpr")
         if fit.aliased:
-            panel.plot(
-                [], [], "x", color=colours[label], label=literal(f"{label}: refused, aliased terms")
+            for panel in (residual, against):
+                panel.set_axis_off()
+            residual.text(
+                0.0,
+                0.5,
+                literal(textwrap.fill(f"Refused: {fit.reason}.", 52)),
+                transform=residual.transAxes,
+                va="center",
+                fontsize="small",
+                style="italic",
+                in_layout=False,
             )
-            rows.append({"shows": "refused", "group": label, "note": fit.reason})
+            data.append(pd.DataFrame([{"shows": "refused", "group": label, "note": fit.reason}]))
             continue
-        compute = runs[axis].to_numpy(np.float64) if axis in runs.columns else np.ones(len(runs))
-        fitted = fit.predict(
-            runs["fpr"].to_numpy(np.float64), runs["fnr"].to_numpy(np.float64), compute
+        data.append(_surface(surface, fit, one, level, (low, high)).assign(group=label))
+        tint = _residual_tiles(residual, one, reach)
+        for panel, mapped, label in (
+            (surface, shade, "accuracy"),
+            (residual, tint, "measured − fitted, points"),
+        ):
+            bar = figure.colorbar(mapped, ax=panel, fraction=0.05, pad=0.03, aspect=20)
+            bar.set_label(label, fontsize="small")
+            bar.ax.tick_params(labelsize="small")
+        against.plot([low, high], [low, high], color="0.3", linewidth=0.8, zorder=0)
+        against.plot(one["fitted"], one["measured"], "o", color="0.15", markersize=2.8, alpha=0.8)
+        against.set_xlabel("fitted accuracy")
+        against.set_ylabel("measured accuracy")
+        against.set_title(f"RMSE {fit.rmse or 0.0:.3f}", fontsize="small", loc="left")
+    for panel in grid.flat:
+        panel.set_box_aspect(1.0)
+        panel.locator_params(nbins=4)
+    if left_out > 0:
+        figure.supxlabel(f"{left_out} more budgets are in the table beside", fontsize="small")
+    return Drawing(figure, pd.concat(data, ignore_index=True))
+
+
+def _by_level(rows: pd.DataFrame, axis: str) -> list[tuple[float, pd.DataFrame]]:
+    """The runs at each budget, ascending; one budget, NaN, where none is logged."""
+    if axis not in rows.columns:
+        return [(float("nan"), rows)]
+    return [(float(str(level)), part) for level, part in rows.groupby(axis)]
+
+
+def _surface_cells(fit: SurfaceFit, rows: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Mean accuracy of the runs of every cell, the fitted one, and their difference (NaN if refused)."""
+    keys = ["fpr", "fnr", *([axis] if axis in rows.columns else [])]
+    cells = rows.groupby(keys, as_index=False).agg(
+        measured=("accuracy", "mean"), runs=("accuracy", "size")
+    )
+    compute = cells[axis].to_numpy(np.float64) if axis in cells.columns else np.ones(len(cells))
+    fitted = (
+        np.full(len(cells), np.nan)
+        if fit.aliased
+        else fit.predict(
+            cells["fpr"].to_numpy(np.float64), cells["fnr"].to_numpy(np.float64), compute
         )
-        measured = runs["accuracy"].to_numpy(np.float64)
-        panel.plot(
-            fitted,
-            measured,
-            "o",
-            color=colours[label],
-            markersize=3.5,
-            label=literal(f"{label} (RMSE {fit.rmse:.3f})"),
+    )
+    return cells.assign(fitted=fitted, residual=cells["measured"] - fitted)
+
+
+def _surface(
+    panel: Axes, fit: SurfaceFit, cells: pd.DataFrame, level: float, limits: tuple[float, float]
+) -> pd.DataFrame:
+    """The fitted surface over the rates measured, with contours; returns its vertices."""
+    sides = [
+        np.linspace(float(cells[name].min()), float(cells[name].max()), SURFACE_POINTS)
+        for name in ("fpr", "fnr")
+    ]
+    fpr, fnr = (side.ravel() for side in np.meshgrid(*sides, indexing="ij"))
+    compute = np.full(len(fpr), level if np.isfinite(level) else 1.0)
+    fitted = fit.predict(fpr, fnr, compute)
+    shape = (SURFACE_POINTS, SURFACE_POINTS)
+    x, y, z = fnr.reshape(shape), fpr.reshape(shape), fitted.reshape(shape)
+    panel.pcolormesh(
+        x,
+        y,
+        z,
+        cmap="viridis",
+        vmin=limits[0],
+        vmax=limits[1],
+        shading="gouraud",
+        rasterized=True,
+    )
+    lines = panel.contour(x, y, z, levels=6, colors="white", linewidths=0.6, alpha=0.8)
+    panel.clabel(lines, fontsize=6, fmt="%.2f")
+    return pd.DataFrame({"shows": "surface", "fpr": fpr, "fnr": fnr, "fitted": fitted})
+
+
+def _residual_tiles(panel: Axes, cells: pd.DataFrame, reach: float) -> PathCollection:
+    """Residuals in percentage points, a square a cell, with their numbers."""
+    points = 100.0 * cells["residual"]
+    tint = panel.scatter(
+        cells["fnr"],
+        cells["fpr"],
+        c=points,
+        cmap="RdBu_r",
+        vmin=-100.0 * reach,
+        vmax=100.0 * reach,
+        marker="s",
+        s=150,
+        linewidth=0,
+    )
+    for fpr, fnr, value in zip(cells["fpr"], cells["fnr"], points, strict=True):
+        dark = abs(value) > 60.0 * reach
+        panel.text(
+            fnr,
+            fpr,
+            f"{round(value):+d}" if round(value) else "0",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="white" if dark else "0.15",
         )
-        rows += [
-            {"shows": "run", "group": label, "fpr": x, "fnr": d, "fitted": f, "measured": m}
-            for x, d, f, m in zip(runs["fpr"], runs["fnr"], fitted, measured, strict=True)
-        ]
-    shown = [float(row[name]) for row in rows for name in ("fitted", "measured") if name in row]
-    low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
-    panel.plot([low, high], [low, high], color="0.3", linewidth=0.8)
-    panel.set_xlabel("fitted accuracy")
-    panel.set_ylabel("measured accuracy")
-    panel.set_aspect("equal", adjustable="box")
-    panel.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0))
-    return Drawing(figure, pd.DataFrame(rows))
+    panel.set_xlabel("fnr")
+    panel.set_ylabel("fpr")
+    panel.margins(0.12)
+    panel.set_title("residuals", fontsize="small", loc="left")
+    return tint

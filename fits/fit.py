@@ -14,7 +14,7 @@ C_max / C_mid criterion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,9 +24,11 @@ from numpy.typing import ArrayLike, NDArray
 from fits.errors import InputError
 from fits.inference import (
     Data,
-    Interval,
+    Fit,
     Optimum,
     Sides,
+    aicc,
+    choose_loss,
     influence,
     optimum,
     profile,
@@ -34,7 +36,7 @@ from fits.inference import (
     weak_directions,
 )
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
-from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, loss_named
+from fits.losses import BINOMIAL, LEAST_SQUARES, NEED_SAMPLES, Loss, loss_named
 from fits.table import check_numbers, need_columns, varying
 
 IntArray = NDArray[np.int64]
@@ -43,6 +45,9 @@ __all__ = [
     "CurveFit",
     "GroupFit",
     "Turn",
+    "allow_for_laws",
+    "check_loss",
+    "curve_of",
     "find_turn",
     "fit_curve",
     "fit_groups",
@@ -56,6 +61,10 @@ MIDPOINTS_NEEDED: Final = 3.0
 # ... and whose likelihood alone pins it to within this, whatever the spread of seeds adds.
 WIDEST_PROFILE: Final = 0.2
 FORECAST_FRACTIONS: Final = (0.25, 0.5, 0.75)
+# Laws whose AICc lies within this of the least have support (Burnham & Anderson 2002, section 2.6) ...
+SUPPORTED: Final = 10.0
+# ... and must agree on what means the same in all of them.
+SHARED_PARAMETERS: Final = ("start", "asymptote")
 
 
 @dataclass(frozen=True)
@@ -67,35 +76,23 @@ class Turn:
     end: float
 
 
-@dataclass(frozen=True)
-class CurveFit:
-    """One law fitted to one curve; `identified` is about the asymptote (or, without one, all of it).
+@dataclass(frozen=True, kw_only=True)
+class CurveFit(Fit):
+    """One law fitted to one curve; see `fits.inference.Fit`.
 
-    theta_P: the estimate in the solver's coordinates. params: in natural units. ci: 95 % intervals in
-    natural units, None where `ci_reason` says why. influence_SP: the pull of each run on theta
-    (their mean is 0; theta + influence are pseudo-values). runs: their names, length S.
+    identified: speaks of the asymptote (of a law without one, of all parameters). influence_SP: the pull
+    of each run on theta (their mean is 0; theta + influence are pseudo-values). runs: their names, (S,).
+    forecast: RMSE on the rest of the curve after a fit to this fraction of its compute; forecast_rmse:
+    that of one half.
     """
 
-    law: Law
-    theta_P: FloatArray
-    params: Mapping[str, float]
-    ci: Mapping[str, Interval | None]
-    ci_reason: str
-    status: str
-    message: str
-    identified: bool
-    reason: str
-    x_max_over_midpoint: float | None
-    aicc: float | None
-    rmse: float
-    forecast_rmse: float | None
-    forecast: Mapping[str, float | None]
-    n: int
+    x_max_over_midpoint: float | None = None
+    forecast_rmse: float | None = None
+    forecast: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
     x_max: float
     runs: tuple[str, ...]
     influence_SP: FloatArray
     turn: Turn | None = None
-    notes: tuple[str, ...] = field(default=())
 
     def predict(self, x: ArrayLike) -> FloatArray:
         """The fitted accuracy at compute x, any shape."""
@@ -165,7 +162,7 @@ def fit_curve(
     if points < P or x_max <= 0.0:
         what = f"{points} distinct values of x" if points != 1 else "a single value of x"
         reason = f"{what} cannot hold the {P} parameters of the {law.name} law"
-        return _no_fit(law, data, reason, notes)
+        return _no_fit(law, data, loss, reason, notes)
     at = optimum(law, data, loss=loss)
     theta_P = at.theta_P
     weak = weak_directions(law, at.jacobian_PN)
@@ -191,6 +188,7 @@ def fit_curve(
     held = _forecasts(law, data, loss) if forecast else {}
     return CurveFit(
         law=law,
+        loss=loss.name,
         theta_P=theta_P,
         params=dict(zip(law.names, law.natural(theta_P).tolist(), strict=True)),
         ci=ci,
@@ -200,7 +198,7 @@ def fit_curve(
         identified=not reason,
         reason=reason,
         x_max_over_midpoint=ratio,
-        aicc=_aicc(at, len(y_N), P, loss),
+        aicc=aicc(at, loss),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         forecast_rmse=held.get("0.5"),
         forecast=held,
@@ -263,23 +261,17 @@ def _rows(data: Data, keep_N: NDArray[np.bool_]) -> Data:
     )
 
 
-def _no_fit(law: Law, data: Data, reason: str, notes: Sequence[str]) -> CurveFit:
+def _no_fit(law: Law, data: Data, loss: Loss, reason: str, notes: Sequence[str]) -> CurveFit:
     P = len(law.parameters)
     return CurveFit(
         law=law,
+        loss=loss.name,
         theta_P=np.full(P, np.nan),
-        params={},
         ci=dict.fromkeys(law.names),
         ci_reason=reason,
         status="too few points",
         message=reason,
-        identified=False,
         reason=reason,
-        x_max_over_midpoint=None,
-        aicc=None,
-        rmse=float("nan"),
-        forecast_rmse=None,
-        forecast={},
         n=len(data.y_N),
         x_max=float(data.inputs_KN[0].max()) if data.y_N.size else 0.0,
         runs=data.runs,
@@ -323,9 +315,9 @@ def _why_unidentified(
             f"the data end at {ratio:.2g} midpoints, below {MIDPOINTS_NEEDED:g}: the curve has not bent"
             " enough to show where it saturates"
         )
-    if at.at_bound_P.any():
-        names = [name for name, bound in zip(law.names, at.at_bound_P, strict=True) if bound]
-        return f"{', '.join(names)} at the edge of the range allowed"
+    stuck = _improper_edges(law, data, at)
+    if stuck:
+        return f"{', '.join(stuck)} ended at the edge of the range allowed"
     low, high = profiled["asymptote"]
     if low is None or high is None:
         side = "below" if low is None else "above"
@@ -335,13 +327,16 @@ def _why_unidentified(
     return ""
 
 
-def _aicc(at: Optimum, N: int, P: int, loss: Loss) -> float | None:
-    """AICc, comparable between laws fitted to the same rows with the same loss."""
-    k = P if loss.likelihood else P + 1  # the residual variance is a parameter too
-    if N - k - 1 <= 0 or at.loss <= 0.0:
-        return None
-    deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
-    return float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1))
+def _improper_edges(law: Law, data: Data, at: Optimum) -> list[str]:
+    """Parameters at an end of their range where the law has no proper limit."""
+    middle_P = np.mean(law.bounds(data.inputs_KN), axis=0)
+    return [
+        parameter.name
+        for parameter, bound, theta, middle in zip(
+            law.parameters, at.at_bound_P, at.theta_P, middle_P, strict=True
+        )
+        if bound and ("low" if theta < middle else "high") not in parameter.proper_edges
+    ]
 
 
 def _forecasts(law: Law, data: Data, loss: Loss) -> dict[str, float | None]:
@@ -359,19 +354,44 @@ def _forecasts(law: Law, data: Data, loss: Loss) -> dict[str, float | None]:
 
 
 def loss_for(name: str, x: ArrayLike, y: ArrayLike, n_eval: ArrayLike | None, *, law: Law) -> Loss:
-    """The loss called `name`: least-squares, huber, binomial, or beta-binomial.
+    """The loss called `name` for one curve; see `fits.inference.choose_loss`.
 
-    The beta-binomial's correlation comes from the excess of a binomial fit's dispersion over 1.
     Raises InputError for another name, or where n_eval is needed and not given.
     """
-    if name != "beta-binomial":
-        return loss_named(name)
-    data = _curve_data(x, y, None, n_eval, BINOMIAL)
-    at = optimum(law, data, loss=BINOMIAL)
-    freedom = max(len(data.y_N) - len(at.theta_P), 1)
-    dispersion = float(at.scaled_N @ at.scaled_N) / freedom
-    samples = float(np.mean(data.samples_N)) if data.samples_N is not None else 2.0
-    return beta_binomial(float(np.clip((dispersion - 1.0) / max(samples - 1.0, 1.0), 1e-6, 0.5)))
+    needed = BINOMIAL if name in NEED_SAMPLES else LEAST_SQUARES
+    return choose_loss(name, law, _curve_data(x, y, None, n_eval, needed))
+
+
+def check_loss(frame: pd.DataFrame, name: str, *, source: str = "the table") -> str:
+    """The loss that a table is fitted with, the same for all its curves.
+
+    name: least-squares, huber, binomial, beta-binomial, or "auto": binomial where every row says
+    n_eval and they differ, else least squares. Evaluations of one size weigh alike, and then the binomial
+    gains nothing; of unequal size it halves the error of the asymptote (LOG.md).
+    Raises InputError for another name, and where a likelihood lacks n_eval, naming the run.
+    """
+    if name == "auto":
+        sizes = frame["n_eval"] if "n_eval" in frame.columns else pd.Series(dtype=np.float64)
+        told = len(sizes) > 0 and bool(sizes.notna().all())
+        return "binomial" if told and sizes.nunique() > 1 else "least-squares"
+    if name in NEED_SAMPLES:
+        need_columns(frame, "n_eval", purpose=f"the {name} loss", source=source)
+        check_numbers(frame, "n_eval", source=source)
+    else:
+        loss_named(name)
+    return name
+
+
+def curve_of(
+    rows: pd.DataFrame, x: str, y: str = "accuracy"
+) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    """x, y and (None where not every row says it) n_eval of some rows of a run table, (N,) each."""
+    known = "n_eval" in rows.columns and bool(rows["n_eval"].notna().all())
+    return (
+        rows[x].to_numpy(np.float64),
+        rows[y].to_numpy(np.float64),
+        rows["n_eval"].to_numpy(np.float64) if known else None,
+    )
 
 
 # --- whole tables ------------------------------------------------------------------------------
@@ -443,27 +463,29 @@ def fit_groups(
     y: str = "accuracy",
     group: str | None = None,
     law: str = "auto",
-    loss: str = "least-squares",
+    loss: str = "auto",
     source: str = "the table",
 ) -> list[GroupFit]:
     """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
 
-    x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`. loss: see `loss_for`. Laws without a value at x = 0 compete only where no row is
-    at 0, since AICc compares fits to the same rows.
+    x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`.
+    loss: see `check_loss`. Laws without a value at x = 0 compete only where no row is at 0, since AICc
+    compares fits to the same rows. With "auto" the intervals of start and asymptote are those of every
+    law that the data support, see `allow_for_laws`.
     Raises InputError naming a missing column, a cell that is out of range, or an unknown law.
     """
     need_columns(frame, x, y, purpose="a curve", source=source)
     check_numbers(frame, x, source=source)
     check_numbers(frame, y, high=1.0, source=source)
+    loss = check_loss(frame, loss, source=source)
     laws = CURVE_LAWS if law == "auto" else (curve_law(law),)
     fits: list[GroupFit] = []
     for label, rows in group_rows(frame, group, source=source):
-        x_N, y_N = rows[x].to_numpy(np.float64), rows[y].to_numpy(np.float64)
+        x_N, y_N, n_eval = curve_of(rows, x, y)
         fair = [
             one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0
         ]
         run = rows["run_id"].to_numpy()
-        n_eval = rows["n_eval"].to_numpy(np.float64) if "n_eval" in rows.columns else None
         # One loss for all laws of a curve, so that their AICc compare.
         chosen_loss = loss_for(loss, x_N, y_N, n_eval, law=fair[0])
         tried = [
@@ -474,5 +496,46 @@ def fit_groups(
             tried, key=lambda fit: (fit.aicc is None, fit.aicc if fit.aicc is not None else 0.0)
         )
         best = fit_curve(x_N, y_N, law=chosen.law, run=run, n_eval=n_eval, loss=chosen_loss)
+        best = allow_for_laws(best, [fit for fit in tried if fit is not chosen])
         fits.append(GroupFit(label, best, {fit.law.name: fit.aicc for fit in tried}))
     return fits
+
+
+def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
+    """`best` with the doubt about the law in its intervals and in `identified`.
+
+    others: other laws fitted to the same rows with the same loss. Those whose AICc lies within 10 of
+    the least have support: start and asymptote get the hull of all their intervals, and the asymptote
+    is identified only if every one of them identifies it. A law chosen by AICc and then believed covers
+    as little as 30 % where none of the laws is the truth (tests/benchmarks/COVERAGE.md).
+    """
+    least = best.aicc
+    if least is None:
+        return best
+    rivals = [fit for fit in others if fit.aicc is not None and fit.aicc - least <= SUPPORTED]
+    if not rivals:
+        return best
+    ci = dict(best.ci)
+    for name in (name for name in SHARED_PARAMETERS if name in ci):
+        found = [fit.ci.get(name) for fit in (best, *rivals)]
+        known = [interval for interval in found if interval is not None]
+        ci[name] = (
+            (min(low for low, _ in known), max(high for _, high in known))
+            if len(known) == len(found)
+            else None
+        )
+    laws = ", ".join(fit.law.name for fit in rivals)
+    doubts = [
+        f"the {fit.law.name} law is not ruled out (AICc {(fit.aicc or 0.0) - least:+.1f}), and "
+        + (f"under it {fit.reason}" if fit.law.has_asymptote else "it has no asymptote")
+        for fit in rivals
+        if not (fit.identified and fit.law.has_asymptote)
+    ]
+    doubt = doubts[0] if doubts and best.identified and best.law.has_asymptote else ""
+    return replace(
+        best,
+        ci=ci,
+        ci_reason=f"{best.ci_reason}; start and asymptote under any law not ruled out ({best.law.name}, {laws})",
+        identified=best.identified and not doubt,
+        reason=best.reason or doubt,
+    )

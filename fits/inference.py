@@ -1,6 +1,6 @@
 """Intervals for fitted laws: t over runs, profile likelihood within a run, and what the data cannot see.
 
-Law. At the optimum of a loss with curvature w, let J be the Jacobian and r the residual, both scaled by
+Law. At the optimum of a loss with expected second derivative w, let J be the Jacobian and r the residual, both scaled by
 sqrt(w). The influence of run s on the estimate is psi_s = S (J'J)^-1 J_s' r_s; the estimate plus its
 influence is the run's pseudo-value, exact for a linear law, and Student's t on the S pseudo-values is
 the interval. It needs no model of what a run's evaluations share.
@@ -13,14 +13,14 @@ Venzon & Moolgavkar 1988 (profile likelihood).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.laws import FloatArray, Law
-from fits.losses import LEAST_SQUARES, Loss
+from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, loss_named
 from fits.solve import best_of, solve
 
 BoolArray = NDArray[np.bool_]
@@ -31,9 +31,12 @@ Sides = tuple[float | None, float | None]
 __all__ = [
     "DECISIVE_WALD",
     "Data",
+    "Fit",
     "Interval",
     "Optimum",
     "Sides",
+    "aicc",
+    "choose_loss",
     "influence",
     "optimum",
     "profile",
@@ -61,9 +64,34 @@ class Data:
     samples_N: FloatArray | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What every fit says of itself, be it of one curve or of a surface.
+
+    loss: what was minimised, by name. theta_P: the estimate in the solver's coordinates, NaN where there is none. params: in natural units,
+    empty then. ci: 95 % intervals in natural units, None where `ci_reason` says why. identified: whether
+    the estimate may be believed; `reason` says why not. n: rows fitted. rmse, aicc: None without a fit.
+    """
+
+    law: Law
+    loss: str
+    theta_P: FloatArray
+    params: Mapping[str, float] = field(default_factory=dict[str, float])
+    ci: Mapping[str, Interval | None]
+    ci_reason: str
+    status: str
+    message: str
+    identified: bool = False
+    reason: str
+    aicc: float | None = None
+    rmse: float | None = None
+    n: int
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Optimum:
-    """Where a fit ended: theta_P, its loss, and the linear problem there, scaled by sqrt(curvature)."""
+    """Where a fit ended: theta_P, its loss, and the linear problem there, scaled by sqrt(information)."""
 
     theta_P: FloatArray
     loss: float
@@ -92,7 +120,8 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
     theta_P = solution.theta_RP[best]
     mu_1N = law.predict(inputs_KN, theta_P[None])
     n_N = np.ones_like(y_N) if data.samples_N is None else data.samples_N
-    root_N = np.sqrt(loss.curvature(y_N[None], mu_1N, n_N)[0])
+    information = loss.information or loss.curvature
+    root_N = np.sqrt(information(y_N[None], mu_1N, n_N)[0])
     slope_N = loss.slope(y_N[None], mu_1N, n_N)[0]
     low_P, high_P = law.bounds(inputs_KN)
     return Optimum(
@@ -105,6 +134,31 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
         residual_N=y_N - mu_1N[0],
         at_bound_P=(theta_P <= low_P + 1e-9) | (theta_P >= high_P - 1e-9),
     )
+
+
+def choose_loss(name: str, law: Law, data: Data) -> Loss:
+    """The loss called `name`: least-squares, huber, binomial, or beta-binomial.
+
+    The beta-binomial's correlation comes from the excess of a binomial fit's dispersion over 1.
+    Raises InputError for another name.
+    """
+    if name != "beta-binomial":
+        return loss_named(name)
+    at = optimum(law, data, loss=BINOMIAL)
+    freedom = max(len(data.y_N) - len(at.theta_P), 1)
+    dispersion = float(at.scaled_N @ at.scaled_N) / freedom
+    samples = float(np.mean(data.samples_N)) if data.samples_N is not None else 2.0
+    return beta_binomial(float(np.clip((dispersion - 1.0) / max(samples - 1.0, 1.0), 1e-6, 0.5)))
+
+
+def aicc(at: Optimum, loss: Loss) -> float | None:
+    """AICc, comparable between laws fitted to the same rows with the same loss; None where undefined."""
+    N, P = len(at.residual_N), len(at.theta_P)
+    k = P if loss.likelihood else P + 1  # the residual variance is a parameter too
+    if N - k - 1 <= 0 or at.loss <= 0.0:
+        return None
+    deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
+    return float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1))
 
 
 def _merged(data: Data, loss: Loss) -> tuple[Data, FloatArray | None, float]:
@@ -278,7 +332,8 @@ def t_intervals(
 ) -> tuple[dict[str, Interval | None], str]:
     """95 % intervals in natural units, and in words what they rest on.
 
-    From t over the runs' pseudo-values, or from `profiled` where there is one run. unseen: parameters
+    From t over the runs' pseudo-values, or from `profiled` where there is one run; a level of accuracy
+    ends at 0 and 1. unseen: parameters
     at a bound or not seen by the data, which get None.
     """
     S = len(influence_SP)
@@ -296,6 +351,8 @@ def t_intervals(
                 interval = (float(np.exp(interval[0])), float(np.exp(interval[1])))
             if not np.isfinite(interval[1]):
                 interval = None
+        elif interval is not None and law.has_asymptote and parameter.unit == "accuracy":
+            interval = (max(interval[0], 0.0), min(interval[1], 1.0))
         ci[name] = interval
     basis = (
         f"t over {S} runs"

@@ -1,8 +1,9 @@
 """Joint laws of final accuracy over error rates and compute, and why a design cannot carry one.
 
-Law. Both are linear in their coefficients, on one scale or the other (J = 1 - fpr - fnr):
+Law. All are linear in their coefficients, on one scale or the other (J = 1 - fpr - fnr):
     margin-logit  logit a = a0 + a1 log2 G - b (1 - J) - b1 (1 - J) log2 G
     quadratic     a = c0 + c1 fpr + c2 fnr + c3 fpr^2 + c4 fpr fnr + c5 fnr^2 + c6 log2 G
+    additive      the quadratic surface without its cross term fpr fnr
 Compute terms are left out, and that is said, where compute does not vary. A design in which a term is
 a combination of others (fpr = fnr in every row; fpr fnr = 0 with a cross term) is refused, naming both.
 Fails first outside the grid: the quadratic surface is a description, which forecasts worst of all.
@@ -17,24 +18,32 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fits.errors import InputError
+from fits.fit import check_loss
 from fits.inference import (
     Data,
+    Fit,
     Interval,
+    aicc,
+    choose_loss,
     influence,
     optimum,
     student_interval,
 )
 from fits.laws import FloatArray, Law, Parameter
-from fits.losses import LEAST_SQUARES, Loss
+from fits.losses import NEED_SAMPLES, Loss
 from fits.table import need_columns
 
 __all__ = [
     "JOINT_LAWS",
+    "Alias",
     "SurfaceFit",
     "Term",
     "aliased_terms",
+    "aliases",
+    "design_of",
     "final_rows",
     "fit_surface",
     "linear_law",
@@ -52,14 +61,11 @@ class Term:
     column: Callable[[FloatArray], FloatArray]
 
 
-def _expit(z: FloatArray) -> FloatArray:
-    return 1.0 / (1.0 + np.exp(np.minimum(-z, 700.0)))
-
-
 def linear_law(
     name: str, formula: str, terms: Sequence[Term], *, inputs: tuple[str, ...], logit: bool
 ) -> Law:
     """A law linear in its coefficients, on the accuracy scale or (logit) on the log-odds scale."""
+    from scipy.special import expit
 
     def design(inputs_KN: FloatArray) -> FloatArray:
         ones_N = np.ones(inputs_KN.shape[-1])
@@ -67,13 +73,13 @@ def linear_law(
 
     def predict(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
         linear_RN = theta_RP @ design(inputs_KN)
-        return _expit(linear_RN) if logit else linear_RN
+        return expit(linear_RN) if logit else linear_RN
 
     def jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
         design_PN = design(inputs_KN)
         if not logit:
             return np.broadcast_to(design_PN, (len(theta_RP), *design_PN.shape))
-        a_RN = _expit(theta_RP @ design_PN)
+        a_RN = expit(theta_RP @ design_PN)
         return design_PN * (a_RN * (1.0 - a_RN))[:, None, :]
 
     def starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
@@ -120,59 +126,103 @@ def margin_logit(*, compute: bool = True, axis: str = "group_size") -> Law:
     return linear_law("margin-logit", formula, terms, inputs=("fpr", "fnr", axis), logit=True)
 
 
-def quadratic(*, compute: bool = True, axis: str = "group_size") -> Law:
-    """The quadratic surface in fpr and fnr plus log2 of compute; without that term if not `compute`."""
+def quadratic(*, compute: bool = True, axis: str = "group_size", cross: bool = True) -> Law:
+    """The quadratic surface in fpr and fnr plus log2 of compute; without that term if not `compute`.
+
+    cross: whether fpr*fnr is a term; without it the surface is additive in the two rates.
+    """
     terms = [
         Term("c0", _INTERCEPT, lambda v: np.ones_like(v[0])),
         Term("c_fpr", "fpr", lambda v: v[0]),
         Term("c_fnr", "fnr", lambda v: v[1]),
         Term("c_fpr2", "fpr^2", lambda v: v[0] ** 2),
-        Term("c_fpr_fnr", "fpr*fnr", lambda v: v[0] * v[1]),
+        *([Term("c_fpr_fnr", "fpr*fnr", lambda v: v[0] * v[1])] if cross else []),
         Term("c_fnr2", "fnr^2", lambda v: v[1] ** 2),
     ]
     if compute:
         terms.append(Term("c_compute", f"log2({axis})", lambda v: np.log2(v[2])))
-    formula = "a = c0 + c_fpr fpr + c_fnr fnr + c_fpr2 fpr^2 + c_fpr_fnr fpr fnr + c_fnr2 fnr^2" + (
-        f" + c_compute log2({axis})" if compute else ""
+    formula = (
+        "a = c0 + c_fpr fpr + c_fnr fnr + c_fpr2 fpr^2"
+        + (" + c_fpr_fnr fpr fnr" if cross else "")
+        + " + c_fnr2 fnr^2"
+        + (f" + c_compute log2({axis})" if compute else "")
     )
-    return linear_law("quadratic", formula, terms, inputs=("fpr", "fnr", axis), logit=False)
+    name = "quadratic" if cross else "additive"
+    return linear_law(name, formula, terms, inputs=("fpr", "fnr", axis), logit=False)
 
 
 _Build = Callable[..., Law]
 JOINT_LAWS: Final[Mapping[str, _Build]] = {"margin-logit": margin_logit, "quadratic": quadratic}
 
 
-def aliased_terms(law: Law, inputs_KN: FloatArray, *, tolerance: float = 1e-9) -> tuple[str, ...]:
-    """The terms of a linear law that these rows cannot tell apart, each as an equation; () if none.
+@dataclass(frozen=True)
+class Alias:
+    """An equation among the terms of a linear law that holds in every row of a design.
+
+    term: the place of the term it defines, from earlier ones. reads: the equation, "fnr = fpr".
+    null_P: the same as a direction of the coefficients that these rows do not see: null_P @ terms = 0.
+    """
+
+    term: int
+    reads: str
+    null_P: FloatArray
+
+    def holds(self, design_PN: FloatArray, *, tolerance: float = 1e-7) -> NDArray[np.bool_]:
+        """Whether the equation holds in other rows too, (N,).
+
+        Only then does what these rows leave open not matter to a forecast of the others.
+        """
+        parts_PN = self.null_P[:, None] * design_PN
+        return np.asarray(
+            np.abs(parts_PN.sum(axis=0)) <= tolerance * np.abs(parts_PN).max(axis=0), dtype=np.bool_
+        )
+
+
+def design_of(law: Law, inputs_KN: FloatArray) -> FloatArray:
+    """The terms of a linear law, (P, N), up to one common factor: its Jacobian at theta = 0."""
+    return law.jacobian(inputs_KN, np.zeros((1, len(law.parameters))))[0]
+
+
+def aliases(law: Law, inputs_KN: FloatArray, *, tolerance: float = 1e-9) -> tuple[Alias, ...]:
+    """The equations by which these rows cannot tell terms of a linear law apart; () if none.
 
     Terms are taken in order; one that is a combination of earlier ones (to `tolerance` of its size) is
-    aliased, and the equation says with which: "fnr = fpr", "fpr*fnr = 0".
+    aliased, and the equation says with which: "fnr = fpr", "fpr*fnr = 0". Together their null_P span
+    all that the rows do not see.
     """
-    P = len(law.parameters)
-    # At theta = 0 the Jacobian is the design, up to the slope of the link.
-    design_PN = law.jacobian(inputs_KN, np.zeros((1, P)))[0]
+    design_PN = design_of(law, inputs_KN)
     names = [parameter.reads or parameter.name for parameter in law.parameters]
     columns_PN = design_PN / (float(np.abs(design_PN[0]).max()) or 1.0)
     kept: list[int] = []
-    equations: list[str] = []
-    for p in range(P):
+    found: list[Alias] = []
+    for p in range(len(names)):
         size = float(np.linalg.norm(columns_PN[p]))
+        null_P = np.zeros(len(names))
+        null_P[p] = 1.0
         if size <= tolerance:
-            equations.append(f"{names[p]} = 0")
+            found.append(Alias(p, f"{names[p]} = 0", null_P))
             continue
         if kept:
             basis = columns_PN[kept].T
             shares = np.linalg.lstsq(basis, columns_PN[p], rcond=None)[0]
             if float(np.linalg.norm(columns_PN[p] - basis @ shares)) <= tolerance * size:
+                shares = np.where(np.abs(shares) > 1e-7, shares, 0.0)
+                null_P[kept] = -shares
                 right = [
                     _times(float(share), names[k])
                     for k, share in zip(kept, shares, strict=True)
-                    if abs(share) > 1e-7
+                    if share
                 ]
-                equations.append(f"{names[p]} = {' + '.join(right).replace('+ -', '- ')}")
+                reads = f"{names[p]} = {' + '.join(right).replace('+ -', '- ')}"
+                found.append(Alias(p, reads, null_P))
                 continue
         kept.append(p)
-    return tuple(equations)
+    return tuple(found)
+
+
+def aliased_terms(law: Law, inputs_KN: FloatArray) -> tuple[str, ...]:
+    """The equations of `aliases` as a person reads them."""
+    return tuple(alias.reads for alias in aliases(law, inputs_KN))
 
 
 def _times(share: float, name: str) -> str:
@@ -181,30 +231,17 @@ def _times(share: float, name: str) -> str:
     return name if abs(share - 1.0) < 1e-9 else f"{share:.4g} {name}"
 
 
-@dataclass(frozen=True)
-class SurfaceFit:
-    """One joint law fitted to one group of final accuracies.
+@dataclass(frozen=True, kw_only=True)
+class SurfaceFit(Fit):
+    """One joint law fitted to one group of final accuracies; see `fits.inference.Fit`.
 
-    status: "converged" or "unidentified". reason: why not identified, the aliased terms in `aliased`.
+    status: "converged" or "unidentified", the aliased terms in `aliased`.
     loco_rmse: leave-one-condition-out, every (fpr, fnr, compute) forecast from all others; None where a
-    condition left out leaves the rest aliased (then `reason` or `notes` say so).
+    condition left out leaves the rest aliased (then `notes` say so).
     """
 
-    law: Law
-    params: Mapping[str, float]
-    ci: Mapping[str, Interval | None]
-    ci_reason: str
-    status: str
-    message: str
-    identified: bool
-    reason: str
-    aliased: tuple[str, ...]
-    aicc: float | None
-    rmse: float | None
-    loco_rmse: float | None
-    n: int
-    theta_P: FloatArray
-    notes: tuple[str, ...] = ()
+    aliased: tuple[str, ...] = ()
+    loco_rmse: float | None = None
 
     def predict(self, fpr: FloatArray, fnr: FloatArray, compute: FloatArray) -> FloatArray:
         """Accuracy at rates and compute, each (N,)."""
@@ -223,14 +260,14 @@ def fit_surface(
     *,
     law: str,
     axis: str = "group_size",
-    loss: Loss = LEAST_SQUARES,
+    loss: str = "auto",
     source: str = "the table",
 ) -> SurfaceFit:
     """Fit a joint law to the last evaluation of every run of `frame`.
 
     law: "margin-logit" or "quadratic". axis: the compute column; absent or constant, its terms are left
-    out and a note says so. Runs are the rows; where three or more seeds cover the same conditions the
-    intervals are t over seeds, else t over rows.
+    out and a note says so. loss: see `fits.fit.check_loss`. Runs are the rows; where three or more seeds
+    cover the same conditions the intervals are t over seeds, else t over rows.
     Raises InputError for an unknown law or missing columns; an aliased design is a result.
     """
     if law not in JOINT_LAWS:
@@ -253,6 +290,7 @@ def fit_surface(
         notes.append(f"no compute term: {what}")
     elif not (np.isfinite(compute_N) & (compute_N > 0.0)).all():
         raise InputError(f"{source}: {axis} must be positive for the {law} law")
+    loss = check_loss(rows, loss, source=source)
     chosen = JOINT_LAWS[law](compute=varies, axis=axis)
     inputs_KN = np.stack(
         [rows["fpr"].to_numpy(np.float64), rows["fnr"].to_numpy(np.float64), compute_N]
@@ -260,30 +298,24 @@ def fit_surface(
     y_N = rows["accuracy"].to_numpy(np.float64)
     aliased = aliased_terms(chosen, inputs_KN)
     if aliased:
-        return _refused(chosen, len(rows), aliased, notes)
+        return _refused(chosen, loss, len(rows), aliased, notes)
     seeds = (
         rows["seed"].astype(str).to_numpy() if "seed" in rows.columns else np.full(len(rows), "0")
     )
     names, run_N = np.unique(seeds, return_inverse=True)
-    samples = (
-        rows["n_eval"].to_numpy(np.float64)
-        if loss.needs_samples and "n_eval" in rows.columns
-        else None
-    )
-    if loss.needs_samples and samples is None:
-        raise InputError(f"{source}: the {loss.name} loss needs the column n_eval")
+    samples = rows["n_eval"].to_numpy(np.float64) if loss in NEED_SAMPLES else None
     data = Data(inputs_KN, y_N, run_N.astype(np.int64), tuple(str(n) for n in names), samples)
-    at = optimum(chosen, data, loss=loss)
+    minimised = choose_loss(loss, chosen, data)
+    at = optimum(chosen, data, loss=minimised)
     ci, basis = _surface_intervals(
         chosen, data, at.theta_P, influence(at, data), at.jacobian_PN, at.scaled_N
     )
     N, P = len(y_N), len(at.theta_P)
-    k = P if loss.likelihood else P + 1
-    deviance = 2.0 * at.loss if loss.likelihood else N * np.log(max(2.0 * at.loss, 1e-300) / N)
     reason = "" if P < N else f"{N} runs leave nothing to judge {P} coefficients by"
-    loco, why_not = _leave_one_condition_out(chosen, data, loss)
+    loco, why_not = _leave_one_condition_out(chosen, data, minimised)
     return SurfaceFit(
         law=chosen,
+        loss=minimised.name,
         params=dict(zip(chosen.names, at.theta_P.tolist(), strict=True)),
         ci=ci,
         ci_reason=basis,
@@ -291,8 +323,7 @@ def fit_surface(
         message=f"{N} runs",
         identified=not reason,
         reason=reason,
-        aliased=(),
-        aicc=float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1)) if N - k - 1 > 0 else None,
+        aicc=aicc(at, minimised),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         loco_rmse=loco,
         n=N,
@@ -301,23 +332,21 @@ def fit_surface(
     )
 
 
-def _refused(law: Law, n: int, aliased: tuple[str, ...], notes: Sequence[str]) -> SurfaceFit:
+def _refused(
+    law: Law, loss: str, n: int, aliased: tuple[str, ...], notes: Sequence[str]
+) -> SurfaceFit:
     reason = f"the design cannot tell these terms apart: {'; '.join(aliased)} in every row"
     return SurfaceFit(
         law=law,
-        params={},
+        loss=loss,
+        theta_P=np.full(len(law.parameters), np.nan),
         ci=dict.fromkeys(law.names),
         ci_reason=reason,
         status="unidentified",
         message=reason,
-        identified=False,
         reason=reason,
         aliased=aliased,
-        aicc=None,
-        rmse=None,
-        loco_rmse=None,
         n=n,
-        theta_P=np.full(len(law.parameters), np.nan),
         notes=tuple(notes),
     )
 

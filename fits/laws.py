@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ __all__ = [
     "curve_law",
 ]
 
+START_COUNT: Final = 2
 _TINY: Final = 1e-300  # log of this stands for log 0: every law above is at its limit there
 
 
@@ -45,13 +46,16 @@ _TINY: Final = 1e-300  # log of this stands for log 0: every law above is at its
 class Parameter:
     """One parameter: its name, its unit, and whether the solver sees its logarithm.
 
-    reads: in a linear law, the term it multiplies, as a person would write it.
+    reads: in a linear law, the term it multiplies, as a person would write it. proper_edges: which ends
+    of its range are values like any other (a start of 0) or limits of the law (a power without end), so
+    that an estimate there leaves the asymptote as well known as elsewhere.
     """
 
     name: str
     unit: str
     log: bool = False
     reads: str = ""
+    proper_edges: tuple[Literal["low", "high"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,41 +107,34 @@ def _scale_range(x_N: FloatArray) -> tuple[float, float]:
     return float(np.log(positive.min()) - 3.0), float(np.log(positive.max()) + 5.0)
 
 
-def _level_starts(x_N: FloatArray, y_N: FloatArray) -> tuple[float, float]:
-    """Accuracy at the small and the large end of x, each from an eighth of the points."""
-    order = np.argsort(x_N, kind="stable")
-    few = max(1, len(order) // 8)
-    return float(y_N[order[:few]].mean()), float(y_N[order[-few:]].mean())
-
-
 def _starts(
-    inputs_KN: FloatArray,
-    y_N: FloatArray,
-    *,
-    exponents: tuple[float, ...],
-    reach: float,
+    law: Law, inputs_KN: FloatArray, y_N: FloatArray, *, exponents: tuple[float, ...]
 ) -> FloatArray:
-    """Starts for (start, asymptote, log scale, log exponent): the scale from where half the rise is."""
-    x_N = inputs_KN[0]
-    first, last = _level_starts(x_N, y_N)
-    order = np.argsort(x_N, kind="stable")
-    half = 0.5 * (first + last)
-    past = (y_N[order] - half) * np.sign(last - first) >= 0.0
-    positive = x_N[x_N > 0.0]
-    at = x_N[order][int(past.argmax())] if past.any() else float(np.median(positive))
-    low, high = _scale_range(x_N)
-    middle = float(np.clip(np.log(max(at, positive.min())), low + 1.0, high - 1.0))
-    rows = [
-        [
-            first,
-            float(np.clip(first + reach_ * (last - first), 0.0, 1.0)),
-            middle + shift,
-            np.log(e),
-        ]
-        for e in exponents
-        for shift, reach_ in ((0.0, 1.02), (1.0, reach))
-    ]
-    return np.array(rows)
+    """The best START_COUNT shapes of a coarse grid over (log scale, log exponent), (S, P).
+
+    A law of this module is linear in its two levels, so each shape has its best levels in closed form
+    (cut to [0, 1]); ranking the grid by the loss that is left costs less than one step of the solver
+    and starts it in the right basin, next to the bottom.
+    """
+    low, high = _scale_range(inputs_KN[0])
+    theta_MP = np.empty((8 * len(exponents), len(law.parameters)))
+    theta_MP[:, :2] = 0.0, 1.0
+    theta_MP[:, 2] = np.tile(np.linspace(low + 2.5, high - 3.5, 8), len(exponents))
+    theta_MP[:, 3:] = np.repeat(np.log(exponents), 8)[:, None]
+    done_MN = law.predict(inputs_KN, theta_MP)  # the share of the rise that is done
+    left_MN = 1.0 - done_MN
+    aa_M, bb_M = np.square(left_MN).sum(axis=1), np.square(done_MN).sum(axis=1)
+    ab_M = (left_MN * done_MN).sum(axis=1)
+    ay_M, by_M = left_MN @ y_N, done_MN @ y_N
+    # Where the data see one level only, the other is anything: any will do to start from.
+    first_M = (ay_M * bb_M - by_M * ab_M) / np.maximum(aa_M * bb_M - ab_M**2, 1e-9)
+    first_M = np.minimum(np.maximum(first_M, 0.0), 1.0)
+    last_M = (by_M - ab_M * first_M) / np.maximum(bb_M, 1e-9)
+    last_M = np.minimum(np.maximum(last_M, 0.0), 1.0)
+    theta_MP[:, 0], theta_MP[:, 1] = first_M, last_M
+    residual_MN = y_N - left_MN * first_M[:, None] - done_MN * last_M[:, None]
+    best = np.argsort(np.square(residual_MN).sum(axis=1), kind="stable")[:START_COUNT]
+    return theta_MP[best]
 
 
 def _bounds(
@@ -154,11 +151,11 @@ def _bounds(
 
 
 def _sigmoid_parts(inputs_KN: FloatArray, theta_RP: FloatArray) -> tuple[FloatArray, ...]:
+    from scipy.special import expit
+
     slope_R1 = np.exp(theta_RP[:, 3:4])
     distance_RN = np.log(np.maximum(inputs_KN[0], _TINY)) - theta_RP[:, 2:3]
-    # exp overflows to inf past 709 and 1/(1 + inf) is the right limit; clip only to keep it silent.
-    share_RN = 1.0 / (1.0 + np.exp(np.minimum(-slope_R1 * distance_RN, 700.0)))
-    return slope_R1, distance_RN, share_RN
+    return slope_R1, distance_RN, expit(slope_R1 * distance_RN)
 
 
 def _sigmoid(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray:
@@ -181,14 +178,14 @@ SIGMOID: Final = Law(
     name="sigmoid",
     formula="start + (asymptote - start) / (1 + (midpoint/x)^slope)",
     parameters=(
-        Parameter("start", "accuracy"),
+        Parameter("start", "accuracy", proper_edges=("low", "high")),
         Parameter("asymptote", "accuracy"),
         Parameter("midpoint", "x", log=True),
-        Parameter("slope", "1", log=True),
+        Parameter("slope", "1", log=True, proper_edges=("high",)),  # a step
     ),
     predict=_sigmoid,
     jacobian=_sigmoid_jacobian,
-    starts=lambda inputs_KN, y_N: _starts(inputs_KN, y_N, exponents=(1.0, 2.5), reach=1.3),
+    starts=lambda inputs_KN, y_N: _starts(SIGMOID, inputs_KN, y_N, exponents=(0.5, 1.0, 2.0, 4.0)),
     bounds=lambda inputs_KN: _bounds(inputs_KN, 0.2, 12.0),
     midpoint=lambda theta_P: float(np.exp(theta_P[2])),
 )
@@ -227,14 +224,14 @@ POWER: Final = Law(
     name="power",
     formula="asymptote - (asymptote - start) (1 + x/scale)^(-power)",
     parameters=(
-        Parameter("start", "accuracy"),
+        Parameter("start", "accuracy", proper_edges=("low", "high")),
         Parameter("asymptote", "accuracy"),
         Parameter("scale", "x", log=True),
-        Parameter("power", "1", log=True),
+        Parameter("power", "1", log=True, proper_edges=("high",)),  # the exponential
     ),
     predict=_power,
     jacobian=_power_jacobian,
-    starts=lambda inputs_KN, y_N: _starts(inputs_KN, y_N, exponents=(1.0, 3.0), reach=1.2),
+    starts=lambda inputs_KN, y_N: _starts(POWER, inputs_KN, y_N, exponents=(0.5, 1.0, 3.0)),
     bounds=lambda inputs_KN: _bounds(inputs_KN, 0.1, 20.0),
     midpoint=_power_midpoint,
 )
@@ -258,13 +255,13 @@ EXPONENTIAL: Final = Law(
     name="exponential",
     formula="asymptote - (asymptote - start) exp(-x/scale)",
     parameters=(
-        Parameter("start", "accuracy"),
+        Parameter("start", "accuracy", proper_edges=("low", "high")),
         Parameter("asymptote", "accuracy"),
         Parameter("scale", "x", log=True),
     ),
     predict=_exponential,
     jacobian=_exponential_jacobian,
-    starts=lambda inputs_KN, y_N: _starts(inputs_KN, y_N, exponents=(1.0,), reach=1.2)[:, :3],
+    starts=lambda inputs_KN, y_N: _starts(EXPONENTIAL, inputs_KN, y_N, exponents=(1.0,)),
     bounds=lambda inputs_KN: (
         _bounds(inputs_KN, 0.1, 1.0)[0][:3],
         _bounds(inputs_KN, 0.1, 1.0)[1][:3],

@@ -22,8 +22,17 @@ from fits.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["BINOMIAL", "LEAST_SQUARES", "Loss", "beta_binomial", "huber", "loss_named"]
+__all__ = [
+    "BINOMIAL",
+    "LEAST_SQUARES",
+    "NEED_SAMPLES",
+    "Loss",
+    "beta_binomial",
+    "huber",
+    "loss_named",
+]
 
+NEED_SAMPLES: Final = ("binomial", "beta-binomial")
 _EDGE: Final = 1e-9  # predictions are held this far from 0 and 1, where likelihoods diverge
 
 
@@ -31,21 +40,23 @@ _EDGE: Final = 1e-9  # predictions are held this far from 0 and 1, where likelih
 class Loss:
     """A loss per point, of the observation y and the prediction mu; arrays (R, N), n (N,).
 
-    value: the loss. slope: d/dmu. curvature: a positive weight that makes Gauss-Newton steps (the
-    expected second derivative). needs_samples: whether n must be known. likelihood: whether the value
-    is minus a log-likelihood, up to what does not depend on mu.
+    value: the loss. slope: d/dmu. curvature: a positive weight that makes Gauss-Newton steps.
+    information: the expected second derivative, which intervals need; the curvature where None.
+    needs_samples: whether n must be known. likelihood: whether the value is minus a log-likelihood, up to
+    what does not depend on mu.
     """
 
     name: str
     value: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
     slope: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
     curvature: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+    information: Callable[[FloatArray, FloatArray, FloatArray], FloatArray] | None = None
     needs_samples: bool = False
     likelihood: bool = False
 
 
 LEAST_SQUARES: Final = Loss(
-    name="least squares",
+    name="least-squares",
     value=lambda y, mu, _n: 0.5 * (y - mu) ** 2,
     slope=lambda y, mu, _n: mu - y,
     curvature=lambda _y, mu, _n: np.ones_like(mu),
@@ -64,12 +75,18 @@ def huber(width: float) -> Loss:
         size = np.abs(y - mu)
         return np.where(size <= width, 0.5 * size**2, width * (size - 0.5 * width))
 
+    def information(y: FloatArray, mu: FloatArray, _n: FloatArray) -> FloatArray:
+        # The second derivative is 1 on the quadratic part and 0 beyond: its mean over the points.
+        inside = (np.abs(y - mu) <= width).mean(axis=1, keepdims=True)
+        return np.broadcast_to(np.maximum(inside, 1.0 / y.shape[1]), mu.shape)
+
     return Loss(
-        name=f"Huber {width:g}",
+        name=f"huber {width:g}",
         value=value,
         slope=lambda y, mu, _n: np.clip(mu - y, -width, width),
         # The secant weight psi(r)/r rather than the derivative, which is 0 on the linear part.
         curvature=lambda y, mu, _n: width / np.maximum(np.abs(y - mu), width),
+        information=information,
     )
 
 
@@ -150,7 +167,7 @@ def beta_binomial(rho: float) -> Loss:
 
 
 def loss_named(name: str) -> Loss:
-    """least-squares, huber (width .02) or binomial; beta-binomial is chosen after a binomial fit.
+    """least-squares, huber (width .02) or binomial; a beta-binomial needs data, see `fits.fit.loss_for`.
 
     Raises InputError listing them.
     """
@@ -160,5 +177,5 @@ def loss_named(name: str) -> Loss:
         "binomial": BINOMIAL,
     }
     if name not in known:
-        raise InputError(f"loss {name!r} is none of: {', '.join(known)}, beta-binomial")
+        raise InputError(f"loss {name!r} is none of: auto, {', '.join(known)}, beta-binomial")
     return known[name]

@@ -19,8 +19,16 @@ from numpy.typing import NDArray
 
 from fits.errors import InputError
 
-__all__ = ["Condition", "Selection", "parse_assignments", "parse_selection", "select"]
+__all__ = [
+    "Condition",
+    "Selection",
+    "parse_assignments",
+    "parse_selection",
+    "select",
+    "values_there",
+]
 
+MOST_LISTED: Final = 8
 _CONDITION: Final = re.compile(r"^\s*([^\s=!<>,]+)\s*(!=|<=|>=|==|=|<|>)\s*([^=!<>\s].*?|)\s*$")
 _ORDER: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "<": operator.lt,
@@ -105,6 +113,24 @@ def select(
             rows &= _holds(frame, condition, source)
         taken |= rows
     return taken
+
+
+def values_there(frame: pd.DataFrame, selection: Selection) -> str:
+    """What the columns of a selection hold, for a message about a selection that takes no row."""
+    columns = dict.fromkeys(c.column for conjunction in selection.alternatives for c in conjunction)
+    return "; ".join(f"{name} is {_listed(frame[name])}" for name in columns)
+
+
+def _listed(cells: pd.Series[Any]) -> str:
+    """The values of a column: all where they are few, else their range or the first of them."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if numbers.notna().all():
+        values = np.unique(numbers.to_numpy(np.float64))
+        if len(values) > MOST_LISTED:
+            return f"from {values[0]:g} to {values[-1]:g}"
+        return " or ".join(f"{value:g}" for value in values)
+    names = list(dict.fromkeys("empty" if pd.isna(c) else str(c).strip() or "empty" for c in cells))
+    return " or ".join(names[:MOST_LISTED]) + (" or …" if len(names) > MOST_LISTED else "")
 
 
 def _holds(frame: pd.DataFrame, condition: Condition, source: str) -> NDArray[np.bool_]:

@@ -1,17 +1,19 @@
 """Bounded Levenberg-Marquardt for many fits of one law at once.
 
 Law. Minimise sum_n w_n rho(y_n, f(x_n; theta)) for every replicate r, theta in a box. Each step
-solves (H + lambda diag H) d = -g on the coordinates that are free (not fixed, not pressed against a
-bound), with g and H from the analytic Jacobian and the slope and expected curvature of the loss
-(Fisher scoring); it is clipped to the box and kept only if the loss falls. Replicates advance
-together in NumPy and leave as they converge, so 2,000 bootstrap refits cost little more than a few dozen single ones.
+minimises g d + d (H + lambda diag H) d / 2 over the coordinates that are free (not fixed, not pressed
+against a bound, not taken to one by the step), with g and H from the analytic Jacobian and the slope
+and expected curvature of the loss (Fisher scoring); it is kept only if the loss falls. Replicates
+advance together in NumPy and leave as they converge, so 2,000 bootstrap refits cost little more than
+a few dozen single ones.
 Fails first on losses with several basins: hence a few starts, all of them advanced as replicates.
-Source: More 1978 (scaling); Kelley 1999 (projected steps).
+Source: More 1978 (scaling); Nocedal & Wright 2006, section 16.7 (bounds in a quadratic model).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,10 @@ from fits.losses import LEAST_SQUARES, Loss
 BoolArray = NDArray[np.bool_]
 
 __all__ = ["Solution", "best_of", "solve"]
+
+FIRST_DAMPING: Final = (
+    1e-3  # of the diagonal; a tenth of it after a better step, 8 times after a worse
+)
 
 
 @dataclass(frozen=True)
@@ -45,99 +51,134 @@ def solve(
     loss: Loss = LEAST_SQUARES,
     fixed_RP: BoolArray | None = None,
     bounds: tuple[FloatArray, FloatArray] | None = None,
-    max_iterations: int = 60,
+    max_iterations: int = 200,
     tolerance: float = 1e-8,
 ) -> Solution:
     """Minimise the loss of R replicates from one start each.
 
     inputs_KN: what the law reads. y_RN: data, (R, N) or (1, N) shared. starts_RP: clipped to the box.
     weights_RN: >= 0, (R, N) or (1, N). fixed_RP: coordinates that stay at their start, (R, P).
-    A replicate has converged when a full step moves no coordinate by more than `tolerance` of its
-    scale or promises less than `tolerance` of its loss.
+    A replicate has converged when a step that is hardly damped moves no coordinate by more than
+    `tolerance` of its scale, or promises less than `tolerance` of its loss.
     """
     low_P, high_P = law.bounds(inputs_KN) if bounds is None else bounds
-    theta_RP = np.clip(starts_RP, low_P, high_P)
-    R, P = theta_RP.shape
+    R, P = starts_RP.shape
     N = inputs_KN.shape[1]
-    y_RN = np.broadcast_to(y_RN, (R, N))
-    weights_RN = None if weights_RN is None else np.broadcast_to(weights_RN, (R, N))
     n_N = np.ones(N) if samples_N is None else samples_N
-    free_AP = (
-        np.ones((R, P), dtype=np.bool_) if fixed_RP is None else ~np.broadcast_to(fixed_RP, (R, P))
-    )
     plain = loss is LEAST_SQUARES
-
-    def total(y: FloatArray, mu: FloatArray, w: FloatArray | None) -> FloatArray:
-        values = loss.value(y, mu, n_N)
-        return np.einsum("rn->r", values) if w is None else np.einsum("rn,rn->r", values, w)
-
-    mu_AN = law.predict(inputs_KN, theta_RP)
-    loss_R = total(y_RN, mu_AN, weights_RN)
+    solved_RP, loss_R = np.empty((R, P)), np.empty(R)
     converged_R = np.zeros(R, dtype=np.bool_)
-    alive_A = np.arange(R)
-    damping_A = np.full(R, 1e-3)
-    stale_A = np.ones(R, dtype=np.bool_)  # whose gradient and curvature must be computed anew
-    gradient_AP = np.zeros((R, P))
-    hessian_APP = np.zeros((R, P, P))
-    diagonal = np.arange(P)
+    # What follows holds the replicates that have not converged, A of them, packed: most steps then
+    # work on whole arrays, and only the step at which some leave copies anything.
+    rows_A = np.arange(R)
+    theta_AP = np.minimum(np.maximum(starts_RP, low_P), high_P)
+    y_AN, w_AN = y_RN, weights_RN
+    fixed_AP = None if fixed_RP is None else np.broadcast_to(fixed_RP, (R, P))
+    damping_A = np.full(R, FIRST_DAMPING)
+
+    def total(mu: FloatArray) -> FloatArray:
+        if plain:
+            error = mu - y_AN
+            return 0.5 * np.einsum("an,an->a", error, error if w_AN is None else error * w_AN)
+        values = loss.value(y_AN, mu, n_N)
+        return (values if w_AN is None else values * w_AN).sum(axis=1)
+
+    mu_AN = law.predict(inputs_KN, theta_AP)
+    loss_A = total(mu_AN)
     iterations = 0
     while iterations < max_iterations:
         iterations += 1
-        fresh = np.flatnonzero(stale_A)
-        if fresh.size:
-            rows = alive_A[fresh]
-            theta, y = theta_RP[rows], y_RN[rows]
-            jacobian = law.jacobian(inputs_KN, theta)
-            mu = mu_AN[fresh]
-            slope = mu - y if plain else loss.slope(y, mu, n_N)
-            curved = None if plain else loss.curvature(y, mu, n_N)
-            if weights_RN is not None:
-                w = weights_RN[rows]
-                slope = slope * w
-                curved = w if curved is None else curved * w
-            scaled = jacobian if curved is None else jacobian * curved[:, None, :]
-            gradient_AP[fresh] = np.matmul(jacobian, slope[:, :, None])[:, :, 0]
-            hessian_APP[fresh] = np.matmul(scaled, jacobian.transpose(0, 2, 1))
-        theta = theta_RP[alive_A]
-        pressed = ((theta <= low_P) & (gradient_AP > 0.0)) | (
-            (theta >= high_P) & (gradient_AP < 0.0)
+        jacobian_APN = law.jacobian(inputs_KN, theta_AP)
+        slope_AN = mu_AN - y_AN if plain else loss.slope(y_AN, mu_AN, n_N)
+        curved_AN = None if plain else loss.curvature(y_AN, mu_AN, n_N)
+        if w_AN is not None:
+            slope_AN = slope_AN * w_AN
+            curved_AN = w_AN if curved_AN is None else curved_AN * w_AN
+        scaled_APN = jacobian_APN if curved_AN is None else jacobian_APN * curved_AN[:, None, :]
+        gradient_AP = np.matmul(jacobian_APN, slope_AN[:, :, None])[:, :, 0]
+        hessian_APP = np.matmul(scaled_APN, jacobian_APN.transpose(0, 2, 1))
+        step_AP = _box_step(
+            gradient_AP, hessian_APP, damping_A, low_P - theta_AP, high_P - theta_AP, fixed_AP
         )
-        move = free_AP & ~pressed
-        # Rows and columns of coordinates that may not move become those of the identity.
-        system = hessian_APP * (move[:, :, None] & move[:, None, :])
-        own = system[:, diagonal, diagonal]
-        ridge = own * damping_A[:, None] + 1e-12 * own.max(axis=1, keepdims=True) + 1e-300
-        system[:, diagonal, diagonal] = np.where(move, own + ridge, 1.0)
-        step = np.linalg.solve(system, np.where(move, -gradient_AP, 0.0)[:, :, None])[:, :, 0]
-        proposal = np.clip(theta + step, low_P, high_P)
-        taken = proposal - theta
-        y = y_RN[alive_A]
-        w = None if weights_RN is None else weights_RN[alive_A]
-        trial_AN = law.predict(inputs_KN, proposal)
-        trial = total(y, trial_AN, w)
-        old = loss_R[alive_A]
-        better = trial < old
-        promised = -np.einsum("ap,ap->a", gradient_AP, taken)
-        small = (np.abs(taken) <= tolerance * (1.0 + np.abs(theta))).all(axis=1)
-        idle = promised <= tolerance * (old + 1e-300)
-        done = small | (idle & (damping_A < 1e-1)) | (idle & ~better)
-        theta_RP[alive_A[better]] = proposal[better]
-        loss_R[alive_A[better]] = trial[better]
-        mu_AN[better] = trial_AN[better]
-        damping_A = np.where(better, np.maximum(damping_A * 0.1, 1e-12), damping_A * 8.0)
-        # Damped beyond sense without a better point: rounding, not progress, decides from here.
-        done |= damping_A > 1e12
-        converged_R[alive_A[done]] = True
-        keep = ~done
-        if not keep.any():
-            break
-        if done.any():
-            alive_A, damping_A, free_AP = alive_A[keep], damping_A[keep], free_AP[keep]
-            gradient_AP, hessian_APP, stale_A = gradient_AP[keep], hessian_APP[keep], better[keep]
-            mu_AN = mu_AN[keep]
+        proposal_AP = np.minimum(np.maximum(theta_AP + step_AP, low_P), high_P)
+        trial_AN = law.predict(inputs_KN, proposal_AP)
+        trial_A = total(trial_AN)
+        better_A = trial_A < loss_A
+        promised_A = -np.einsum("ap,ap->a", gradient_AP, step_AP)
+        small_A = (np.abs(step_AP) <= tolerance * (1.0 + np.abs(theta_AP))).all(axis=1)
+        idle_A = small_A | ((promised_A >= 0.0) & (promised_A <= tolerance * loss_A))
+        # A step that damping made small says nothing, unless even that does not help: rounding decides.
+        done_A = (idle_A & ((damping_A < 0.1) | ~better_A)) | (damping_A > 1e12)
+        if better_A.all():
+            theta_AP, mu_AN, loss_A = proposal_AP, trial_AN, trial_A
+            damping_A = np.maximum(damping_A * 0.1, 1e-12)
         else:
-            stale_A = better
-    return Solution(theta_RP, loss_R, converged_R, iterations)
+            theta_AP = np.where(better_A[:, None], proposal_AP, theta_AP)
+            mu_AN = np.where(better_A[:, None], trial_AN, mu_AN)
+            loss_A = np.where(better_A, trial_A, loss_A)
+            damping_A = np.where(better_A, np.maximum(damping_A * 0.1, 1e-12), damping_A * 8.0)
+        if done_A.any():
+            left_A = rows_A[done_A]
+            solved_RP[left_A], loss_R[left_A] = theta_AP[done_A], loss_A[done_A]
+            converged_R[left_A] = True
+            if done_A.all():
+                return Solution(solved_RP, loss_R, converged_R, iterations)
+            stay = ~done_A
+            rows_A, theta_AP, mu_AN = rows_A[stay], theta_AP[stay], mu_AN[stay]
+            loss_A, damping_A = loss_A[stay], damping_A[stay]
+            y_AN = y_AN if len(y_AN) == 1 else y_AN[stay]
+            w_AN = w_AN if w_AN is None or len(w_AN) == 1 else w_AN[stay]
+            fixed_AP = None if fixed_AP is None else fixed_AP[stay]
+    solved_RP[rows_A], loss_R[rows_A] = theta_AP, loss_A
+    return Solution(solved_RP, loss_R, converged_R, iterations)
+
+
+def _box_step(
+    gradient_AP: FloatArray,
+    hessian_APP: FloatArray,
+    damping_A: FloatArray,
+    room_below_AP: FloatArray,
+    room_above_AP: FloatArray,
+    fixed_AP: BoolArray | None,
+) -> FloatArray:
+    """The damped step that stays in the box, (A, P).
+
+    Coordinates that are fixed, or that rest on a bound and press against it, do not move. A step that
+    would leave the box in some coordinate takes that one to its bound and solves for the others anew:
+    cutting it off instead leaves the others a step that was meant for both, and may climb.
+    """
+    A, P = gradient_AP.shape
+    system_APP = hessian_APP.copy()
+    own_AP = system_APP.reshape(A, P * P)[:, :: P + 1]
+    own_AP += own_AP * damping_A[:, None] + 1e-12 * own_AP.max(axis=1, keepdims=True) + 1e-300
+    held_AP = ((room_below_AP >= 0.0) & (gradient_AP > 0.0)) | (
+        (room_above_AP <= 0.0) & (gradient_AP < 0.0)
+    )
+    if fixed_AP is not None:
+        held_AP |= fixed_AP
+    step_AP = np.zeros_like(gradient_AP)  # of the coordinates held
+    while True:  # at most P + 1 times: each time round holds another coordinate
+        if held_AP.any():
+            free_AP = ~held_AP
+            right_AP = np.where(
+                free_AP,
+                -gradient_AP - np.matmul(hessian_APP, step_AP[:, :, None])[:, :, 0],
+                step_AP,
+            )
+            # Rows and columns of coordinates that are held become those of the identity.
+            masked_APP = system_APP * (free_AP[:, :, None] & free_AP[:, None, :])
+            masked_APP.reshape(A, P * P)[:, :: P + 1] += held_AP
+        else:
+            right_AP, masked_APP = -gradient_AP, system_APP
+        taken_AP = np.linalg.solve(masked_APP, right_AP[:, :, None])[:, :, 0].astype(
+            np.float64, copy=False
+        )
+        below_AP, above_AP = taken_AP < room_below_AP, taken_AP > room_above_AP
+        out_AP = below_AP | above_AP
+        if not (out_AP & ~held_AP).any():
+            return taken_AP
+        step_AP = np.where(below_AP, room_below_AP, np.where(above_AP, room_above_AP, step_AP))
+        held_AP = held_AP | out_AP
 
 
 def best_of(solution: Solution) -> int:

@@ -61,6 +61,7 @@ COLUMNS: Final = (
     Column("seed", "integer", meaning="runs of one seed are matched across arms"),
     Column("group_size", "integer", 1, meaning="rollouts per prompt"),
     Column("prompts_per_step", "integer", 1, meaning="prompts per optimiser step"),
+    Column("parameters", "real", 1.0, meaning="weights of the model"),
     Column("step", "integer", 0, meaning="optimiser steps done"),
     Column("rollouts", "real", 0.0, meaning="cumulative completions"),
     Column("tokens", "real", 0.0, meaning="cumulative tokens"),
@@ -80,7 +81,9 @@ CONDITION: Final = (
     "seed",
     "group_size",
     "prompts_per_step",
+    "parameters",
 )
+ROUNDING: Final = 1e-6  # a fraction may exceed 1 by this much: rounding, no unit
 LARGEST_INTEGER: Final = 2**53  # past it, floats skip integers
 _BY_NAME: Final = {column.name: column for column in COLUMNS}
 
@@ -111,6 +114,7 @@ def need_columns(frame: pd.DataFrame, *names: str, purpose: str, source: str = "
         hints = {
             "rollouts": "it follows from step, group_size and prompts_per_step, which --set can give;"
             " or choose another axis with --x",
+            "flops": "it follows from tokens and parameters, which --set parameters=1.5e9 can give",
             "seed": "--set seed=0 says that there is one",
         }
         hint = next((f" ({hints[name]})" for name in missing if name in hints), "")
@@ -165,15 +169,28 @@ def derive_columns(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Add the compute columns that follow from the others; returns the frame and the formulas used.
 
     rollouts = step * prompts_per_step * group_size, as every optimiser step consumes fresh rollouts.
+    flops = 8 * parameters * tokens: for each token trained on, 2 a weight to generate it and 6 to learn
+    from it (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), neither attention nor a reference policy.
     """
-    factors = ("step", "prompts_per_step", "group_size")
-    if "rollouts" in frame.columns or not set(factors) <= set(frame.columns):
-        return frame, ()
-    product = frame["step"] * frame["prompts_per_step"] * frame["group_size"]
-    if product.isna().any():
-        return frame, ()
-    note = "rollouts derived as step * prompts_per_step * group_size"
-    return frame.assign(rollouts=product.astype(np.float64)), (note,)
+    formulas = {
+        "rollouts": (("step", "prompts_per_step", "group_size"), 1.0, ""),
+        "flops": (
+            ("parameters", "tokens"),
+            8.0,
+            " (a token costs 2 a weight to generate and 6 to learn from)",
+        ),
+    }
+    notes: list[str] = []
+    for name, (factors, scale, why) in formulas.items():
+        if name in frame.columns or not set(factors) <= set(frame.columns):
+            continue
+        product = frame[list(factors)].astype(np.float64).prod(axis=1, skipna=False) * scale
+        if product.isna().any():
+            continue
+        frame = frame.assign(**{name: product})
+        spoken = " * ".join(factors)
+        notes.append(f"{name} derived as {f'{scale:g} * ' if scale != 1.0 else ''}{spoken}{why}")
+    return frame, tuple(notes)
 
 
 def validate_runs(
@@ -224,11 +241,10 @@ def validate_runs(
             typed[column.name] = _text(frame[name], column, origin, source)
         else:
             typed[column.name] = _numbers(frame[name], column, origin, source)
-    accuracy, percent_note = _fractions(typed["accuracy"], typed["run_id"], origin, source)
-    typed["accuracy"] = accuracy
+    table = pd.DataFrame(typed)
+    table["accuracy"], percent_note = _fractions(table, origin, source)
     if percent_note:
         notes.append(percent_note)
-    table = pd.DataFrame(typed)
     for name in ("fpr", "fnr"):
         if name in table.columns:
             # One spelling of a rate, so that .1 + .2 and .3 are one arm.
@@ -350,38 +366,80 @@ def _guess(cells: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _fractions(
-    accuracy: pd.Series[Any], run_id: pd.Series[Any], origin: NDArray[Any], source: str
+    table: pd.DataFrame, origin: NDArray[Any], source: str
 ) -> tuple[pd.Series[Any], str]:
-    """Accuracies as fractions: per cent is told by values above 1, and refused where it cannot be.
+    """Accuracies as fractions. A column with a value above 1 is in per cent (all lie in [0, 100]).
 
-    A column of per cents lies in [0, 100] with most values above 1. One stray 1.2 among fractions is
-    a mistake, not a unit; a run that stays in (0, 1] beside runs that do not is another unit.
+    It is refused where rows of it evidently are not, see `_two_units`: a collapsed arm at .4 per cent is
+    not evidence, a run at a hundredth of its own replicates is.
     """
-    values = accuracy.to_numpy(np.float64)
-    above = values > 1.0
+    values = table["accuracy"].to_numpy(np.float64)
+    above = values > 1.0 + ROUNDING
     if not above.any():
-        return accuracy, ""
-    row = int(above.argmax())
-    if 2 * int(above.sum()) <= int((values > 0.0).sum()):
+        return pd.Series(np.minimum(values, 1.0)), ""
+    evidence = _two_units(table)
+    if evidence is not None:
+        small, large, why = evidence
         raise _bad(
             source,
-            str(origin[row]),
+            f"{origin[small]} and {origin[large]}",
             "accuracy",
-            f"{values[row]:g} lies outside [0, 1], and most of the column does not look like per cent",
+            f"{values[small]:g} reads as a fraction, {values[large]:g} as per cent ({why}): one unit a column",
         )
-    by_run = pd.DataFrame({"run": run_id, "value": values}).groupby("run", sort=False)["value"]
-    largest, count = by_run.max(), by_run.size()
-    fraction_runs = largest.index[(largest <= 1.0) & (largest > 0.05) & (count >= 3)]
-    if len(fraction_runs):
-        raise _bad(
-            source,
-            str(origin[row]),
-            "accuracy",
-            f"{values[row]:g} reads as per cent, but run {fraction_runs[0]!r} as fractions",
-        )
-    return pd.Series(
-        values / 100.0
-    ), "accuracy read as per cent (all in [0, 100], most above 1): divided by 100"
+    note = (
+        f"accuracy read as per cent (all in [0, 100], {int(above.sum())} of {len(values)} above 1):"
+        " divided by 100"
+    )
+    return pd.Series(values / 100.0), note
+
+
+def _two_units(table: pd.DataFrame) -> tuple[int, int, str] | None:
+    """Rows (at most 1, above 1) that are one quantity in two units, and why; None without evidence.
+
+    Evidence is a factor of about 100 (50 to 200) where training makes none: an evaluation against both
+    its neighbours in its run; or a run that never exceeds 1 against runs that do, at step 0, where all
+    runs of a model are alike, or in at least two rows of its own condition at the same steps.
+    """
+    keys = [name for name in CONDITION if name in table.columns and name not in ("seed", "arm")]
+    rows = table[["run_id", "accuracy", *keys]].assign(
+        step=table["step"] if "step" in table.columns else -1, row=np.arange(len(table))
+    )
+    ordered = rows.sort_values(["run_id", "step"], kind="stable")
+    runs = ordered.groupby("run_id", sort=False)
+    value = ordered["accuracy"]
+    beside = pd.DataFrame(
+        {"before": runs["accuracy"].shift(1), "after": runs["accuracy"].shift(-1)}
+    )
+    for small, large in ((value, beside.min(axis=1)), (beside.max(axis=1), value)):
+        # min and max skip what is missing: both neighbours must be there.
+        odd = _hundredfold(small, large) & beside.notna().all(axis=1)
+        spread = beside.max(axis=1) <= 4.0 * beside.min(axis=1)
+        found = np.flatnonzero((odd & spread).to_numpy())
+        if found.size:
+            k = int(found[0])
+            pair = [int(ordered["row"].iloc[k]), int(ordered["row"].iloc[k - 1])]
+            pair.sort(key=lambda i: float(table["accuracy"].iloc[i]))
+            return pair[0], pair[1], "neighbours in one run"
+    most = runs["accuracy"].transform("max")
+    below, above = ordered[(most <= 1.0) & (most > 0.0)], ordered[most > 1.0]
+    start = [name for name in ("model", "parameters") if name in keys]
+    for on, least, why in (
+        (["step", *start], 1, "both before training"),
+        (["step", *keys], 2, "one condition at one step"),
+    ):
+        ours = below[below["step"] == 0] if least == 1 else below
+        pairs = ours.merge(above, on=on, suffixes=("", "_above"))
+        pairs = pairs[pairs["accuracy"] > 0.0]
+        fold = _hundredfold(pairs["accuracy"], pairs["accuracy_above"])
+        for _, own in pairs.assign(fold=fold).groupby("run_id", sort=False):
+            if len(own) >= least and bool(own["fold"].all()):
+                return int(own["row"].iloc[0]), int(own["row_above"].iloc[0]), why
+    return None
+
+
+def _hundredfold(small: pd.Series[Any], large: pd.Series[Any]) -> pd.Series[Any]:
+    """Whether small is at most 1, large above it, and their ratio that of two units."""
+    return (small <= 1.0) & (large > 1.0) & (large >= 50.0 * small) & (large <= 200.0 * small)
 
 
 def _one_condition_per_run(table: pd.DataFrame, origin: NDArray[Any], source: str) -> None:

@@ -21,9 +21,11 @@ from verigap.commands.fit import fit
 from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
 from verigap.commands.phase import phase
+from verigap.commands.predict import predict
 from verigap.commands.rest_points import rest_points
 from verigap.commands.simulate import simulate
 from verigap.commands.train import train
+from verigap.commands.validate import validate
 
 __all__ = ["app", "main"]
 
@@ -71,9 +73,11 @@ app.command()(fit)
 app.command()(gap)
 app.command(name="import")(import_)
 app.command()(phase)
+app.command()(predict)
 app.command(name="rest-points")(rest_points)
 app.command()(simulate)
 app.command()(train)
+app.command()(validate)
 
 
 def main() -> None:

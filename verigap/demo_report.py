@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from fits.gap import verdict_in_words
+from fits.gap import chance_in_words, verdict_in_words
 from verigap import __version__
 from verigap.demo import LOGGED, SPREAD
 from verigap.figures import forecast_figure
@@ -206,10 +206,10 @@ def _asymmetry(report: GapReport) -> tuple[str, ...]:
     ]
     for rate in (report.exchange_rate.fpr, report.exchange_rate.fnr):
         if rate.multiplier is None:
-            chance = rate.p_no_finite_amount
+            chance = chance_in_words(rate.p_no_finite_amount)
             words.append(
                 f"A percentage point of {rate.rate}: {rate.reason}"
-                + (f" (probability {chance:.2f}, over seeds)." if chance is not None else ".")
+                + (f" ({chance}, over seeds)." if chance else ".")
             )
         else:
             upper = None if rate.ci is None else rate.ci[1]

@@ -32,7 +32,7 @@ from fits.readers.wandb import (
     read_history,
     read_offline_run,
 )
-from fits.selection import parse_selection, select
+from fits.selection import parse_selection, select, values_there
 from fits.table import (
     COLUMNS,
     ORIGIN,
@@ -242,7 +242,10 @@ def read_runs(
         selection = parse_selection(where)
         rows = select(frame, selection, source=source)
         if not rows.any():
-            raise InputError(f"{source}: no row satisfies --where {selection.text}")
+            raise InputError(
+                f"{source}: no row satisfies --where {selection.text}:"
+                f" {values_there(frame, selection)}"
+            )
         frame = frame[rows].reset_index(drop=True)
     table, checked = validate_runs(frame, source=source)
     table, derived = derive_columns(table)

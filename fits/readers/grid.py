@@ -1,7 +1,7 @@
 """The seed paper's grid: one row per (fpr, fnr) cell, in the names its authors gave the columns.
 
 What the table does not say follows from the setup (arXiv 2605.25252): one epoch of GSM8K is 233 steps of
-32 prompts, 256 test problems, one seed, Qwen2.5 base of the size in the run's name (none: 1.5B).
+32 prompts, 256 test problems, one seed, Qwen2.5 base, here called by the size in the run's name (none: 1.5B).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_grid(frame: pd.DataFrame, *, source: str, metric: str | None = None) ->
     chosen = metric or "final_validation_accuracy"
     if chosen not in frame.columns:
         raise InputError(f"{source}: no column {chosen!r} for --metric")
-    model = [f"Qwen2.5-{_size(str(name))}" for name in frame["run_name"]]
+    model = [_size(str(name)) for name in frame["run_name"]]
     frame = frame.assign(
         **{column: frame[name] for column, name in _COLUMNS.items()},
         accuracy=frame[chosen],
@@ -53,7 +53,7 @@ def read_grid(frame: pd.DataFrame, *, source: str, metric: str | None = None) ->
         frame = frame.assign(observed_reward=frame["final_train_accuracy"])
     note = (
         f"accuracy is {chosen!r}; step {_STEPS}, prompts_per_step {_PROMPTS}, n_eval {_SAMPLES}, seed 0 from"
-        " the paper's setup; model from the run's name (no size: 1.5B)"
+        " the paper's setup; model, its size, from the run's name (none: 1.5B)"
     )
     return frame, (note,)
 

@@ -42,6 +42,7 @@ def read_verl(path: Path, *, metric: str | None = None) -> Raw:
     steps: dict[int, dict[str, float]] = {}
     places: dict[int, str] = {}
     notes: list[str] = []
+    again: list[int] = []
     for number, line in enumerate(lines, start=1):
         match = _STEP.search(line)
         if match is None:
@@ -54,8 +55,7 @@ def read_verl(path: Path, *, metric: str | None = None) -> Raw:
             notes.append(f"line {number}: last line cut short, its last value dropped")
             pairs = pairs[:-1]
         step = int(match.group(1))
-        if step in steps:
-            notes.append(f"step {step} was logged twice: the later line holds")
+        again += [step] if step in steps else []
         steps[step] = {
             found.group(1): float(found.group(2))
             for pair in pairs
@@ -66,6 +66,15 @@ def read_verl(path: Path, *, metric: str | None = None) -> Raw:
         raise InputError(
             f"{path}: no line of the form 'step:N - name:value - …': no console log of verl"
         )
+    if again:
+        notes.append(
+            f"step {again[0]} was logged twice: the later line holds"
+            if len(again) == 1
+            else f"{len(again)} lines repeat a step logged before (first: step {again[0]}):"
+            " the later line holds"
+        )
+    if sorted(steps) != list(steps):
+        notes.append("step lines were out of order: sorted by step")
     history = [(places[step], step, dict(steps[step])) for step in sorted(steps)]
     frame, said = evaluations(
         history,

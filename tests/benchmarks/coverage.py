@@ -4,7 +4,9 @@
 
 World: every run has its own asymptote (spread .02 over seeds, of which a matched pair of arms shares
 all but .005), residuals of a run are AR(1) (spread .01, lag-one correlation .5), every evaluation is
-binomial with 500 samples, 21 evaluations a run, sigmoid of slope 1.5 from .1 to .8. Truth: the mean run.
+binomial with 500 samples, 21 evaluations a run from .1 to .8 by midpoint 1e4. Truth: the mean run.
+First the course is a sigmoid of slope 1.5 and a sigmoid is fitted. Then the course is also one that the
+laws fitted hold only at a limit or not at all, and `auto` chooses among them, as it does for a user.
 Replications are fitted by `fits.batch`, which tests/fits/test_batch.py holds to `fits.fit_curve`.
 """
 
@@ -13,15 +15,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fits import SIGMOID, find_turn, fit_curve
+from fits import EXPONENTIAL, POWER, SIGMOID, Law, find_turn, fit_curve
+from fits.asymmetry import holm
 from fits.batch import BatchFit, fit_batch
-from fits.fit import MIDPOINTS_NEEDED
+from fits.fit import MIDPOINTS_NEEDED, SUPPORTED
 from fits.gap import verdict_of
 from fits.inference import DECISIVE_WALD, student_interval
 
@@ -39,17 +43,49 @@ DELTA = 0.01
 FLOORS = (0.0, DELTA / 2, DELTA, 3 * DELTA)
 
 
+LAWS = (SIGMOID, POWER, EXPONENTIAL)
+SPARE = 1000  # replications of the second half, at most: SE .007 at nominal coverage
+
+Course = Callable[[FloatArray], FloatArray]
+
+
+def sigmoid_course(x: FloatArray) -> FloatArray:
+    """Share of the rise done at x midpoints."""
+    return x**SLOPE / (1.0 + x**SLOPE)
+
+
+def power_course(power: float) -> Course:
+    """A power law to its asymptote: of exponent 1/2 it has a quarter of its rise left at five midpoints."""
+    return lambda x: 1.0 - (1.0 + (2.0 ** (1.0 / power) - 1.0) * x) ** -power
+
+
+def two_speeds_course(x: FloatArray) -> FloatArray:
+    """Two populations of prompts, 30 % of the rise eight times slower than the rest: none of the laws."""
+    scale = 0.92646  # the rise is half done at x = 1
+    return 1.0 - 0.7 * np.exp(-x / scale) - 0.3 * np.exp(-x / (8.0 * scale))
+
+
+COURSES: dict[str, Course] = {
+    "sigmoid": sigmoid_course,
+    "power law, exponent 2": power_course(2.0),
+    "power law, exponent 1/2": power_course(0.5),
+    "two speeds": two_speeds_course,
+}
+
+
 def experiments(
-    rng: np.random.Generator, asymptotes_RS: FloatArray, *, reach: float, clock: float = 1.0
+    rng: np.random.Generator,
+    asymptotes_RS: FloatArray,
+    *,
+    reach: float,
+    clock: float = 1.0,
+    course: Course = sigmoid_course,
 ) -> tuple[FloatArray, FloatArray]:
     """x_T and accuracies (R, S, T) of runs with these asymptotes, up to `reach` clean midpoints."""
     R, S = asymptotes_RS.shape
     x_T = np.linspace(0.0, reach * MIDPOINT, EVALUATIONS)
-    theta = np.empty((R * S, 4))
-    theta[:] = START, 0.0, np.log(MIDPOINT * clock), np.log(SLOPE)
-    theta[:, 1] = asymptotes_RS.ravel()
-    level = SIGMOID.predict(x_T[None], theta).reshape(R, S, EVALUATIONS)
-    residual = np.empty_like(level)
+    level = START + (asymptotes_RS[..., None] - START) * course(x_T / (MIDPOINT * clock))
+    residual = np.empty((R, S, EVALUATIONS))
     residual[..., 0] = rng.normal(0.0, RESIDUAL_SPREAD, (R, S))
     fresh = RESIDUAL_SPREAD * (1.0 - RESIDUAL_CORRELATION**2) ** 0.5
     for t in range(1, EVALUATIONS):
@@ -59,9 +95,15 @@ def experiments(
     return x_T, rng.binomial(SAMPLES, np.clip(level + residual, 0.0, 1.0)) / SAMPLES
 
 
-def identified(fits: BatchFit, x_T: FloatArray, y_RST: FloatArray) -> BoolArray:
-    """Where `fit_curve` says identified: at once if its Wald test decides, else by asking it."""
-    midpoint_R = np.exp(fits.theta_RP[:, 2])
+def identified(
+    law: Law, fits: BatchFit, x_T: FloatArray, y_RST: FloatArray, wanted_R: BoolArray | None = None
+) -> BoolArray:
+    """Where `fit_curve` says identified: at once if its Wald test decides, else by asking it.
+
+    wanted_R: the replicates to ask about; the others are False.
+    """
+    assert law.midpoint is not None
+    midpoint_R = np.array([law.midpoint(theta_P) for theta_P in fits.theta_RP])
     sure_R = (
         fits.converged_R
         & ~fits.at_bound_RP.any(axis=1)
@@ -72,10 +114,12 @@ def identified(fits: BatchFit, x_T: FloatArray, y_RST: FloatArray) -> BoolArray:
     x_N, run_N = np.tile(x_T, S), np.repeat(np.arange(S), len(x_T))
     found_R = np.zeros(len(y_RST), dtype=np.bool_)
     for r in range(len(y_RST)):
+        if wanted_R is not None and not wanted_R[r]:
+            continue
         if sure_R[r]:
             found_R[r] = find_turn(x_N, y_RST[r].ravel()) is None
         else:
-            fit = fit_curve(x_N, y_RST[r].ravel(), run=run_N, law=SIGMOID, forecast=False)
+            fit = fit_curve(x_N, y_RST[r].ravel(), run=run_N, law=law, forecast=False)
             found_R[r] = fit.identified
     return found_R
 
@@ -87,7 +131,7 @@ def coverage(seeds: int, reach: float, replications: int) -> tuple[dict[str, tup
         rng, rng.normal(ASYMPTOTE, RUN_SPREAD, (replications, seeds)), reach=reach
     )
     fits = fit_batch(SIGMOID, x_T, y_RST)
-    known_R = identified(fits, x_T, y_RST)
+    known_R = identified(SIGMOID, fits, x_T, y_RST)
     truth_P = np.array([START, ASYMPTOTE, np.log(MIDPOINT), np.log(SLOPE)])
     inside_RP = (fits.low_RP <= truth_P) & (truth_P <= fits.high_RP)
     return {
@@ -106,7 +150,7 @@ def verdicts(seeds: int, floor: float, replications: int) -> dict[str, int]:
         own_RS = rng.normal(0.0, ARM_SPREAD, (replications, seeds))
         x_T, y_RST = experiments(rng, tops_RS - lost + own_RS, reach=10.0, clock=clock)
         fits = fit_batch(SIGMOID, x_T, y_RST)
-        known_R &= identified(fits, x_T, y_RST)
+        known_R &= identified(SIGMOID, fits, x_T, y_RST)
         pseudo.append(fits.theta_RP[:, None, 1] + fits.influence_RSP[:, :, 1])
     counts = {"closes": 0, "persists": 0, "undetermined": 0, "covered": 0}
     for gap_S in (pseudo[0] - pseudo[1])[known_R]:
@@ -116,23 +160,107 @@ def verdicts(seeds: int, floor: float, replications: int) -> dict[str, int]:
     return {**counts, "identified": int(known_R.sum())}
 
 
+@dataclass(frozen=True)
+class Doubtful:
+    """The asymptote where the law is not given: shares of R replications, coverage of those identified.
+
+    sigmoid_*: the same data fitted by a sigmoid without asking which law. auto_*: by all laws, intervals
+    and identification as `fits.fit.allow_for_laws` has them. best_*: by the law of least AICc, believed.
+    """
+
+    sigmoid_identified: float
+    sigmoid_covered: float
+    best_identified: float
+    best_covered: float
+    auto_identified: float
+    auto_covered: float
+    auto_half: float
+
+
+def doubtful(course: str, seeds: int, reach: float, replications: int) -> Doubtful:
+    """Coverage of the asymptote's interval where the law is not known, see Doubtful."""
+    rng = np.random.default_rng([3, seeds, round(10 * reach), list(COURSES).index(course)])
+    x_T, y_RST = experiments(
+        rng,
+        rng.normal(ASYMPTOTE, RUN_SPREAD, (replications, seeds)),
+        reach=reach,
+        course=COURSES[course],
+    )
+    fits = [fit_batch(law, x_T, y_RST) for law in LAWS]
+    aicc_LR = np.stack([fit.aicc_R for fit in fits])
+    supported_LR = aicc_LR - aicc_LR.min(axis=0) <= SUPPORTED
+    asked_LR = supported_LR.copy()
+    asked_LR[0] = True
+    known_LR = np.stack(
+        [
+            identified(law, fit, x_T, y_RST, asked_R)
+            for law, fit, asked_R in zip(LAWS, fits, asked_LR, strict=True)
+        ]
+    )
+    low_LR = np.stack([fit.low_RP[:, 1] for fit in fits])
+    high_LR = np.stack([fit.high_RP[:, 1] for fit in fits])
+    inside_LR = (low_LR <= ASYMPTOTE) & (high_LR >= ASYMPTOTE)
+    best_R, rows_R = aicc_LR.argmin(axis=0), np.arange(replications)
+    best_known_R = known_LR[best_R, rows_R]
+    all_known_R = (known_LR | ~supported_LR).all(axis=0)
+    hull_low_R = np.where(supported_LR, low_LR, np.inf).min(axis=0)
+    hull_high_R = np.where(supported_LR, high_LR, -np.inf).max(axis=0)
+    hull_inside_R = (hull_low_R <= ASYMPTOTE) & (hull_high_R >= ASYMPTOTE)
+
+    def share(hit_R: BoolArray, known_R: BoolArray) -> float:
+        return float(hit_R[known_R].mean()) if known_R.any() else float("nan")
+
+    halves_R = 0.5 * (hull_high_R - hull_low_R)[all_known_R]
+    return Doubtful(
+        sigmoid_identified=float(known_LR[0].mean()),
+        sigmoid_covered=share(inside_LR[0], known_LR[0]),
+        best_identified=float(best_known_R.mean()),
+        best_covered=share(inside_LR[best_R, rows_R], best_known_R),
+        auto_identified=float(all_known_R.mean()),
+        auto_covered=share(hull_inside_R, all_known_R),
+        auto_half=float(np.median(halves_R)) if halves_R.size else float("nan"),
+    )
+
+
+def doubtful_verdicts(course: str, seeds: int, floor: float, replications: int) -> dict[str, int]:
+    """Verdicts as `gap` reaches them: one law for both arms, of the least total AICc."""
+    rng = np.random.default_rng([4, seeds, round(1e4 * floor), list(COURSES).index(course)])
+    tops_RS = rng.normal(ASYMPTOTE, RUN_SPREAD, (replications, seeds))
+    arms: list[tuple[FloatArray, FloatArray, list[BatchFit]]] = []
+    for lost, clock in ((0.0, 1.0), (floor, 1.4)):
+        own_RS = rng.normal(0.0, ARM_SPREAD, (replications, seeds))
+        x_T, y_RST = experiments(
+            rng, tops_RS - lost + own_RS, reach=10.0, clock=clock, course=COURSES[course]
+        )
+        arms.append((x_T, y_RST, [fit_batch(law, x_T, y_RST) for law in LAWS]))
+    aicc_ALR = np.stack([np.stack([fit.aicc_R for fit in fits]) for *_, fits in arms])
+    chosen_R = aicc_ALR.sum(axis=0).argmin(axis=0)
+    counts = {"closes": 0, "persists": 0, "undetermined": 0, "covered": 0, "identified": 0}
+    for place, law in enumerate(LAWS):
+        known_R = chosen_R == place
+        for x_T, y_RST, fits in arms:
+            known_R &= identified(law, fits[place], x_T, y_RST, known_R)
+        clean, noisy = (
+            fits[place].theta_RP[:, None, 1] + fits[place].influence_RSP[:, :, 1]
+            for *_, fits in arms
+        )
+        for gap_S in (clean - noisy)[known_R]:
+            _, ci = student_interval(gap_S)
+            counts[verdict_of(ci, DELTA)] += 1
+            counts["covered"] += ci is not None and ci[0] <= floor <= ci[1]
+            counts["identified"] += 1
+    return counts
+
+
 def holm_outside(cells: list[tuple[int, int]]) -> list[float]:
     """Holm-adjusted p-values that a cell's true coverage lies outside [.93, .97], one-sided per edge."""
     from scipy.stats import binom
 
     raw = [
-        min(
-            1.0,
-            2.0 * min(float(binom.cdf(hit, n, 0.93)), float(binom.sf(hit - 1, n, 0.97))),
-        )
+        min(1.0, 2.0 * min(float(binom.cdf(hit, n, 0.93)), float(binom.sf(hit - 1, n, 0.97))))
         for hit, n in cells
     ]
-    adjusted = [1.0] * len(raw)
-    running = 0.0
-    for rank, i in enumerate(sorted(range(len(raw)), key=lambda i: raw[i])):
-        running = max(running, min(1.0, (len(raw) - rank) * raw[i]))
-        adjusted[i] = running
-    return adjusted
+    return [1.0 if p is None else p for p in holm(raw)]
 
 
 def table(replications: int) -> Iterator[str]:
@@ -175,12 +303,60 @@ def table(replications: int) -> Iterator[str]:
         f"\n{replications} replications a cell; least p {worst:.2g}:"
         f" {'every cell is consistent with 93–97 %' if worst > 0.05 else 'some cells lie outside 93–97 %'}."
     )
+    yield from doubtful_tables(min(replications, SPARE))
     sys.stderr.write(f"took {time.perf_counter() - began:.0f} s\n")
+
+
+def doubtful_tables(replications: int) -> Iterator[str]:
+    """The second half of COVERAGE.md: what happens where the law fitted is not the truth."""
+    yield "\n## Where the law is not known\n"
+    yield (
+        "Share of curves whose asymptote is called identified, and how often its interval then covers, on the same"
+        " data: by a sigmoid that nobody doubts (`--law sigmoid`); by the law of least AICc, believed; and by `auto`,"
+        " whose interval is the hull over all laws within 10 of the least AICc, and which calls an asymptote"
+        " identified only if each of those does. A power law of exponent 1 is a sigmoid of slope 1.\n"
+    )
+    yield (
+        "| truth | midpoints | seeds | sigmoid: identified | covered | least AICc: identified | covered"
+        " | auto: identified | covered | half-width |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for course in COURSES:
+        for reach in REACHES:
+            for seeds in SEEDS:
+                d = doubtful(course, seeds, reach, replications)
+                sys.stderr.write(f"doubtful: {course}, {reach:g}, {seeds} seeds: {d}\n")
+                yield (
+                    f"| {course} | {reach:g} | {seeds} | {d.sigmoid_identified:.2f} |"
+                    f" {_spoken(d.sigmoid_covered)} | {d.best_identified:.2f} |"
+                    f" {_spoken(d.best_covered)} | {d.auto_identified:.2f} |"
+                    f" {_spoken(d.auto_covered)} | {_spoken(d.auto_half)} |"
+                )
+    yield (
+        f"\nVerdicts on the same courses, delta = {DELTA:g}, ten midpoints, 5 seeds, a noisy arm 1.4 times slower, one law"
+        " for both arms by the least total AICc (what a law gets wrong about asymptotes then largely cancels):\n"
+    )
+    yield "| truth | true floor | identified | closes | persists | undetermined | floor covered |"
+    yield "|---|---|---|---|---|---|---|"
+    for course in COURSES:
+        for floor in (0.0, 3 * DELTA):
+            counts = doubtful_verdicts(course, 5, floor, replications)
+            n = max(counts["identified"], 1)
+            yield (
+                f"| {course} | {floor:g} | {counts['identified'] / replications:.2f} |"
+                f" {counts['closes'] / n:.3f} | {counts['persists'] / n:.3f} |"
+                f" {counts['undetermined'] / n:.3f} | {counts['covered'] / n:.3f} |"
+            )
+    yield f"\n{replications} replications a cell (standard error .007 at 95 %)."
+
+
+def _spoken(share: float) -> str:
+    return "–" if np.isnan(share) else f"{share:.3f}"
 
 
 def main() -> None:
     """Write COVERAGE.md."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--replications", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=TABLE)
     arguments = parser.parse_args()

@@ -44,6 +44,15 @@ def test_gap_prints_one_document_with_the_contracts_keys(runs: Path) -> None:
     assert got["delta"] == 0.02
 
 
+@pytest.mark.parametrize("loss", ["least-squares", "huber", "binomial", "beta-binomial"])
+def test_fit_and_gap_take_the_same_losses_and_say_which(runs: Path, loss: str) -> None:
+    fitted = document("fit", runs, "--law", "sigmoid", "--loss", loss)
+    assert fitted["loss"] == loss
+    assert all(one["loss"].startswith(loss) for one in fitted["curves"])
+    assert document("gap", runs, "--law", "sigmoid", "--loss", loss)["loss"] == loss
+    assert document("fit", runs, "--law", "margin-logit", "--loss", loss)["loss"] == loss
+
+
 def test_gap_of_the_trajectory_table() -> None:
     path = shared_data("math_trajectories/mL4.csv")
     mapping = "accuracy=accuracy_mean_of_5_seeds,run_id=arm"
@@ -59,9 +68,9 @@ def test_the_quadratic_surface_on_the_grid() -> None:
     path = shared_data("seed_grid/batch32_r8_metrics.csv")
     curves = document("fit", path, "--law", "quadratic")["curves"]
     by = {curve["group"]: curve for curve in curves}
-    assert by["Qwen2.5-1.5B"]["identified"]
-    assert not by["Qwen2.5-0.5B"]["identified"]
-    assert by["Qwen2.5-0.5B"]["aliased"] == ["fnr = fpr", "fpr*fnr = fpr^2", "fnr^2 = fpr^2"]
+    assert by["1.5B"]["identified"]
+    assert not by["0.5B"]["identified"]
+    assert by["0.5B"]["aliased"] == ["fnr = fpr", "fpr*fnr = fpr^2", "fnr^2 = fpr^2"]
 
 
 def test_import_writes_what_fit_reads(runs: Path, tmp_path: Path) -> None:
@@ -78,9 +87,13 @@ def test_import_writes_what_fit_reads(runs: Path, tmp_path: Path) -> None:
         (["fit", "{runs}", "--law", "cubic"], "'cubic' is none of"),
         (["fit", "{runs}", "--figure", "f.gif"], "f.gif: draw to a file ending in"),
         (["fit", "{runs}", "--loss", "l1"], "'l1' is none of"),
+        (["gap", "{runs}", "--loss", "l1"], "'l1' is none of"),
         (["gap", "{runs}", "--clean", "fpr"], "'fpr' is no comparison"),
         (["gap", "{runs}", "--delta", "2"], "delta must lie in (0, 1), got 2"),
-        (["gap", "{runs}", "--where", "fpr>0"], "no row satisfies --clean"),
+        (
+            ["gap", "{runs}", "--where", "fpr>0"],
+            "no clean arm by --clean fpr=0,fnr=0, since no row satisfies it (fpr is 0.3; fnr is 0)",
+        ),
         (["gap", "{folder}"], "a folder with no runs"),
         (["import", "{runs}", "--out", "x.xlsx"], ".csv or .parquet"),
         (["fit", "nowhere.csv"], "nowhere.csv: no such file"),

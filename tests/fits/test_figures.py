@@ -51,8 +51,39 @@ def test_unidentified_and_refused_fits_are_drawn_in_words(tmp_path: Path) -> Non
     last = frame[frame["arm"] != "fn"]
     surface = fit_surface(last, law="quadratic")
     drawing = draw_surface([("all", surface)], {"all": last}, axis="group_size")
-    assert drawing.data["shows"].tolist() == ["refused"]
+    assert set(drawing.data["shows"]) == {"cell", "refused"}
+    assert drawing.data["fitted"].isna().all()
     save(drawing, tmp_path / "s.pdf")
+
+
+def test_the_surface_figure_shows_surface_cells_and_residuals(tmp_path: Path) -> None:
+    rows = [
+        {"run_id": f"{x}-{d}-{g}-{s}", "fpr": x, "fnr": d, "group_size": g, "seed": s, "step": 1}
+        for x in (0.0, 0.2, 0.4)
+        for d in (0.0, 0.2, 0.4)
+        for g in (8, 32)
+        for s in (0, 1)
+    ]
+    frame = pd.DataFrame(rows)
+    rng = np.random.default_rng(0)
+    frame["accuracy"] = (
+        0.7 - frame["fpr"] ** 2 - 0.5 * frame["fnr"] + 0.02 * np.log2(frame["group_size"])
+    ) + rng.normal(0.0, 0.01, len(frame))
+    fit = fit_surface(frame, law="quadratic")
+    drawing = draw_surface([("all", fit)], {"all": frame}, axis="group_size")
+    beside = save(drawing, tmp_path / "surface.png")
+    data = pd.read_csv(beside)
+    cells = data[data["shows"] == "cell"]
+    assert len(cells) == 18
+    means = frame.groupby(["fpr", "fnr", "group_size"])["accuracy"].mean().to_numpy()
+    order = cells.sort_values(["fpr", "fnr", "group_size"])
+    np.testing.assert_allclose(order["measured"], means)
+    np.testing.assert_allclose(cells["residual"], cells["measured"] - cells["fitted"], atol=1e-12)
+    surface = data[data["shows"] == "surface"]
+    corner = surface[(surface["fpr"] == 0.4) & (surface["fnr"] == 0.4)]["fitted"].to_numpy()
+    budgets = np.array([8.0, 32.0])
+    expected = fit.predict(np.full(2, 0.4), np.full(2, 0.4), budgets)
+    np.testing.assert_allclose(np.sort(corner), np.sort(expected), atol=1e-12)
 
 
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fits import EXPONENTIAL, LOG, SIGMOID, InputError, find_turn, fit_curve, fit_groups
+from fits import EXPONENTIAL, LOG, POWER, SIGMOID, InputError, find_turn, fit_curve, fit_groups
+from fits.fit import allow_for_laws
 from fits.inference import student_interval
+from tests.benchmarks.coverage import COURSES, experiments
 from tests.fits.synthetic import matched_runs
 
 
@@ -128,6 +131,53 @@ def test_aicc_prefers_the_law_that_made_the_data() -> None:
             assert one.compared[law.name] == one.fit.aicc
 
 
+def test_an_asymptote_that_the_laws_disagree_about_is_not_believed() -> None:
+    """Two speeds, four midpoints: the law of least AICc covers 20 %, the hull of those in support 85 %."""
+    rng = np.random.default_rng(0)
+    alone = joint = claimed = 0
+    for _ in range(25):
+        x, y = experiments(
+            rng, rng.normal(0.8, 0.02, (1, 5)), reach=4.0, course=COURSES["two speeds"]
+        )
+        run = np.repeat(np.arange(5), len(x))
+        tried = [
+            fit_curve(np.tile(x, 5), y[0].ravel(), run=run, law=law, forecast=False)
+            for law in (SIGMOID, POWER, EXPONENTIAL)
+        ]
+        best = min(tried, key=lambda fit: fit.aicc or 0.0)
+        both = allow_for_laws(best, [fit for fit in tried if fit is not best])
+        for fit, counts in ((best, False), (both, True)):
+            ci = fit.ci["asymptote"]
+            if fit.identified and ci is not None and ci[0] <= 0.8 <= ci[1]:
+                joint += counts
+                alone += not counts
+        claimed += both.identified
+        if best.identified and not both.identified:
+            assert "law is not ruled out (AICc +" in both.reason
+    assert claimed < 25
+    assert joint / claimed > 0.7 > 0.5 > alone / 25
+
+
+def test_a_law_named_is_believed_and_one_without_an_asymptote_is_a_doubt() -> None:
+    rng = np.random.default_rng(2)
+    x = np.geomspace(1e3, 1e5, 12)
+    y = 0.1 + 0.08 * np.log(x / 1e3) + rng.normal(0, 0.004, 12)
+    frame = pd.DataFrame({"run_id": "a", "step": range(12), "rollouts": x, "accuracy": y})
+    fit = fit_groups(frame)[0].fit
+    assert not (fit.identified and fit.law.has_asymptote)
+    one = fit_groups(matched_runs(seeds=3), law="sigmoid")[0].fit
+    assert one.ci_reason == "t over 3 runs"
+
+
+def test_a_start_of_zero_leaves_the_asymptote_identified() -> None:
+    rng = np.random.default_rng(3)
+    x = np.tile(np.linspace(0.0, 1e5, 41), 3)
+    p = SIGMOID.predict(x[None], np.array([[0.0, 0.7, np.log(1e4), np.log(2.0)]]))[0]
+    y = rng.binomial(2000, p) / 2000
+    fit = fit_curve(x, y, run=np.repeat(range(3), 41), law=SIGMOID, forecast=False)
+    assert fit.identified, fit.reason
+
+
 def test_forecasts_of_a_well_bent_curve_are_good_and_of_an_early_one_absent() -> None:
     x, y, run = sigmoid_runs(midpoints=10)
     fit = fit_curve(x, y, run=run, law=SIGMOID)
@@ -140,8 +190,6 @@ def test_forecasts_of_a_well_bent_curve_are_good_and_of_an_early_one_absent() ->
 def test_default_groups_never_mix_conditions() -> None:
     frame = matched_runs(seeds=2)
     other = frame.assign(group_size=32, run_id=frame["run_id"] + "-32")
-    import pandas as pd
-
     labels = [one.group for one in fit_groups(pd.concat([frame, other]), law="sigmoid")]
     assert labels == [f"{arm},group_size={g}" for g in (8, 32) for arm in ("clean", "fp", "fn")]
     unnamed = fit_groups(frame[frame["fnr"] == 0].drop(columns="arm"), law="sigmoid")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fits import InputError, gap_report, parse_selection
-from fits.gap import seeds_needed, verdict_of
+from fits.gap import chance_in_words, seeds_needed, verdict_of
 from tests.fits.synthetic import ARMS, CLEAN, matched_runs
 
 IS_CLEAN = parse_selection(["fpr=0,fnr=0"])
@@ -133,6 +133,13 @@ def test_no_clean_arm_is_refused_with_what_can_still_be_done() -> None:
         InputError, match=r"--clean fpr=0,fnr=0.*verigap fit.*--clean fpr=0.3,fnr=0"
     ):
         gap_report(frame[frame["arm"] != "clean"], clean=IS_CLEAN)
+    with pytest.raises(InputError, match=r"fpr is 0 or 0\.3; fnr is 0 or 0\.3.*verigap fit"):
+        gap_report(frame[frame["arm"] != "clean"].iloc[::-1], clean=IS_CLEAN)
+    bare = frame.drop(columns=["fpr", "fnr"])
+    with pytest.raises(InputError, match=r"no column fnr, fpr.*--clean arm=clean .*clean, fp, fn"):
+        gap_report(bare, clean=IS_CLEAN)
+    with pytest.raises(InputError, match=r"--manifest, --set fpr=0,fnr=0 or --clean run_id="):
+        gap_report(bare.drop(columns="arm"), clean=IS_CLEAN)
     with pytest.raises(InputError, match="no noisy arm"):
         gap_report(frame[frame["arm"] == "clean"], clean=IS_CLEAN)
     with pytest.raises(InputError, match="delta"):
@@ -287,3 +294,9 @@ def test_a_cell_without_compute_is_named_by_run_and_step() -> None:
     step = int(frame.loc[30, "step"])
     with pytest.raises(InputError, match=f"run 'fp-0', step {step}, column rollouts: empty"):
         by_arm(frame.iloc[::-1])
+
+
+def test_a_probability_is_spoken_of_only_where_there_is_one() -> None:
+    assert chance_in_words(None) == chance_in_words(0.0) == ""
+    assert chance_in_words(0.0005) == "a probability below .01"
+    assert chance_in_words(0.126) == "probability 0.13"

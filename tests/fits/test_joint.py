@@ -125,10 +125,10 @@ def test_missing_rates_and_unknown_laws_are_refused() -> None:
 
 def test_the_seed_grid_carries_the_surface_and_its_diagonal_does_not() -> None:
     frame = read_runs(shared_data("seed_grid/batch32_r8_metrics.csv")).frame
-    large = fit_surface(frame[frame["model"] == "Qwen2.5-1.5B"], law="quadratic")
+    large = fit_surface(frame[frame["model"] == "1.5B"], law="quadratic")
     assert large.identified
     assert large.n == 36
     assert large.rmse is not None
     assert large.rmse < 0.07
-    small = fit_surface(frame[frame["model"] == "Qwen2.5-0.5B"], law="quadratic")
+    small = fit_surface(frame[frame["model"] == "0.5B"], law="quadratic")
     assert small.aliased == ("fnr = fpr", "fpr*fnr = fpr^2", "fnr^2 = fpr^2")

@@ -62,6 +62,21 @@ def test_the_solver_recovers_the_truth_from_exact_data(law: Law) -> None:
     np.testing.assert_allclose(solution.theta_RP[best_of(solution)], TRUTH[law.name], rtol=1e-5)
 
 
+def by_scipy(law: Law, inputs: np.ndarray, y: np.ndarray, starts: np.ndarray) -> float:
+    low, high = law.bounds(inputs)
+    return min(
+        least_squares(
+            lambda theta: law.predict(inputs, theta[None])[0] - y,
+            np.clip(start, low + 1e-9, high - 1e-9),
+            jac=lambda theta: law.jacobian(inputs, theta[None])[0].T,
+            bounds=(low, high),
+            x_scale="jac",
+            max_nfev=500,
+        ).cost
+        for start in starts
+    )
+
+
 @pytest.mark.parametrize("law", CURVE_LAWS, ids=lambda law: law.name)
 def test_the_solver_is_no_worse_than_scipy_from_the_same_starts(law: Law) -> None:
     rng = np.random.default_rng(1)
@@ -70,18 +85,47 @@ def test_the_solver_is_no_worse_than_scipy_from_the_same_starts(law: Law) -> Non
         y = law.predict(inputs, np.array([TRUTH[law.name]])) + rng.normal(0, 0.03, inputs.shape)
         starts = np.clip(law.starts(inputs, y[0]), *law.bounds(inputs))
         ours = solve(law, inputs, y, starts).loss_R.min()
-        low, high = law.bounds(inputs)
-        theirs = min(
-            least_squares(
-                lambda theta, y=y: law.predict(inputs, theta[None])[0] - y[0],
-                np.clip(start, low + 1e-9, high - 1e-9),
-                jac=lambda theta: law.jacobian(inputs, theta[None])[0].T,
-                bounds=(low, high),
-                x_scale="jac",
-            ).cost
-            for start in starts
-        )
-        assert ours <= theirs * (1 + 1e-6)
+        assert ours <= by_scipy(law, inputs, y[0], starts) * (1 + 1e-6)
+
+
+def hard_curve(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Few points, any part of the curve, made by any law: fits that end on bounds and in long valleys."""
+    count = int(rng.choice([6, 10, 21, 40]))
+    x = np.linspace(0.0, 1e5, count) if rng.random() < 0.5 else np.geomspace(1e3, 1e5, count)
+    level = [rng.uniform(0.0, 0.4), rng.uniform(0.1, 1.0)]
+    theta = [*level, np.log(10) * rng.uniform(3.0, 5.3), rng.uniform(-0.7, 1.5)]
+    truth = (SIGMOID, POWER, EXPONENTIAL)[int(rng.integers(3))]
+    y = truth.predict(x[None], np.array([theta])[:, : len(truth.parameters)])[0]
+    return x[None], np.clip(y + rng.normal(0.0, rng.choice([0.003, 0.01, 0.03]), count), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("law", [SIGMOID, POWER, EXPONENTIAL], ids=lambda law: law.name)
+def test_nor_is_it_on_bounds_and_in_valleys(law: Law) -> None:
+    """Steps cut off at a bound once passed for convergence: 30 % of such power-law fits stopped early."""
+    rng = np.random.default_rng(7)
+    excess = []
+    for _ in range(60):
+        inputs, y = hard_curve(rng)
+        starts = np.clip(law.starts(inputs, y), *law.bounds(inputs))
+        ours = solve(law, inputs, y[None], starts)
+        excess.append(ours.loss_R.min() / by_scipy(law, inputs, y, starts) - 1.0)
+    assert np.mean(np.array(excess) > 1e-4) <= 0.02
+    assert max(excess) < 0.01
+
+
+@pytest.mark.parametrize("law", [SIGMOID, POWER, EXPONENTIAL], ids=lambda law: law.name)
+def test_two_starts_find_the_basin_that_a_dense_grid_finds(law: Law) -> None:
+    rng = np.random.default_rng(8)
+    low, high = np.log(1e2), np.log(1e6)
+    shapes = np.array([[s, e] for s in np.linspace(low, high, 12) for e in (-1.0, 0.0, 1.0, 2.0)])
+    missed = []
+    for _ in range(40):
+        inputs, y = hard_curve(rng)
+        levels = np.tile([y[0], y[-1]], (len(shapes), 1))
+        dense = np.concatenate([levels, shapes], axis=1)[:, : len(law.parameters)]
+        ours = solve(law, inputs, y[None], law.starts(inputs, y)).loss_R.min()
+        missed.append(ours > 1.01 * solve(law, inputs, y[None], dense).loss_R.min())
+    assert np.mean(missed) <= 0.05
 
 
 def test_the_solver_stays_in_the_box_and_fixes_what_it_is_told() -> None:

@@ -177,6 +177,11 @@ def test_verl_lines_amid_everything_else(tmp_path: Path) -> None:
     got = read_runs(path)
     assert got.frame["accuracy"].tolist() == [0.2, 0.5]
     assert any("step 0 was logged twice" in note for note in got.notes)
+    assert any("out of order" in note for note in got.notes)
+    # A log written twice is one line, not one a step.
+    path.write_text(VERL * 2)
+    twice = [note for note in read_runs(path).notes if "later line holds" in note]
+    assert twice == ["3 lines repeat a step logged before (first: step 0): the later line holds"]
 
 
 def test_a_verl_log_with_missing_steps_claims_no_totals(tmp_path: Path) -> None:
@@ -191,11 +196,16 @@ def test_the_grid_derives_model_and_setup() -> None:
     got = read_runs(shared_data("seed_grid/batch32_r8_metrics.csv"))
     assert got.format == "grid"
     frame = got.frame
-    assert frame.groupby("model").size().to_dict() == {"Qwen2.5-0.5B": 5, "Qwen2.5-1.5B": 36}
+    assert frame.groupby("model").size().to_dict() == {"0.5B": 5, "1.5B": 36}
     assert (frame["step"] == 233).all()
     assert (frame["rollouts"] == 233 * 32 * 8).all()
-    small = frame[frame["model"] == "Qwen2.5-0.5B"]
+    small = frame[frame["model"] == "0.5B"]
     assert (small["fpr"] == small["fnr"]).all()
+    for size, count in (("1.5B", 36), ("0.5B", 5)):
+        picked = read_runs(shared_data("seed_grid/batch32_r8_metrics.csv"), where=[f"model={size}"])
+        assert len(picked.frame) == count
+    with pytest.raises(InputError, match=r"model is 1\.5B or 0\.5B"):
+        read_runs(shared_data("seed_grid/batch32_r8_metrics.csv"), where=["model=7B"])
     best = read_runs(
         shared_data("seed_grid/batch32_r8_metrics.csv"), metric="best_validation_accuracy"
     )

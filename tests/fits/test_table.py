@@ -42,7 +42,7 @@ def refused(path: Path, *parts: str, **options: object) -> None:
         (HEADER + "a,0,0,inf,.1\n", ["column fnr", "inf"]),
         (HEADER + "a,0,0,0,-0.1\n", ["column accuracy", "-0.1"]),
         (HEADER + "a,0,0,0,.5\na,1,0,0,101\n", ["row 2", "column accuracy", "101"]),
-        (HEADER + "a,0,0,0,.5\na,1,0,0,.6\na,2,0,0,1.2\n", ["row 3", "column accuracy", "1.2"]),
+        (HEADER + "a,0,0,0,.5\na,1,0,0,-.6\na,2,0,0,1.2\n", ["row 2", "column accuracy", "-0.6"]),
         (HEADER + "a,0,0,0,high\n", ["row 1", "column accuracy", "'high' is not a number"]),
         (HEADER + "a,0.5,0,0,.1\n", ["column step", "0.5", "whole"]),
         (HEADER + "a,-1,0,0,.1\n", ["column step", "-1"]),
@@ -88,10 +88,61 @@ def test_per_cent_is_converted_and_said(tmp_path: Path) -> None:
     assert any("per cent" in note for note in got.notes)
 
 
-def test_per_cent_in_one_run_and_fractions_in_another_is_refused(tmp_path: Path) -> None:
-    fractions = "".join(f"b,{i},0,0,.{i + 3}\n" for i in range(3))
-    per_cents = "".join(f"a,{i},0,0,{i + 30}\n" for i in range(5))
-    refused(table(tmp_path, HEADER + per_cents + fractions), "per cent", "'b'", "fractions")
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # Most of the column at most 1: an early curve of a small model.
+        "a,0,0,0,.5\na,1,0,0,.6\na,2,0,0,1.2\n",
+        "a,0,0,0,0\na,1,0,0,.2\na,2,0,0,.4\na,3,0,0,.3\na,4,0,0,.4\na,5,0,0,55\n",
+        # Final accuracies, two of them at 1 of 256.
+        "a,9,0,0,69.9\nb,9,.4,.5,.39\nc,9,.5,.5,.39\n",
+        "a,0,0,0,100\na,1,0,0,1\na,2,0,0,1\n",
+    ],
+)
+def test_some_above_one_make_per_cent(tmp_path: Path, rows: str) -> None:
+    values = np.array([float(row.rsplit(",", 1)[1]) for row in rows.splitlines()])
+    got = read_runs(table(tmp_path, HEADER + rows))
+    np.testing.assert_allclose(got.frame["accuracy"], values / 100.0)
+    assert any(f"{(values > 1).sum()} of {len(values)} above 1" in note for note in got.notes)
+
+
+def test_an_arm_that_collapsed_is_still_in_per_cent(tmp_path: Path) -> None:
+    clean = "".join(f"c{s},{t},0,0,{30 + t / 5 + s}\n" for s in range(3) for t in (0, 50, 100))
+    dead = "".join(
+        f"d{s},{t},.5,.5,{v}\n" for s in range(3) for t, v in ((0, 31), (50, 0.8), (100, 0.4))
+    )
+    got = read_runs(table(tmp_path, HEADER + clean + dead)).frame
+    assert got.loc[got["run_id"] == "d0", "accuracy"].tolist() == pytest.approx(
+        [0.31, 0.008, 0.004]
+    )
+
+
+def test_a_rounding_above_one_is_no_unit(tmp_path: Path) -> None:
+    got = read_runs(table(tmp_path, HEADER + "a,0,0,0,.5\na,1,0,0,1.0000000002\n"))
+    assert got.frame["accuracy"].tolist() == [0.5, 1.0]
+    assert got.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        # A replicate at a hundredth of its siblings, at two steps.
+        (
+            "a,5,0,0,30\na,6,0,0,40\nb,5,0,0,.31\nb,6,0,0,.39\n",
+            ["row 3 (line 4) and row 1", "0.31", "30"],
+        ),
+        # Another arm, but before training, where all are alike; whatever the number of rows.
+        ("a,0,0,0,30\na,6,0,0,40\nb,0,.3,0,.31\nb,6,.3,0,.36\n", ["row 3", "before training"]),
+        ("a,0,0,0,30\nb,0,.3,0,.31\n", ["row 2", "row 1", "before training"]),
+        # One evaluation among its neighbours, either way round.
+        ("a,1,0,0,30\na,2,0,0,.31\na,3,0,0,33\n", ["row 2", "neighbours in one run"]),
+        ("a,1,0,0,.3\na,2,0,0,31\na,3,0,0,.33\n", ["row 2", "row 1", "neighbours"]),
+    ],
+)
+def test_two_units_in_one_column_are_refused_by_row(
+    tmp_path: Path, rows: str, parts: list[str]
+) -> None:
+    refused(table(tmp_path, HEADER + rows), "per cent", "fraction", "one unit", *parts)
 
 
 def test_an_empty_accuracy_is_not_evaluated_and_counted(tmp_path: Path) -> None:
@@ -160,9 +211,21 @@ def test_map_set_where_and_derived_rollouts(tmp_path: Path) -> None:
     assert got.frame["accuracy"].tolist() == [0.2, 0.3]
     assert got.frame["rollouts"].tolist() == [160.0, 160.0]
     assert any("step * prompts_per_step * group_size" in note for note in got.notes)
+    mapped = {"run_id": "name", "accuracy": "acc"}
     refused(
-        path, "no row satisfies", where=["name=c"], columns={"run_id": "name", "accuracy": "acc"}
+        path, "no row satisfies --where name=c: name is a or b", where=["name=c"], columns=mapped
     )
+    refused(path, "name is a or b; step is 0 or 5", where=["name=a,step>9"], columns=mapped)
+
+
+def test_flops_follow_from_tokens_and_parameters(tmp_path: Path) -> None:
+    path = table(tmp_path, "run_id,step,tokens,accuracy\na,0,0,.1\na,5,1000,.2\n")
+    got = read_runs(path, constants={"parameters": "1.5e9"})
+    assert got.frame["flops"].tolist() == [0.0, 8 * 1.5e9 * 1000]
+    assert any("flops derived as 8 * parameters * tokens" in note for note in got.notes)
+    assert "flops" not in read_runs(path).frame
+    logged = table(tmp_path, "run_id,step,tokens,flops,accuracy\na,5,10,7,.2\n", "own.csv")
+    assert read_runs(logged, constants={"parameters": "2"}).frame["flops"].tolist() == [7.0]
 
 
 def test_a_manifest_gives_logs_their_condition(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from verigap.commands.runs import (
     Figure,
     Format,
+    Loss,
     Manifest,
     Map,
     Metric,
@@ -45,9 +46,7 @@ def fit(
         str,
         typer.Option(help="auto, sigmoid, power, exponential, log, margin-logit or quadratic."),
     ] = "auto",
-    loss: Annotated[
-        str, typer.Option(help="least-squares, huber, binomial or beta-binomial (need n_eval).")
-    ] = "least-squares",
+    loss: Loss = "auto",
     figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     format: Format = "auto",
@@ -82,7 +81,7 @@ def _curves(
 ) -> tuple[dict[str, Any], Callable[[Console], None], Callable[[], Drawing]]:
     """The document, the view and the figure of one law per curve."""
     from fits import fit_groups
-    from fits.fit import group_rows
+    from fits.fit import check_loss, group_rows
 
     fits = fit_groups(table.frame, x=x, y=y, group=group, law=law, loss=loss, source=table.source)
     document = {
@@ -91,6 +90,7 @@ def _curves(
                 "group": one.group,
                 "law": one.fit.law.name,
                 "formula": one.fit.law.formula,
+                "loss": one.fit.loss,
                 "params": one.fit.params,
                 "ci": one.fit.ci,
                 "ci_basis": one.fit.ci_reason,
@@ -112,7 +112,7 @@ def _curves(
         ],
         "x": x,
         "y": y,
-        "loss": loss,
+        "loss": check_loss(table.frame, loss),
         "notes": table.notes,
     }
 
@@ -144,6 +144,7 @@ def _curves(
                 console.print(f"{one.group}: {one.fit.reason}.", highlight=False)
         for basis in dict.fromkeys(one.fit.ci_reason for one in fits):
             console.print(f"Intervals: {basis}.", style="dim", highlight=False)
+        console.print(f"Loss: {document['loss']}.", style="dim", highlight=False)
 
     def draw() -> Drawing:
         from fits.figures import draw_fits
@@ -158,8 +159,7 @@ def _joint(
 ) -> tuple[dict[str, Any], Callable[[Console], None], Callable[[], Drawing]]:
     """The document, the view and the figure of one joint law per group of final accuracies."""
     from fits import fit_surface
-    from fits.fit import group_rows
-    from fits.losses import loss_named
+    from fits.fit import check_loss, group_rows
     from fits.table import varying
 
     frame = table.frame.assign(accuracy=table.frame[y]) if y in table.frame.columns else table.frame
@@ -170,7 +170,7 @@ def _joint(
     fits = [
         (
             label,
-            fit_surface(rows, law=law, axis=axis, loss=loss_named(loss), source=table.source),
+            fit_surface(rows, law=law, axis=axis, loss=loss, source=table.source),
         )
         for label, rows in groups
     ]
@@ -180,6 +180,7 @@ def _joint(
                 "group": label,
                 "law": one.law.name,
                 "formula": one.law.formula,
+                "loss": one.loss,
                 "params": one.params,
                 "ci": one.ci,
                 "ci_basis": one.ci_reason,
@@ -201,7 +202,7 @@ def _joint(
         ],
         "x": axis,
         "y": y,
-        "loss": loss,
+        "loss": check_loss(table.frame, loss),
         "notes": table.notes,
     }
 
@@ -224,7 +225,7 @@ def _joint(
             left_out = "–" if one.loco_rmse is None else f"{one.loco_rmse:.4f}"
             console.print(
                 f"RMSE {one.rmse:.4f}; leaving one condition out {left_out}. Intervals:"
-                f" {one.ci_reason}.",
+                f" {one.ci_reason}. Loss: {one.loss}.",
                 highlight=False,
             )
             for note in one.notes:

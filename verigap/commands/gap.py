@@ -10,6 +10,7 @@ import typer
 from verigap.commands.runs import (
     Figure,
     Format,
+    Loss,
     Manifest,
     Map,
     Metric,
@@ -41,6 +42,7 @@ def gap(
         typer.Option(help="Columns that make an arm, comma-separated (default: the condition)."),
     ] = None,
     law: Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")] = "auto",
+    loss: Loss = "auto",
     figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     format: Format = "auto",
@@ -65,13 +67,14 @@ def gap(
         x=x,
         group=group,
         law=law,
+        loss=loss,
         source=str(runs),
     )
 
     def show(console: Console) -> None:
         from rich.table import Table
 
-        from fits.gap import verdict_in_words
+        from fits.gap import chance_in_words, verdict_in_words
 
         console.print(
             f"Accuracy lost to the verifier, against {x}; smallest gap of interest {delta:g}",
@@ -119,16 +122,17 @@ def gap(
             ("at the clean arm's end", final.fpr),
             ("at the clean arm's end", final.fnr),
         ):
-            chance = rate.p_no_finite_amount
-            never = f"; no finite amount with probability {chance:.2f}" if chance else ""
+            chance = chance_in_words(rate.p_no_finite_amount)
             if rate.multiplier is None:
-                line = f"{rate.reason}{never}"
+                line = f"{rate.reason} ({chance}, over seeds)" if chance else rate.reason
             else:
                 low, high = rate.ci or (None, None)
                 upper = "∞" if high is None else f"{high:.3f}"
                 interval = "" if low is None else f" [{low:.3f}, {upper}]"
+                never = f"; no finite amount with {chance}" if chance else ""
                 line = f"{rate.multiplier:.3f}{interval} times the compute{never}"
             console.print(f"A point of {rate.rate}, {where}: {line}.", highlight=False)
+        console.print(f"Curves: the {report.law} law, {report.loss}.", style="dim", highlight=False)
         for note in report.notes:
             console.print(note, style="dim", highlight=False)
 

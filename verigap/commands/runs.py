@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Figure",
     "Format",
+    "Loss",
     "Manifest",
     "Map",
     "Metric",
@@ -54,6 +55,14 @@ Set = Annotated[
 Figure = Annotated[
     Path | None,
     typer.Option("--figure", help="Draw to .pdf, .svg or .png; its data go to .csv beside."),
+]
+Loss = Annotated[
+    str,
+    typer.Option(
+        "--loss",
+        help="least-squares, huber, binomial or beta-binomial (these two need n_eval); auto: binomial"
+        " where n_eval is known and differs between rows, else least-squares.",
+    ),
 ]
 Where = Annotated[
     list[str] | None,

@@ -1,0 +1,143 @@
+"""False positives against false negatives at equal J, from mirror pairs of arms.
+
+Law. Arms with (fpr, fnr) = (high, low) and (low, high) have the same J; the difference of their accuracies at the
+largest budget both reached is taken within seeds, tested by t and adjusted by Holm over the pairs.
+Fails first with one seed: pairs are then the only replicates, and share their clean runs.
+Source: Holm 1979.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fits.arms import MATCHED, Arm, Difference, difference, level_at
+from fits.inference import Interval, student_interval
+
+__all__ = [
+    "Asymmetry",
+    "MirrorPair",
+    "asymmetry_of",
+    "holm",
+]
+
+
+@dataclass(frozen=True)
+class MirrorPair:
+    """Two arms of equal J: rates (fpr, fnr) = (high, low) and (low, high), matched in all else.
+
+    difference: accuracy of the arm with more false positives minus that with more false negatives.
+    """
+
+    fp_arm: str
+    fn_arm: str
+    fpr: float
+    fnr: float
+    difference: float
+    ci: Interval | None
+    p_value: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Asymmetry:
+    """False positives against false negatives at equal J, over all mirror pairs.
+
+    At the largest budget both arms of a pair reached."""
+
+    difference: float | None
+    ci: Interval | None
+    reason: str
+    pairs: tuple[MirrorPair, ...] = ()
+
+
+def asymmetry_of(arms: Sequence[Arm], x: str, *, paired: bool) -> Asymmetry:
+    """Mirror pairs (high, low) and (low, high) of (fpr, fnr), alike in everything else."""
+    if any(arm.rate("fpr") is None or arm.rate("fnr") is None for arm in arms):
+        return Asymmetry(None, None, "no columns fpr and fnr to find mirror pairs by")
+    found: list[tuple[Arm, Arm]] = []
+    for fp in arms:
+        for fn in arms:
+            mirrored = fp.rate("fpr") == fn.rate("fnr") and fp.rate("fnr") == fn.rate("fpr")
+            alike = all(
+                fp.rows[name].iloc[0] == fn.rows[name].iloc[0]
+                for name in (*MATCHED, "noise")
+                if name in fp.rows.columns and (name != "noise" or paired)
+            )
+            if mirrored and alike and (fp.rate("fpr") or 0.0) > (fp.rate("fnr") or 0.0):
+                found.append((fp, fn))
+    if not found:
+        return Asymmetry(None, None, "no mirror pair: two arms with fpr and fnr exchanged")
+    results: list[tuple[MirrorPair, dict[str, float]]] = []
+    for fp, fn in found:
+        at = min(float(fp.rows[x].max()), float(fn.rows[x].max()))
+        first, second = level_at(fp, x, at), level_at(fn, x, at)
+        between = difference(first, second, paired=paired)
+        p_value = _p_value(between)
+        differences = {unit: first[unit] - second[unit] for unit in first if unit in second}
+        results.append(
+            (
+                MirrorPair(
+                    fp.label,
+                    fn.label,
+                    fp.rate("fpr") or 0.0,
+                    fp.rate("fnr") or 0.0,
+                    between.estimate,
+                    between.ci,
+                    p_value,
+                    None,
+                ),
+                differences,
+            )
+        )
+    adjusted = holm([pair.p_value for pair, _ in results])
+    pairs = tuple(
+        MirrorPair(p.fp_arm, p.fn_arm, p.fpr, p.fnr, p.difference, p.ci, p.p_value, holm)
+        for (p, _), holm in zip(results, adjusted, strict=True)
+    )
+    units = set.intersection(*(set(differences) for _, differences in results))
+    if paired and len(units) >= 2:
+        per_unit = np.array(
+            [float(np.mean([d[unit] for _, d in results])) for unit in sorted(units)]
+        )
+        mean, ci = student_interval(per_unit)
+        return Asymmetry(
+            mean, ci, f"t over {len(units)} seeds of the mean of {len(pairs)} mirror pairs", pairs
+        )
+    values = np.array([pair.difference for pair in pairs])
+    if len(values) >= 3:
+        mean, ci = student_interval(values)
+        return Asymmetry(
+            mean, ci, f"one seed: t over {len(values)} mirror pairs, taken as replicates", pairs
+        )
+    return Asymmetry(
+        float(values.mean()),
+        None,
+        f"one seed and {len(values)} mirror pairs: no spread to judge by",
+        pairs,
+    )
+
+
+def _p_value(between: Difference) -> float | None:
+    """Two-sided t test of zero; None where there is no spread to judge by."""
+    if between.count < 2 or not np.isfinite(between.spread):
+        return None
+    from scipy.special import stdtr
+
+    if between.spread == 0.0:
+        return 1.0 if between.estimate == 0.0 else 0.0
+    t = abs(between.estimate) / between.spread * between.count**0.5
+    return float(2.0 * stdtr(between.count - 1, -t))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment; tests that could not be made do not count."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    running = 0.0
+    for rank, (p, i) in enumerate(known):
+        running = max(running, min(1.0, (len(known) - rank) * p))
+        adjusted[i] = running
+    return adjusted
