@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -15,17 +14,15 @@ import pytest
 from empirical import extras
 from tests.verigap.command import refused, verigap
 from tests.verigap.test_simulate import SPEC, written
-from verigap.simulation import Spec, run_spec
+from verigap.simulation import load_spec, run_spec
 
-# Four runs of about a second each: long enough to be killed in the middle of.
-SWEEP = Spec.model_validate(
-    {
-        "population": {"prompts": 400, "wrong_modes": 3},
-        "training": {"steps": 800, "group_size": 64},
-        "arms": [{"name": "clean"}, {"name": "fp", "fpr": 0.3}],
-        "seeds": [0, 1],
-    }
-)
+# Four runs of about a second: long enough to be killed in the middle of.
+SWEEP = """
+population: {prompts: 400, wrong_modes: 3}
+training: {steps: 2000, group_size: 64}
+arms: [{name: clean}, {name: fp, fpr: 0.3}]
+seeds: [0, 1]
+"""
 
 
 @pytest.mark.usefixtures("ray_of_two")
@@ -43,12 +40,10 @@ def test_a_sweep_gives_the_same_bytes_on_ray(tmp_path: Path, workers: tuple[obje
 
 def kill_one_worker(killed: list[int], over: threading.Event) -> None:
     """SIGKILL the first worker seen in the middle of a run."""
-    while not killed and not over.wait(0.005):
+    while not over.wait(0.1):
         for process in psutil.Process().children(recursive=True):
             try:
-                at_it = process.cmdline()[:1] == ["ray::_cell"]
-                if at_it:
-                    time.sleep(0.02)
+                if process.cmdline()[:1] == ["ray::_cell"]:  # Ray's title for a worker at a task
                     process.send_signal(signal.SIGKILL)
                     killed.append(process.pid)
                     return
@@ -59,21 +54,30 @@ def kill_one_worker(killed: list[int], over: threading.Event) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 @pytest.mark.usefixtures("ray_of_two")
 def test_a_worker_killed_in_mid_sweep_costs_only_time(tmp_path: Path) -> None:
+    spec = written(tmp_path, SWEEP)
     killed: list[int] = []
     over = threading.Event()
     killer = threading.Thread(target=kill_one_worker, args=(killed, over))
-    seen: list[tuple[int, int]] = []
     killer.start()
     try:
-        on_ray = run_spec(SWEEP, on_ray=True, report=lambda *steps: seen.append(steps))
+        done = verigap("simulate", spec, "--out", tmp_path / "ray", "--backend", "ray", "--json")
     finally:
         over.set()
         killer.join()
     assert killed, "no worker was caught in the middle of a run"
-    assert seen == [(800 * (i + 1), 3200) for i in range(4)]  # progress, to the end
-    local = run_spec(SWEEP)
-    assert on_ray.table.to_csv() == local.table.to_csv()
-    assert on_ray.rollouts == local.rollouts
+    assert done.code == 0, done.err
+    assert done.document["runs"] == 4  # what Ray says of the loss is not on stdout
+    assert verigap("simulate", spec, "--out", tmp_path / "local", "--json").code == 0
+    one, two = (tmp_path / name / "runs.csv" for name in ("ray", "local"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.usefixtures("ray_of_two")
+def test_progress_on_ray_reaches_the_end(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    study = load_spec(written(tmp_path, SPEC))
+    run_spec(study, on_ray=True, report=lambda *steps: seen.append(steps))
+    assert seen == [(12 * (i + 1), 12 * 12) for i in range(12)]
 
 
 @pytest.mark.usefixtures("ray_of_two")

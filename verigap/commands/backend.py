@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Generator
 from enum import StrEnum
 from typing import Annotated
@@ -45,5 +46,6 @@ def started(
         return
     from empirical.cluster import connected
 
-    with connected(address, workers=workers):
+    # Ray prints what it has to say of lost workers and nodes on stdout, which is the document's.
+    with contextlib.redirect_stdout(sys.stderr), connected(address, workers=workers):
         yield
