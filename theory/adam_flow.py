@@ -15,6 +15,7 @@ Source: THEORY section 5; Kingma & Ba 2015, algorithm 1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,8 +134,12 @@ def accuracy_curves(
     return np.array([[np.interp(at, grid, curve) for curve in some] for some in curves])
 
 
+@functools.lru_cache(maxsize=64)
 def _gradient_table(group_size: int, estimator: Estimator) -> FloatArray:
-    """D_G, E[A^2 | paid] and E[A^2 | unpaid] at q = sin^2 of evenly spaced angles, [knots + 1, 3]."""
+    """D_G, E[A^2 | paid] and E[A^2 | unpaid] at q = sin^2 of evenly spaced angles, [knots + 1, 3].
+
+    Kept, since a calibration asks for the same few tables hundreds of times: not to be written to.
+    """
     q = np.sin(np.linspace(0.0, np.pi / 2.0, _KNOTS + 1)) ** 2
     others = binomial_pmf(group_size - 1, q)
     unpaid, paid = advantage_table(group_size, estimator)
