@@ -59,16 +59,37 @@ class Forecast:
 class Calibration:
     """A calibrated model: what it takes to forecast any row of a run table.
 
-    parameters: by name. status, message: of the solve. fit: theory.forecast's. given: the condition of
-    rows that do not say, as the calibration rows had it; `step` likewise.
+    fit: theory.forecast's. given: the condition of rows that do not say, as the calibration rows had it;
+    `step` likewise.
     """
 
-    parameters: Mapping[str, Parameter]
-    status: str
-    message: str
     fit: Fit
     given: Mapping[str, Any]
     step: float
+
+    @property
+    def status(self) -> str:
+        """Of the solve."""
+        return self.fit.status
+
+    @property
+    def message(self) -> str:
+        """Of the solver."""
+        return self.fit.message
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """By name, in natural units."""
+        flow, aliased = self.fit.flow, self.fit.aliased()
+        return {
+            name: Parameter(
+                float(getattr(flow, name)),
+                self.fit.interval(name),
+                "unidentified" if name in aliased else "identified",
+                _reason(aliased[name]) if name in aliased else "",
+            )
+            for name in NAMES
+        }
 
     def forecast(self, rows: pd.DataFrame) -> Forecast:
         """Forecast rows: fpr, fnr, group_size, and step and DEFAULTS' columns where they have them.
@@ -87,7 +108,7 @@ class Calibration:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The calibration as plain JSON values; `from_json` reads it back."""
+        """The calibration as plain JSON values, for people its parameters too; `from_json` reads it back."""
         fit = {
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self.fit).items()
@@ -107,12 +128,6 @@ class Calibration:
         """The calibration that `to_json` wrote; KeyError, TypeError or ValueError where it did not."""
         if document["version"] != VERSION:
             raise ValueError(f"version {document['version']}, but this verigap reads {VERSION}")
-        parameters = {
-            name: Parameter(
-                one["value"], one["ci95"] and tuple(one["ci95"]), one["status"], one["reason"]
-            )
-            for name, one in document["parameters"].items()
-        }
         fit: dict[str, Any] = {
             name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
             for name, value in document["fit"].items()
@@ -121,14 +136,7 @@ class Calibration:
         for name, shape in (("location", (count,)), ("covariance", (count, count))):
             if np.shape(fit[name]) != shape:
                 raise ValueError(f"fit.{name} must have shape {shape}")
-        return cls(
-            parameters,
-            document["status"],
-            document["message"],
-            Fit(**fit),
-            document["given"],
-            float(document["step"]),
-        )
+        return cls(Fit(**fit), document["given"], float(document["step"]))
 
 
 def calibrate(rows: pd.DataFrame) -> Calibration:
@@ -151,23 +159,7 @@ def calibrate(rows: pd.DataFrame) -> Calibration:
         rows["accuracy"].to_numpy(np.float64),
         n_eval=_samples(rows),
     )
-    aliased = fit.aliased()
-    return Calibration(
-        parameters={
-            name: Parameter(
-                float(getattr(fit.flow, name)),
-                fit.interval(name),
-                "unidentified" if name in aliased else "identified",
-                _reason(aliased[name]) if name in aliased else "",
-            )
-            for name in NAMES
-        },
-        status=fit.status,
-        message=fit.message,
-        fit=fit,
-        given=given,
-        step=last,
-    )
+    return Calibration(fit, given, last)
 
 
 def _reason(others: tuple[str, ...]) -> str:
