@@ -15,10 +15,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeVar
 
 from empirical import extras
+from empirical.environment import releases
 from empirical.errors import StudyError
 
 __all__ = ["completed", "connected"]
@@ -179,13 +179,7 @@ def _alike(
 
 @functools.cache
 def _releases() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in SAME_EVERYWHERE:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return releases(SAME_EVERYWHERE)
 
 
 def _cause(error: Any) -> Exception:

@@ -7,11 +7,12 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["describe", "git_state", "gpus", "memory_gb", "processor", "versions"]
+__all__ = ["describe", "git_state", "gpus", "memory_gb", "processor", "releases", "versions"]
 
 PACKAGES: Final = (
     "verigap",
@@ -31,9 +32,14 @@ PACKAGES: Final = (
 
 
 def versions() -> dict[str, str | None]:
-    """Installed versions, None where a package is absent."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
+    """Python's version, and what is installed of PACKAGES."""
+    return {"python": platform.python_version(), **releases(PACKAGES)}
+
+
+def releases(packages: Iterable[str]) -> dict[str, str | None]:
+    """Installed versions of `packages`, None where one is absent."""
+    found: dict[str, str | None] = {}
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fits.errors import InputError
+from fits.inference import aicc_penalty
 from fits.laws import FloatArray, Law
 from fits.solve import solve
 
@@ -84,9 +85,9 @@ def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
     wald_RP = float(stdtrit(freedom, 0.975)) * np.sqrt(
         np.einsum("rpp->rp", inverse_RPP) / S * variance_R[:, None]
     )
-    N, k = S * T, P + 1
+    N = S * T
     squares_R = np.einsum("rst,rst->r", residual_RST, residual_RST)
-    aicc_R = N * np.log(squares_R / N) + 2 * k + 2 * k * (k + 1) / (N - k - 1)
+    aicc_R = N * np.log(squares_R / N) + aicc_penalty(N, P + 1)
     centre_RP = theta_RP + influence_RSP.mean(axis=1)
     return BatchFit(
         theta_RP=theta_RP,

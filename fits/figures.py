@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "check_figure", "draw_fits", "draw_gap", "draw_surface", "literal", "save"]
+__all__ = [
+    "Drawing",
+    "check_figure",
+    "draw_fits",
+    "draw_gap",
+    "draw_surface",
+    "literal",
+    "mark_level",
+    "save",
+]
 
 Row = dict[str, Any]
 
@@ -230,21 +239,26 @@ def draw_gap(report: GapReport) -> Drawing:
     for place, arm in enumerate(reversed(report.arms)):
         rows.append(_floor(floors, arm, place, strokes[arm.arm][0]))
     floors.axvline(0.0, color="0.2", linewidth=0.7)
-    floors.axvline(report.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
     words = {arm.arm: f"{textwrap.shorten(arm.arm, 24)}: {arm.verdict}" for arm in report.arms}
     _name_rows(axes[-2], floors, words, strokes)
     floors.set_xlabel("floor of the gap, 95 %")
-    floors.annotate(
-        f"δ = {report.delta:g}",
-        (report.delta, 1.0),
-        xycoords=floors.get_xaxis_transform(),
+    mark_level(floors, report.delta, f"δ = {report.delta:g}")
+    return Drawing(figure, pd.DataFrame(rows))
+
+
+def mark_level(axis: Axes, x: float, name: str) -> None:
+    """A dashed vertical line at x, its name above the axes."""
+    axis.axvline(x, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.annotate(
+        name,
+        (x, 1.0),
+        xycoords=axis.get_xaxis_transform(),
         ha="center",
         va="bottom",
         fontsize="small",
         color="0.3",
         annotation_clip=False,
     )
-    return Drawing(figure, pd.DataFrame(rows))
 
 
 def _gap_curves(axis: Axes, report: GapReport, strokes: Mapping[str, tuple[Any, Any]]) -> list[Row]:

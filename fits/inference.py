@@ -36,6 +36,7 @@ __all__ = [
     "Optimum",
     "Sides",
     "aicc",
+    "aicc_penalty",
     "choose_loss",
     "influence",
     "optimum",
@@ -120,8 +121,7 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
     theta_P = solution.theta_RP[best]
     mu_1N = law.predict(inputs_KN, theta_P[None])
     n_N = np.ones_like(y_N) if data.samples_N is None else data.samples_N
-    information = loss.information or loss.curvature
-    root_N = np.sqrt(information(y_N[None], mu_1N, n_N)[0])
+    root_N = np.sqrt(loss.expected(y_N[None], mu_1N, n_N)[0])
     slope_N = loss.slope(y_N[None], mu_1N, n_N)[0]
     low_P, high_P = law.bounds(inputs_KN)
     return Optimum(
@@ -158,7 +158,12 @@ def aicc(at: Optimum, loss: Loss) -> float | None:
     if N - k - 1 <= 0 or at.loss <= 0.0:
         return None
     deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
-    return float(deviance + 2 * k + 2 * k * (k + 1) / (N - k - 1))
+    return deviance + aicc_penalty(N, k)
+
+
+def aicc_penalty(N: int, k: int) -> float:
+    """What AICc adds to minus twice the log-likelihood of N rows for k parameters, N > k + 1."""
+    return 2.0 * k + 2.0 * k * (k + 1) / (N - k - 1)
 
 
 def _merged(data: Data, loss: Loss) -> tuple[Data, FloatArray | None, float]:

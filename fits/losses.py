@@ -54,6 +54,10 @@ class Loss:
     needs_samples: bool = False
     likelihood: bool = False
 
+    def expected(self, y: FloatArray, mu: FloatArray, n: FloatArray) -> FloatArray:
+        """The expected second derivative, (R, N)."""
+        return (self.information or self.curvature)(y, mu, n)
+
 
 LEAST_SQUARES: Final = Loss(
     name="least-squares",

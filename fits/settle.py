@@ -170,13 +170,8 @@ def _evaluation_variance(arm: Arm, *, at: float, asymptote: bool) -> float | Non
     x_N = arm.rows[arm.axis].to_numpy(np.float64)
     samples_N = arm.rows["n_eval"].to_numpy(np.float64)
     jacobian_PN = fit.law.jacobian(x_N[None], fit.theta_P[None])[0]
-    information = arm.loss.information or arm.loss.curvature
-    weighted_PN = (
-        jacobian_PN
-        * information(
-            arm.rows["accuracy"].to_numpy(np.float64)[None], fit.predict(x_N)[None], samples_N
-        )[0]
-    )
+    y_N = arm.rows["accuracy"].to_numpy(np.float64)
+    weighted_PN = jacobian_PN * arm.loss.expected(y_N[None], fit.predict(x_N)[None], samples_N)[0]
     wanted_P = (
         np.eye(len(fit.theta_P))[fit.law.index("asymptote")]
         if asymptote

@@ -195,6 +195,8 @@ def _scores(axis: Axes, report: Report) -> None:
     """RMSE of every forecast, the noise floor as a line, unidentified baselines in words."""
     import seaborn as sns
 
+    from fits.figures import mark_level
+
     names = ["verigap", *report.baselines]
     values = [report.rmse, *(one.rmse for one in report.baselines.values())]
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
@@ -216,17 +218,7 @@ def _scores(axis: Axes, report: Report) -> None:
         axis.plot([0.0, value], [y, y], color=colour, linewidth=1.0)
         axis.plot([value], [y], "o", color=colour, markersize=4.5)
     if report.noise_floor is not None:
-        axis.axvline(report.noise_floor, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
-        axis.annotate(
-            "noise floor",
-            (report.noise_floor, 1.0),
-            xycoords=axis.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize="small",
-            color="0.3",
-            annotation_clip=False,
-        )
+        mark_level(axis, report.noise_floor, "noise floor")
     axis.set_xlim(0.0, 1.08 * max(value for value in values if value is not None))
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 18)) for name in names[::-1]])

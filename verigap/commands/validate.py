@@ -41,7 +41,10 @@ def validate(
         typer.Option(help="Columns that make a group, comma-separated (default: the condition)."),
     ] = None,
     warmup_steps: Annotated[
-        float | None, typer.Option(min=0, help="Steps over which the learning rate rose.")
+        float | None,
+        typer.Option(
+            min=0, help="Steps over which the learning rate rose: for the baseline that asks."
+        ),
     ] = None,
     n_eval: Annotated[
         int | None, typer.Option(min=1, help="Samples behind every accuracy, where RUNS lack it.")
