@@ -2,7 +2,7 @@
 #
 #   make demo    light core into .venv, then the main job end to end on data in the repository
 #   make test    what the tests need into .venv, then lint, types, layering and every test
-#   make bench   the side-by-side measurements (minutes; leave the machine alone meanwhile)
+#   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md (leave the machine alone meanwhile)
 #   make format  apply ruff's formatting and safe fixes
 
 PYTHON ?= python3
@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-tests
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc
+	$(BIN)/python -m tests.benchmarks.results
 
 format: $(VENV)/.installed-tests
 	$(BIN)/ruff check --fix .

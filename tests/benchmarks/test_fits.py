@@ -1,16 +1,11 @@
-"""How fast fits are, beside what a user would write instead. `pytest tests/benchmarks/test_fits.py
---benchmark-only`; the ratios are in FITS.md (`python -m tests.benchmarks.test_fits`).
-
-Measured in one process, on one thread, from the same starts, on the same noisy curves.
+"""Fits beside what a user would write instead: a loop of scipy's `curve_fit`, from the same starts, on the same
+noisy curves.
 """
 
 from __future__ import annotations
 
-import time
-import tracemalloc
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +16,13 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from fits import SIGMOID, fit_curve
 from fits.batch import bootstrap_curve
 from fits.solve import solve
+from tests.benchmarks.conftest import Record, peak_memory
 
 FloatArray = NDArray[np.float64]
 
 TRUTH = np.array([0.1, 0.8, np.log(1e4), np.log(1.5)])
-POINTS, REFITS, SLICE, MANY = 40, 2000, 100, 10_000
+POINTS, SLICE = 40, 100
+ONE, MANY = "One fit", "Many fits"
 
 
 def curves(count: int, *, seed: int = 0) -> tuple[FloatArray, FloatArray]:
@@ -56,132 +53,97 @@ def batched(x: FloatArray, y: FloatArray) -> FloatArray:
     return solve(SIGMOID, x[None], y, np.repeat(TRUTH[None], len(y), axis=0)).loss_R
 
 
-def test_one_law_one_curve(benchmark: Callable[..., Any]) -> None:
-    x, y = curves(1)
-    starts = SIGMOID.starts(x[None], y[0])
-    benchmark(lambda: solve(SIGMOID, x[None], y, starts))
-
-
-def test_one_curve_with_intervals(benchmark: Callable[..., Any]) -> None:
-    x, y = curves(5)
-    run = np.repeat(np.arange(5), POINTS)
-    benchmark(lambda: fit_curve(np.tile(x, 5), y.ravel(), run=run, law=SIGMOID, forecast=False))
-
-
-def test_two_thousand_refits(benchmark: Callable[..., Any]) -> None:
-    x, y = curves(REFITS)
-    benchmark(lambda: batched(x, y))
-
-
-def test_two_thousand_bootstrap_refits(benchmark: Callable[..., Any]) -> None:
+def bootstrapped(count: int) -> Callable[[], Any]:
+    """A hierarchical bootstrap of one curve of five runs, refitted so often."""
     x, y = curves(5)
     rows: dict[str, Any] = {
         "x": np.tile(x, 5),
         "y": y.ravel(),
         "run": np.repeat(np.arange(5), POINTS),
     }
-    benchmark(
-        lambda: bootstrap_curve(
-            SIGMOID, **rows, theta_P=TRUTH, rng=np.random.default_rng(0), replicates=REFITS
-        )
+    return lambda: bootstrap_curve(
+        SIGMOID, **rows, theta_P=TRUTH, rng=np.random.default_rng(0), replicates=count
     )
 
 
-def test_ten_thousand_refits(benchmark: Callable[..., Any]) -> None:
-    x, y = curves(MANY)
-    benchmark(lambda: batched(x, y))
+def test_one_law_one_curve(record: Record) -> None:
+    x, y = curves(1)
+    starts = SIGMOID.starts(x[None], y[0])
+    five = np.repeat(np.arange(5), POINTS), curves(5)[1].ravel()
+    low, high = SIGMOID.bounds(x[None])
+    took = record.compare(
+        lambda: solve(SIGMOID, x[None], y, starts),
+        {
+            "starts": lambda: SIGMOID.starts(x[None], y[0]),
+            "whole": lambda: fit_curve(
+                np.tile(x, 5), five[1], run=five[0], law=SIGMOID, forecast=False
+            ),
+            "scipy": lambda: [curve_fit(law, x, y[0], p0=p0, bounds=(low, high)) for p0 in starts],
+        },
+        rounds=31,
+    )
+    for what, key in (
+        (f"choosing {len(starts)} starts", "starts"),
+        ("one law on one curve from them", "ours"),
+        ("the same by bounded `curve_fit`", "scipy"),
+        ("`fit_curve` of 5 runs: starts, fit, t intervals, identifiability", "whole"),
+    ):
+        record.row(ONE, {"what": what, "ms": 1e3 * took.median(key), "over ours": took.ratio(key)})
+    record.need("one law on one curve, ms", 1e3 * took.median(), at_most=2.0)
 
 
-def test_the_residual_is_no_worse_than_scipys() -> None:
+@pytest.mark.parametrize("count", [2000, 10_000])
+def test_refits(record: Record, count: int) -> None:
+    x, y = curves(count)
+    took = record.compare(
+        lambda: batched(x, y),
+        {
+            "bounded": lambda: by_scipy(x, y[:SLICE], bounded=True),
+            "unbounded": lambda: by_scipy(x, y[:SLICE], bounded=False),
+            "bootstrap": bootstrapped(count),
+        },
+    )
+    memory = {
+        "ours": peak_memory(lambda: batched(x, y)),
+        "bootstrap": peak_memory(bootstrapped(count)),
+    }
+    for what, key, scale in (
+        ("batched", "ours", 1.0),
+        ("hierarchical bootstrap of 5 runs, batched", "bootstrap", 1.0),
+        ("bounded `curve_fit` in a loop", "bounded", count / SLICE),
+        ("unbounded `curve_fit` in a loop", "unbounded", count / SLICE),
+    ):
+        record.row(
+            MANY,
+            {
+                "refits": count,
+                "what": what,
+                "s": took.median(key) * scale,
+                "over ours": took.ratio(key) * scale,
+                "peak memory, MB": memory.get(key),
+            },
+            note=f"A sigmoid of 4 parameters on {POINTS} points, all from the truth. The loops take {SLICE} curves,"
+            " scaled. Memory: what NumPy holds beyond the data (a tenth of a MB for 300 curves).",
+        )
+    record.need(
+        f"{count:,} refits: times bounded curve_fit",
+        took.ratio("bounded") * count / SLICE,
+        at_least=100.0,
+    )
+    record.need(
+        f"{count:,} refits: times unbounded curve_fit",
+        took.ratio("unbounded") * count / SLICE,
+        at_least=20.0,
+    )
+
+
+def test_the_residual_is_no_worse_than_scipys(record: Record) -> None:
     x, y = curves(SLICE)
+    ours = record.once(lambda: batched(x, y))
     for bounded in (True, False):
-        assert (batched(x, y) <= by_scipy(x, y, bounded=bounded) * (1.0 + 1e-8)).all()
-
-
-@pytest.mark.parametrize("bounded", [True, False])
-def test_a_loop_of_scipy(benchmark: Callable[..., Any], bounded: bool) -> None:
-    x, y = curves(SLICE)
-    benchmark.pedantic(lambda: by_scipy(x, y, bounded=bounded), rounds=3)  # pyright: ignore[reportFunctionMemberAccess]
-
-
-def clock(work: Callable[[], Any], rounds: int) -> float:
-    """Median CPU seconds of `rounds` calls: what else the machine does is not ours."""
-    took = []
-    for _ in range(rounds):
-        began = time.process_time()
-        work()
-        took.append(time.process_time() - began)
-    return float(np.median(took))
-
-
-def peak_memory(work: Callable[[], Any]) -> float:
-    """MB that `work` holds at most beyond what was there before; NumPy reports its arrays."""
-    tracemalloc.start()
-    work()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak / 1e6
-
-
-def report() -> str:
-    """The table of FITS.md."""
-    x, y = curves(MANY)
-    one, starts = y[:1], SIGMOID.starts(x[None], y[0])
-    run, five = np.repeat(np.arange(5), POINTS), y[:5].ravel()
-    started = clock(lambda: SIGMOID.starts(x[None], y[0]), 51)
-    single = clock(lambda: solve(SIGMOID, x[None], one, starts), 51)
-    full = clock(lambda: fit_curve(np.tile(x, 5), five, run=run, law=SIGMOID, forecast=False), 21)
-    refits = {
-        count: clock(lambda count=count: batched(x, y[:count]), 7) for count in (REFITS, MANY)
-    }
-
-    def bootstrap(count: int) -> Any:
-        return bootstrap_curve(
-            SIGMOID,
-            np.tile(x, 5),
-            five,
-            run=run,
-            theta_P=TRUTH,
-            rng=np.random.default_rng(0),
-            replicates=count,
+        excess = float(np.max(ours / by_scipy(x, y, bounded=bounded))) - 1.0
+        record.need(
+            f"excess of our sum of squares over scipy's, {'' if bounded else 'un'}bounded",
+            excess,
+            at_most=1e-8,
         )
-
-    resampled = {count: clock(lambda count=count: bootstrap(count), 5) for count in (REFITS, MANY)}
-    loops = {
-        bounded: clock(lambda bounded=bounded: by_scipy(x, y[:SLICE], bounded=bounded), 5) / SLICE
-        for bounded in (True, False)
-    }
-    memory = peak_memory(lambda: batched(x, y)), peak_memory(lambda: bootstrap(MANY))
-    ours = batched(x, y[:SLICE])
-    worse = max(
-        float(np.max(ours / by_scipy(x, y[:SLICE], bounded=bounded))) - 1.0 for bounded in loops
-    )
-    rows = "".join(
-        f"| {count:,} refits, batched | {refits[count]:.3f} s | 1 |\n"
-        f"| {count:,} hierarchical bootstrap refits (5 runs) | {resampled[count]:.3f} s | |\n"
-        f"| {count:,} bounded `curve_fit` in a loop | {count * loops[True]:.1f} s |"
-        f" {count * loops[True] / refits[count]:.0f} |\n"
-        f"| {count:,} unbounded `curve_fit` in a loop | {count * loops[False]:.1f} s |"
-        f" {count * loops[False] / refits[count]:.0f} |\n"
-        for count in (REFITS, MANY)
-    )
-    return f"""# Fits: time beside a loop of scipy
-
-Generated by `python -m tests.benchmarks.test_fits`. CPU seconds on one thread, medians of at least 5
-rounds in one process; a sigmoid of 4 parameters on {POINTS} points. The scipy loops take {SLICE} curves,
-scaled.
-
-| what | CPU time | ratio to the batch |
-|---|---|---|
-| choosing {len(starts)} starts of one fit | {1e3 * started:.2f} ms | |
-| one law on one curve from them | {1e3 * single:.2f} ms | |
-| the same with starts, t intervals, identifiability (5 runs) | {1e3 * full:.2f} ms | |
-{rows}
-Peak memory of {MANY:,} refits: {memory[0]:.0f} MB, of as many bootstrap refits {memory[1]:.0f} MB (the data are
-{y.nbytes / 1e6:.0f} MB). Largest excess of our sum of squares over scipy's, relative: {worse:.1e}; on curves that end on
-bounds or in long valleys see tests/fits/test_laws.py.
-"""
-
-
-if __name__ == "__main__":
-    Path(__file__).with_name("FITS.md").write_text(report())

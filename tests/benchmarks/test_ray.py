@@ -1,5 +1,4 @@
 """A simulated sweep on Ray with one worker and with two, beside threads of one process, on one machine.
-`pytest tests/benchmarks/test_ray.py --benchmark-only`; `rows()` gives the measures for RESULTS.md.
 
 The sweep is sized, by timing a part of it, to keep one worker busy for more than a minute. Workers
 are warm: Ray's start and the workers' imports are a row of their own.
@@ -9,16 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from empirical.cluster import connected
+from tests.benchmarks.conftest import Record
 from verigap.simulation import Simulated, Spec, run_spec
 
 RUNS, SECONDS = 16, 80.0
+TABLE = "Beyond one process: Ray"
 
 
 def sweep(steps: int, *, runs: int = RUNS) -> Spec:
@@ -72,16 +72,10 @@ def rows() -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs the cluster extra")
-def test_two_workers_are_nearly_twice_one(benchmark: Callable[..., Any]) -> None:
-    found: list[dict[str, Any]] = benchmark.pedantic(rows, rounds=1)  # pyright: ignore[reportFunctionMemberAccess]
-    benchmark.extra_info["rows"] = found  # pyright: ignore[reportFunctionMemberAccess]
+def test_two_workers_are_nearly_twice_one(record: Record) -> None:
+    found: list[dict[str, Any]] = record.once(rows)
+    for row in found:
+        record.row(TABLE, row)
     _, one, two, _ = found
-    assert one["seconds"] >= 60.0
-    assert two["speedup"] >= 1.7
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    sys.stdout.write(json.dumps(rows(), indent=1) + "\n")
+    record.need("Ray, one worker: seconds of the sweep", one["seconds"], at_least=60.0)
+    record.need("Ray, two workers: times one", two["speedup"], at_least=1.7)

@@ -1,0 +1,38 @@
+"""`make bench`: a need that is missed is in the file, and in the exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARK = """
+def test_one(record):
+    took = record.compare(lambda: sum(range(10)), {"other": lambda: sum(range(100_000))})
+    record.row("Sums", {"what": "short", "times": took.ratio("other"), "n": 12345}, note="Of integers.")
+    record.need("times the other", took.ratio("other"), at_least=LIMIT)
+    record.row("Sums", {"what": "after the need", "s": None})
+"""
+
+
+@pytest.mark.parametrize(("limit", "code"), [(1.0, 0), (1e9, 1)])
+def test_every_row_is_written_and_a_missed_need_fails(
+    tmp_path: Path, limit: float, code: int
+) -> None:
+    file = tmp_path / "test_sums.py"
+    file.write_text(BENCHMARK.replace("LIMIT", str(limit)))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.results", "-p", "tests.benchmarks.conftest", file],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stdout
+    text = done.stdout[done.stdout.index("# Benchmarks") :]
+    assert "## Sums\n\nOf integers.\n\n| what | times | n | s |\n|---|---:|---:|---:|\n" in text
+    assert "| 12,345 |" in text
+    assert "| after the need |  |  |  |" in text
+    assert f"| {'yes' if code == 0 else '**no**'} |" in text
+    assert ("failed:" in text) == (code == 1)
