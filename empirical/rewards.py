@@ -23,6 +23,7 @@ from empirical.errors import StudyError
 from empirical.noise import Selector
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.channel import BoolArray
+from theory.estimators import GRPO, Estimator, advantages
 from theory.structures import IntArray, PerAnswer, PerPrompt, Rollouts, Structure
 
 __all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier", "VerlReward"]
@@ -64,6 +65,7 @@ class NoisyVerifier:
     seed: of the noise, in [0, 2**32). group_size: rollouts per prompt, contiguous in the batch.
     selector: the feature that feature-triggered noise looks at.
     drop_unscorable: reward None (left out of the group) instead of treating unscorable as wrong.
+    estimator: the trainer's; read only for what is logged of its gradient.
     """
 
     structure: Structure
@@ -73,6 +75,7 @@ class NoisyVerifier:
     reference: Verifier | None = None
     selector: Selector | None = None
     drop_unscorable: bool = False
+    estimator: Estimator = GRPO
 
     @property
     def __name__(self) -> str:
@@ -161,7 +164,7 @@ class NoisyVerifier:
             step=trainer_state.global_step,
             offset=int(os.environ.get("RANK", "0")) * len(texts),
         )
-        for name, value in _counts(judged, self.group_size).items():
+        for name, value in _counts(judged, self.group_size, self.estimator).items():
             log_metric(METRIC_PREFIX + name, value)
         dropped = judged.unscorable & self.drop_unscorable
         return [
@@ -255,11 +258,13 @@ def _answer_id(judgement: Judgement) -> int:
     return zlib.crc32((judgement.answer or "").encode())
 
 
-def _counts(judged: Judged, group_size: int) -> dict[str, float]:
+def _counts(judged: Judged, group_size: int, estimator: Estimator) -> dict[str, float]:
     """What to log of a step, as counts on this process, which TRL averages over processes.
 
     injected_*: flips of the base verdict. base_*: disagreements of base and reference.
-    groups_right_k: groups with k truly right rollouts.
+    groups_right_k, groups_paid_k: groups with k truly right, with k paid rollouts.
+    ability_gradient: sum over groups of (1/G) sum_i A_i (1{right_i} - R/G), R the group's right ones
+    (`theory.conditional`); an unscorable rollout counts as unpaid.
     """
     right, base, paid = judged.right, judged.base, judged.paid
     counts = {
@@ -275,11 +280,12 @@ def _counts(judged: Judged, group_size: int) -> dict[str, float]:
         "base_false_negatives": (~base & right).sum(),
         "unscorable": judged.unscorable.sum(),
     }
-    right_per_group = right.reshape(-1, group_size).sum(axis=1)
-    paid_per_group = paid.reshape(-1, group_size).sum(axis=1)
-    groups = np.bincount(right_per_group, minlength=group_size + 1)
-    counts |= {f"groups_right_{k}": n for k, n in enumerate(groups)}
-    counts["groups_paid_alike"] = ((paid_per_group == 0) | (paid_per_group == group_size)).sum()
+    right_PG, paid_PG = right.reshape(-1, group_size), paid.reshape(-1, group_size)
+    for name, marked_PG in (("right", right_PG), ("paid", paid_PG)):
+        groups = np.bincount(marked_PG.sum(axis=1), minlength=group_size + 1)
+        counts |= {f"groups_{name}_{k}": n for k, n in enumerate(groups)}
+    centred_PG = right_PG - right_PG.mean(axis=1, keepdims=True)
+    counts["ability_gradient"] = (advantages(paid_PG, estimator) * centred_PG).mean(axis=1).sum()
     counts["base_seconds"] = judged.base_seconds
     counts["noise_seconds"] = judged.noise_seconds
     return {name: float(value) for name, value in counts.items()}

@@ -55,6 +55,7 @@ from empirical.studies import PretrainedSpec, Running, RunSpec
 from empirical.tasks import Problem, Task, load_task
 from empirical.verifiers import Verdict
 from fits.files import replacing, write_text
+from theory.estimators import estimator_named
 from theory.rng import Purpose
 
 __all__ = ["train"]
@@ -71,6 +72,7 @@ def reward_function(spec: RunSpec, task: Task) -> NoisyVerifier:
         group_size=spec.group_size,
         selector=noise.selector if isinstance(noise, TriggeredNoise) else None,
         drop_unscorable=spec.training.unscorable == "drop",
+        estimator=estimator_named(spec.noise.estimator),
     )
 
 
@@ -309,7 +311,10 @@ def _train_row(
 ) -> Row:
     n = counts["rollouts"]
     wrong, base_wrong = n - counts["right"], n - counts["base_paid"]
-    groups = [counts[f"groups_right_{k}"] for k in range(spec.group_size + 1)]
+    groups, by_paid = (
+        [counts[f"groups_{name}_{k}"] for k in range(spec.group_size + 1)]
+        for name in ("right", "paid")
+    )
     return {
         "kind": "train",
         "step": state.global_step,
@@ -328,8 +333,10 @@ def _train_row(
         "base_fnr": _ratio(counts["base_false_negatives"], counts["right"]),
         "unscorable": counts["unscorable"],
         "groups_by_right": groups,
-        "zero_advantage_fraction": counts["groups_paid_alike"] / sum(groups),
+        "groups_by_paid": by_paid,
+        "zero_advantage_fraction": (by_paid[0] + by_paid[-1]) / sum(groups),
         "zero_advantage_fraction_clean": (groups[0] + groups[-1]) / sum(groups),
+        "ability_gradient": counts["ability_gradient"] / sum(groups),
         "entropy": _finite(logs.get("entropy")),
         "kl": _finite(logs.get("kl")),  # TRL computes it only where beta > 0
         "grad_norm": _finite(logs.get("grad_norm")),

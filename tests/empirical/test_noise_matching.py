@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from empirical.rewards import METRIC_PREFIX, NoisyVerifier
 from empirical.verifiers import strict
-from theory import VerifierChannel
+from theory import DR_GRPO, GRPO, Estimator, VerifierChannel
+from theory.conditional import given_right
 from theory.structures import Independent
 
 PROMPTS, GROUP = 64, 8
@@ -121,9 +123,37 @@ def test_what_trl_is_told_adds_up():
     counts = {name.removeprefix(METRIC_PREFIX): value for name, value in logged.items()}
     assert sum(rewards) == counts["paid"]
     assert counts["paid"] == counts["right"] + counts["paid_wrong"] - counts["unpaid_right"]
-    assert sum(counts[f"groups_right_{k}"] for k in range(GROUP + 1)) == PROMPTS
-    assert sum(k * counts[f"groups_right_{k}"] for k in range(GROUP + 1)) == counts["right"]
+    for name in ("right", "paid"):
+        groups = [counts[f"groups_{name}_{k}"] for k in range(GROUP + 1)]
+        assert sum(groups) == PROMPTS
+        assert sum(k * n for k, n in enumerate(groups)) == counts[name]
     assert counts["base_false_positives"] == counts["base_false_negatives"] == 0
+
+
+@pytest.mark.parametrize("estimator", [GRPO, DR_GRPO])
+def test_what_is_logged_of_the_gradient_has_its_exact_law(estimator: Estimator):
+    """Zero advantages and the gradient along the ability, given each group's right rollouts."""
+    channel, steps = VerifierChannel(0.4, 0.2), 400
+    reward = replace(verifier(channel.fpr, channel.fnr), estimator=estimator)
+    logs: list[dict[str, float]] = [{} for _ in range(steps)]
+    for step, logged in enumerate(logs):
+        reward(
+            **batch(),
+            trainer_state=SimpleNamespace(global_step=step),
+            log_metric=logged.__setitem__,
+        )
+    by_right = [logs[0][f"{METRIC_PREFIX}groups_right_{k}"] for k in range(GROUP + 1)]
+    exact = given_right(np.arange(GROUP + 1), channel, GROUP, estimator=estimator)
+    alike = [log[METRIC_PREFIX + f"groups_paid_{k}"] for log in logs for k in (0, GROUP)]
+    gradient = [log[METRIC_PREFIX + "ability_gradient"] for log in logs]
+    p = exact.zero_advantage
+    for total, mean, variance in (
+        (sum(alike), p, p * (1.0 - p)),
+        (sum(gradient), exact.gradient, exact.gradient_variance),
+    ):
+        expected, spread = steps * (by_right @ mean), math.sqrt(steps * (by_right @ variance))
+        assert abs(total - expected) < 4 * spread
+        assert abs(expected) > 10 * spread  # so that a wrong law would not pass
 
 
 def test_the_reward_is_what_trl_and_its_workers_need():

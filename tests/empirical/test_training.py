@@ -90,6 +90,12 @@ def test_a_run_folder_tells_the_whole_story(trained: tuple[Path, dict[str, RunSp
     folder = RunFolder(out / runs["noisy"].run_id)
     rows = folder.rows()
     assert [row["step"] for row in rows if row["kind"] == "train"] == list(range(1, STEPS + 1))
+    for row in rows:
+        if row["kind"] == "train":
+            by_paid = row["groups_by_paid"]
+            assert sum(by_paid) == sum(row["groups_by_right"])
+            assert sum(k * n for k, n in enumerate(by_paid)) == 16 * row["observed_reward"]
+            assert row["zero_advantage_fraction"] == (by_paid[0] + by_paid[-1]) / sum(by_paid)
     evaluations = [row for row in rows if row["kind"] == "eval"]
     assert [row["step"] for row in evaluations] == [0, 3, STEPS]
     assert [row["rollouts"] for row in evaluations] == [0, 3 * 16, STEPS * 16]
