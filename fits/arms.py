@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from fits.laws import Law
 from fits.losses import Loss
 
 __all__ = [
-    "MATCHED",
     "Arm",
     "Difference",
     "by_budget",
@@ -30,9 +28,6 @@ __all__ = [
     "level_at",
     "usable",
 ]
-
-# What must agree between a noisy run and the clean run it is held against.
-MATCHED: Final = ("model", "group_size", "prompts_per_step")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fits.arms import MATCHED, Arm, Difference, difference, level_at
+from fits.arms import Arm, Difference, difference, level_at
 from fits.inference import Interval, student_interval
+from fits.table import SETTING
 
 __all__ = [
     "Asymmetry",
@@ -63,7 +64,7 @@ def asymmetry_of(arms: Sequence[Arm], x: str, *, paired: bool) -> Asymmetry:
             mirrored = fp.rate("fpr") == fn.rate("fnr") and fp.rate("fnr") == fn.rate("fpr")
             alike = all(
                 fp.rows[name].iloc[0] == fn.rows[name].iloc[0]
-                for name in (*MATCHED, "noise")
+                for name in (*SETTING, "noise")
                 if name in fp.rows.columns and (name != "noise" or paired)
             )
             if mirrored and alike and (fp.rate("fpr") or 0.0) > (fp.rate("fnr") or 0.0):

@@ -37,7 +37,7 @@ from fits.inference import (
 )
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
 from fits.losses import BINOMIAL, LEAST_SQUARES, NEED_SAMPLES, Loss, loss_named
-from fits.table import check_numbers, need_columns, varying
+from fits.table import SETTING, VERIFIER, check_numbers, need_columns, varying
 
 IntArray = NDArray[np.int64]
 
@@ -53,6 +53,7 @@ __all__ = [
     "fit_groups",
     "group_rows",
     "loss_for",
+    "named_columns",
 ]
 
 # An asymptote is claimed only from data that reach this multiple of the midpoint (LITERATURE: below
@@ -420,12 +421,9 @@ def group_rows(
     apart: columns that no group may mix either, whatever `key` says.
     Raises InputError where `key` names no column, or one that is not there.
     """
-    condition = ("model", "fpr", "fnr", "noise", "group_size", "prompts_per_step")
+    condition = list(dict.fromkeys(("model", *VERIFIER, *SETTING)))
     if key is not None:
-        columns = list(dict.fromkeys(name.strip() for name in key.split(",") if name.strip()))
-        if not columns:
-            raise InputError(f"--group {key!r} names no column")
-        need_columns(frame, *columns, purpose=f"--group {key}", source=source)
+        columns = named_columns(frame, key, source=source)
         columns += _mixed(frame, columns, apart)
     elif "arm" in frame.columns:
         columns = ["arm", *_mixed(frame, ["arm"], condition)]
@@ -440,6 +438,18 @@ def group_rows(
         return ",".join([_spoken(values[0]), *parts[1:]] if bare else parts)
 
     return [(label(values), rows) for values, rows in grouped]
+
+
+def named_columns(frame: pd.DataFrame, key: str, *, source: str = "the table") -> list[str]:
+    """The columns that a comma-separated `key` of --group names.
+
+    Raises InputError where it names none, or one that is not there.
+    """
+    columns = list(dict.fromkeys(name.strip() for name in key.split(",") if name.strip()))
+    if not columns:
+        raise InputError(f"--group {key!r} names no column")
+    need_columns(frame, *columns, purpose=f"--group {key}", source=source)
+    return columns
 
 
 def _mixed(frame: pd.DataFrame, columns: list[str], names: Sequence[str]) -> list[str]:

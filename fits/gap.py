@@ -1,25 +1,27 @@
 """The accuracy gap of a noisy verifier: does it close, at what floor, and what would settle it.
 
-Law. Arms are matched: runs of one seed see the same prompts, so the gap g_s = accuracy(clean) -
-accuracy(noisy) is taken within seeds and its interval is Student's t over seeds. The floor is the
-difference of the two asymptotes where both are identified, else the gap at the largest budget both
-arms reached, and then the verdict is about that budget only. With delta the smallest gap of interest:
-closes when the upper 95 % limit is below delta, persists when the lower is above, else undetermined.
+Law. An arm is held against the clean runs of its own setting: those that share everything but the
+verifier (model, estimator, group size, prompts per step). Arms are matched: runs of one seed see the same
+prompts, so the gap g_s = accuracy(clean) - accuracy(noisy) is taken within seeds and its interval is
+Student's t over seeds. The floor is the difference of the two asymptotes where both are identified, else
+the gap at the largest budget both arms reached, and then the verdict is about that budget only. With delta
+the smallest gap of interest: closes when the upper 95 % limit is below delta, persists when the lower is
+above, else undetermined.
 Fails first when seeds do not match arms (another prompt order): pairing then costs power, not truth.
 Source: DESIGN section 2; t over seeds rather than a bootstrap, which over 3 seeds covers 76 %.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fits.arms import (
-    MATCHED,
     Arm,
     Difference,
     by_budget,
@@ -32,12 +34,12 @@ from fits.arms import (
 from fits.asymmetry import Asymmetry, MirrorPair, asymmetry_of
 from fits.errors import InputError
 from fits.exchange import ExchangeAt, ExchangeRate, Multiplier, PerPoint, exchange_rate_of
-from fits.fit import check_loss, curve_of, fit_curve, group_rows, loss_for
+from fits.fit import check_loss, curve_of, fit_curve, group_rows, loss_for, named_columns
 from fits.inference import Interval
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
 from fits.selection import Selection, select, values_there
 from fits.settle import Settle, seeds_needed, settle
-from fits.table import check_numbers, need_columns, varying
+from fits.table import SETTING, VERIFIER, check_numbers, need_columns, varying
 
 __all__ = [
     "ArmGap",
@@ -50,17 +52,20 @@ __all__ = [
     "MirrorPair",
     "Multiplier",
     "PerPoint",
+    "SettingGap",
     "Settle",
     "Verdict",
     "chance_in_words",
     "floor_between",
     "gap_report",
     "seeds_needed",
+    "setting_in_words",
     "verdict_in_words",
     "verdict_of",
 ]
 
 Verdict = Literal["closes", "persists", "undetermined"]
+Setting = Mapping[str, str | int | float | None]
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,13 @@ class GapPoint:
 class ArmGap:
     """One noisy arm against its clean arm.
 
+    setting: what the arm shares with its clean runs and not with every other arm, by column.
     floor: accuracy lost, clean minus noisy. basis: "asymptote" or "largest budget".
     floor_ci: 95 % t interval over seeds, None where `reason` says why.
     """
 
     arm: str
+    setting: Setting
     verdict: Verdict
     floor: float
     floor_ci: Interval | None
@@ -97,12 +104,25 @@ class ArmGap:
 
 
 @dataclass(frozen=True)
+class SettingGap:
+    """The asymmetry test and the exchange rate among the arms of one setting (see ArmGap)."""
+
+    setting: Setting
+    asymmetry: Asymmetry
+    exchange_rate: ExchangeRate
+
+
+@dataclass(frozen=True)
 class GapReport:
-    """Every arm's gap, the asymmetry test and the exchange rate; `law` and `loss` are those used throughout."""
+    """Every arm's gap, the asymmetry test and the exchange rate; `law` and `loss` are those used throughout.
+
+    asymmetry, exchange_rate: over the arms of all settings together. settings: within each, ascending.
+    """
 
     arms: tuple[ArmGap, ...]
     asymmetry: Asymmetry
     exchange_rate: ExchangeRate
+    settings: tuple[SettingGap, ...]
     delta: float
     x: str
     law: str
@@ -148,8 +168,10 @@ def gap_report(
 ) -> GapReport:
     """The gap of every noisy arm of a run table against its clean arm.
 
-    clean: which rows are the clean arm. delta: smallest gap of interest, accuracy. x: compute column.
-    group: columns that make an arm (default: see `fits.fit.group_rows`). law: one law for all arms, or
+    clean: which rows are the clean arm; a column of the setting (`fits.table.SETTING`) that it names, and
+    holds at one value, is the reference for arms of every value of it. delta: smallest gap of interest,
+    accuracy. x: compute column. group: columns that make an arm (default: see `fits.fit.group_rows`); one
+    that the clean runs vary in, though it is none of the verifier's, is part of the setting. law: one law for all arms, or
     "auto" for the least total AICc. loss: see `fits.fit.check_loss`. seed: of the draws behind the exchange rate's intervals.
     Raises InputError naming a missing column, a delta outside (0, 1), or the lack of a clean arm.
     """
@@ -174,41 +196,64 @@ def gap_report(
         unit = frame["run_id"].astype(str)
         paired = False
     frame = frame.assign(_unit=unit)
-    # Whatever --group says: an arm is one configuration, held against clean runs of the same.
-    matched = varying(frame, MATCHED)
+    matched = _matched(frame, is_clean, clean, group, source)
     references: dict[tuple[str, ...], pd.DataFrame] = (
         dict(_by_configuration(frame[is_clean], matched)) if matched else {(): frame[is_clean]}
     )
+    notes += _pooled_clean_arms(references.values(), matched)
     held: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = []
-    for label, rows in group_rows(frame[~is_clean], group, apart=matched, source=source):
+    # Whatever --group says: an arm is of one setting.
+    apart = list(dict.fromkeys([*varying(frame, SETTING), *matched]))
+    for label, rows in group_rows(frame[~is_clean], group, apart=apart, source=source):
         config = tuple(str(rows[name].iloc[0]) for name in matched)
         if config in references:
             held.append((label, rows, config))
             continue
-        spoken = ", ".join(f"{n}={v}" for n, v in zip(matched, config, strict=True))
+        spoken = setting_in_words(_setting(rows, matched))
         notes.append(f"{label}: no clean run with {spoken} to hold it against: left out")
+    # Arms of one setting stand together, in the order of the settings.
+    order = list(references)
+    held.sort(key=lambda one: order.index(one[2]))
     used = dict.fromkeys(config for _, _, config in held)
     chosen = _choose_law(
         law, [*(references[config] for config in used), *(rows for _, rows, _ in held)], x, loss
     )
     clean_arms: dict[tuple[str, ...], Arm] = {}
     arms: list[ArmGap] = []
-    pairs: list[tuple[Arm, Arm]] = []
+    pairs: dict[tuple[str, ...], list[tuple[Arm, Arm]]] = {}
     for label, rows, config in held:
         reference = references[config]
         single = not paired and reference["run_id"].nunique() == 1 and rows["run_id"].nunique() == 1
         if config not in clean_arms:
             clean_arms[config] = fit_arm("clean", reference, x, chosen, loss, single=single)
         pair = (clean_arms[config], fit_arm(label, rows, x, chosen, loss, single=single))
-        pairs.append(pair)
-        arms.append(_arm_gap(*pair, x=x, delta=delta, chosen=chosen, paired=paired or single))
+        pairs.setdefault(config, []).append(pair)
+        setting = _setting(rows, matched)
+        matching = paired or single
+        arms.append(_arm_gap(*pair, setting, x=x, delta=delta, chosen=chosen, paired=matching))
     if not arms:
         raise InputError(f"{source}: no noisy arm has a clean run of the same {', '.join(matched)}")
-    rng = np.random.default_rng(seed)
+
+    def compared(among: Sequence[tuple[Arm, Arm]]) -> tuple[Asymmetry, ExchangeRate]:
+        return (
+            asymmetry_of([arm for _, arm in among], x, paired=paired),
+            exchange_rate_of(among, np.random.default_rng(seed)),
+        )
+
+    settings = tuple(
+        SettingGap(_setting(among[0][1].rows, matched), *compared(among))
+        for among in pairs.values()
+    )
+    asymmetry, exchange_rate = (
+        (settings[0].asymmetry, settings[0].exchange_rate)
+        if len(settings) == 1
+        else compared([pair for among in pairs.values() for pair in among])
+    )
     return GapReport(
         arms=tuple(arms),
-        asymmetry=asymmetry_of([arm for _, arm in pairs], x, paired=paired),
-        exchange_rate=exchange_rate_of(pairs, rng),
+        asymmetry=asymmetry,
+        exchange_rate=exchange_rate,
+        settings=settings,
         delta=delta,
         x=x,
         law=chosen.name,
@@ -226,11 +271,62 @@ def _with_axis(frame: pd.DataFrame, x: str, source: str) -> tuple[pd.DataFrame, 
     return frame.assign(**{x: check_numbers(frame, x, source=source)}), x, []
 
 
+def _matched(
+    frame: pd.DataFrame,
+    is_clean: NDArray[np.bool_],
+    clean: Selection,
+    group: str | None,
+    source: str,
+) -> list[str]:
+    """The columns in which an arm and its clean runs must agree, of those that vary.
+
+    The setting's, but for those at which --clean itself holds the reference; and those that --group names,
+    where the clean runs vary in them (in a column that only the noisy runs have values of, none would agree).
+    """
+    chosen = {c.column for conjunction in clean.alternatives for c in conjunction}
+    named = [] if group is None else named_columns(frame, group, source=source)
+    differs = varying(frame[is_clean], [*SETTING, *named])
+    apart = [n for n in named if n in differs and n not in ("arm", "run_id", "seed", *VERIFIER)]
+    setting = [n for n in varying(frame, SETTING) if n in differs or n not in chosen]
+    return list(dict.fromkeys([*setting, *apart]))
+
+
+def _setting(rows: pd.DataFrame, matched: Sequence[str]) -> Setting:
+    """The values that all `rows` have in the columns `matched`."""
+    values = {name: rows[name].iloc[0] for name in matched}
+    return {
+        name: None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value
+        for name, value in values.items()
+    }
+
+
+def setting_in_words(setting: Setting) -> str:
+    """A setting for people, "" where nothing varies."""
+    return ", ".join(
+        f"{name}={'(empty)' if value is None else value}" for name, value in setting.items()
+    )
+
+
+def _pooled_clean_arms(references: Iterable[pd.DataFrame], matched: Sequence[str]) -> list[str]:
+    """What to say where one reference is made of several clean arms."""
+    said: list[str] = []
+    for rows in references:
+        if not varying(rows, ["arm"]):
+            continue
+        names = ", ".join(str(name) for name in rows["arm"].unique())
+        spoken = setting_in_words(_setting(rows, matched))
+        said.append(
+            f"the clean runs{' with ' + spoken if spoken else ''} are of several arms, pooled ({names}): a"
+            " column that tells them apart, named in --group, or --clean arm=… holds them apart"
+        )
+    return said
+
+
 def _by_configuration(
     frame: pd.DataFrame, matched: Sequence[str]
 ) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Rows by the values of `matched`, as text so that an empty cell equals an empty cell."""
-    for _, rows in frame.groupby(list(matched), sort=False, dropna=False):
+    """Rows by the values of `matched`, ascending; as text so that an empty cell equals an empty cell."""
+    for _, rows in frame.groupby(list(matched), dropna=False):
         yield tuple(str(rows[name].iloc[0]) for name in matched), rows
 
 
@@ -288,7 +384,9 @@ def _choose_law(name: str, curves: Sequence[pd.DataFrame], x: str, loss: str) ->
     return curve_law(min(totals, key=lambda key: totals[key])) if compared else laws[0]
 
 
-def _arm_gap(clean: Arm, noisy: Arm, *, x: str, delta: float, chosen: Law, paired: bool) -> ArmGap:
+def _arm_gap(
+    clean: Arm, noisy: Arm, setting: Setting, *, x: str, delta: float, chosen: Law, paired: bool
+) -> ArmGap:
     x_max = min(float(clean.rows[x].max()), float(noisy.rows[x].max()))
     at_x_max = difference(level_at(clean, x, x_max), level_at(noisy, x, x_max), paired=paired)
     both = clean.fit.identified and noisy.fit.identified and chosen.has_asymptote
@@ -315,6 +413,7 @@ def _arm_gap(clean: Arm, noisy: Arm, *, x: str, delta: float, chosen: Law, paire
     verdict = "undetermined" if unlearned else verdict_of(floor.ci, delta)
     return ArmGap(
         arm=noisy.label,
+        setting=setting,
         verdict=verdict,
         floor=floor.estimate,
         floor_ci=floor.ci,

@@ -23,6 +23,8 @@ from fits.files import replacing
 __all__ = [
     "COLUMNS",
     "ORIGIN",
+    "SETTING",
+    "VERIFIER",
     "Column",
     "RunTable",
     "check_numbers",
@@ -58,6 +60,7 @@ COLUMNS: Final = (
     Column("fpr", "real", 0.0, 1.0, "injected P(reward 1 | wrong)"),
     Column("fnr", "real", 0.0, 1.0, "injected P(reward 0 | right)"),
     Column("noise", "text", meaning="structure of the injected noise"),
+    Column("estimator", "text", meaning="how rewards become advantages: grpo, dr_grpo, …"),
     Column("seed", "integer", meaning="runs of one seed are matched across arms"),
     Column("group_size", "integer", 1, meaning="rollouts per prompt"),
     Column("prompts_per_step", "integer", 1, meaning="prompts per optimiser step"),
@@ -71,18 +74,11 @@ COLUMNS: Final = (
     Column("n_eval", "integer", 1, meaning="samples behind accuracy"),
     Column("observed_reward", "real", meaning="mean reward the optimiser saw"),
 )
+# What the verifier does, and what a run is otherwise: an arm is held against clean runs of its own setting.
+VERIFIER: Final = ("fpr", "fnr", "noise")
+SETTING: Final = ("model", "parameters", "estimator", "group_size", "prompts_per_step")
 # What holds for a whole run: a run that changes it halfway is two runs under one name.
-CONDITION: Final = (
-    "arm",
-    "model",
-    "fpr",
-    "fnr",
-    "noise",
-    "seed",
-    "group_size",
-    "prompts_per_step",
-    "parameters",
-)
+CONDITION: Final = ("arm", *VERIFIER, *SETTING, "seed")
 ROUNDING: Final = 1e-6  # a fraction may exceed 1 by this much: rounding, no unit
 LARGEST_INTEGER: Final = 2**53  # past it, floats skip integers
 _BY_NAME: Final = {column.name: column for column in COLUMNS}

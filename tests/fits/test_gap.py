@@ -127,6 +127,110 @@ def test_each_arm_is_held_against_the_clean_runs_of_its_own_configuration() -> N
     assert arms["fn,group_size=32"].floor == pytest.approx(0.4, abs=0.04)
 
 
+# A setting of its own: how far its clean runs get, and what its noisy arm loses there.
+SETTINGS = {
+    "model": ("m1", "m2"),
+    "parameters": (1e6, 2e6),
+    "estimator": ("grpo", "dr_grpo"),
+    "group_size": (8, 32),
+    "prompts_per_step": (8, 64),
+}
+
+
+def two_settings(column: str, *, seeds: int = 3) -> pd.DataFrame:
+    """Runs of two values of `column`: a floor of .1 below .8 at the first, of .4 below .9 at the second."""
+    parts: list[pd.DataFrame] = []
+    for value, clean, noisy in zip(
+        SETTINGS.get(column, (0, 1)), (0.8, 0.9), (0.7, 0.5), strict=True
+    ):
+        arms = (("clean", 0.0, 0.0, clean, 1.0), ("fn", 0.0, 0.3, noisy, 1.3))
+        part = matched_runs(seeds=seeds, arms=arms)
+        part[column] = value
+        part["run_id"] = part["run_id"] + f"-{value}"
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("column", SETTINGS)
+def test_arms_meet_clean_runs_of_everything_but_the_verifier(column: str) -> None:
+    frame = two_settings(column)
+    _, report = by_arm(frame)
+    floors = {arm.setting[column]: arm.floor for arm in report.arms}
+    for value, floor in zip(SETTINGS[column], (0.1, 0.4), strict=True):
+        assert floors[value] == pytest.approx(floor, abs=0.04)
+        # As if the table held this setting alone: nothing of the other reaches it.
+        alone, _ = by_arm(frame[frame[column] == value])
+        assert floors[value] == pytest.approx(alone["fn"].floor, abs=1e-12)
+    assert [dict(one.setting) for one in report.settings] == [
+        {column: value} for value in sorted(SETTINGS[column])
+    ]
+    assert all(f"fn,{column}=" in arm.arm for arm in report.arms)
+
+
+def test_an_arm_name_that_says_the_estimator_is_held_against_its_own_clean_arm() -> None:
+    frame = two_settings("estimator")
+    second = frame["estimator"] == "dr_grpo"
+    frame["arm"] = np.where(second, "drgrpo-" + frame["arm"], frame["arm"])
+    arms, report = by_arm(frame)
+    assert arms["fn"].floor == pytest.approx(0.1, abs=0.04)
+    assert arms["drgrpo-fn"].floor == pytest.approx(0.4, abs=0.04)
+    assert not report.notes
+    # Nothing tells the two clean arms apart but their names: pooled, and said.
+    bare, pooled = by_arm(frame.drop(columns="estimator"))
+    assert bare["fn"].floor > 0.12
+    assert "several arms, pooled (clean, drgrpo-clean)" in pooled.notes[0]
+
+
+def test_a_setting_without_clean_runs_is_left_out_and_said() -> None:
+    frame = two_settings("estimator")
+    lost = (frame["estimator"] == "dr_grpo") & (frame["arm"] == "clean")
+    arms, report = by_arm(frame[~lost])
+    assert list(arms) == ["fn,estimator=grpo"]
+    assert "fn,estimator=dr_grpo: no clean run with estimator=dr_grpo" in report.notes[0]
+
+
+def test_the_reference_that_clean_names_is_that_of_every_setting() -> None:
+    frame = two_settings("group_size")
+    frame["rollouts"] = frame["step"] * 64
+    report = gap_report(frame, clean=parse_selection(["fpr=0,fnr=0,group_size=8"]))
+    floors = {arm.arm: arm.floor for arm in report.arms}
+    assert floors["fn,group_size=8"] == pytest.approx(0.1, abs=0.04)
+    assert floors["fn,group_size=32"] == pytest.approx(0.3, abs=0.04)
+    assert floors["clean,group_size=32"] == pytest.approx(-0.1, abs=0.04)
+    # Chosen at every value, the references are matched again.
+    both = ["fpr=0,fnr=0,group_size=8", "fpr=0,fnr=0,group_size=32"]
+    again = gap_report(frame, clean=parse_selection(both))
+    assert again.arms == by_arm(frame)[1].arms
+
+
+def test_a_column_of_the_users_is_matched_where_group_names_it() -> None:
+    frame = two_settings("learning_rate").assign(label=lambda f: f["arm"] + "!")
+    arms, report = by_arm(frame, group="label,learning_rate")
+    assert arms["label=fn!,learning_rate=0"].floor == pytest.approx(0.1, abs=0.04)
+    assert arms["label=fn!,learning_rate=1"].floor == pytest.approx(0.4, abs=0.04)
+    assert [dict(one.setting) for one in report.settings] == [
+        {"learning_rate": 0},
+        {"learning_rate": 1},
+    ]
+
+
+def test_each_setting_has_its_own_asymmetry_and_exchange_rate() -> None:
+    first = matched_runs(seeds=5, n_eval=50000, spread=0.0).assign(estimator="grpo")
+    mirrored = (CLEAN, ("fp", 0.3, 0.0, 0.7, 1.3), ("fn", 0.0, 0.3, 0.8, 1.4))
+    second = matched_runs(seeds=3, n_eval=50000, spread=0.0, arms=mirrored)
+    second = second.assign(estimator="rloo", run_id="rloo-" + second["run_id"])
+    _, report = by_arm(pd.concat([first, second], ignore_index=True))
+    ours = {str(one.setting["estimator"]): one for one in report.settings}
+    differences = {name: one.asymmetry.difference for name, one in ours.items()}
+    assert differences["grpo"] == pytest.approx(0.1, abs=0.02)
+    assert differences["rloo"] == pytest.approx(-0.1, abs=0.02)
+    assert "5 seeds of the mean of 1 mirror" in ours["grpo"].asymmetry.reason
+    assert ours["grpo"].exchange_rate.fpr.multiplier is not None
+    assert ours["rloo"].exchange_rate.fpr.multiplier is None
+    _, alone = by_arm(first)
+    assert ours["grpo"].exchange_rate.fpr == alone.exchange_rate.fpr
+
+
 def test_no_clean_arm_is_refused_with_what_can_still_be_done() -> None:
     frame = matched_runs(seeds=1)
     with pytest.raises(

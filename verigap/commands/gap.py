@@ -27,6 +27,8 @@ from verigap.console import Json, emit, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fits.gap import SettingGap
+
 
 def gap(
     runs: Runs,
@@ -74,7 +76,7 @@ def gap(
     def show(console: Console) -> None:
         from rich.table import Table
 
-        from fits.gap import chance_in_words, verdict_in_words
+        from fits.gap import setting_in_words, verdict_in_words
 
         console.print(
             f"Accuracy lost to the verifier, against {x}; smallest gap of interest {delta:g}",
@@ -84,7 +86,11 @@ def gap(
         view = Table()
         for heading in ("arm", "verdict", "floor", "95 % interval", "of the", "seeds"):
             view.add_column(heading, overflow="fold")
+        setting = report.arms[0].setting
         for arm in report.arms:
+            if arm.setting != setting:
+                view.add_section()
+            setting = arm.setting
             view.add_row(
                 arm.arm,
                 verdict_in_words(arm.verdict, arm.basis),
@@ -103,35 +109,10 @@ def gap(
                 console.print(
                     f"What would settle {arm.arm}: {arm.would_settle_it.text}.", highlight=False
                 )
-        asymmetry = report.asymmetry
-        if asymmetry.difference is None:
-            console.print(f"FP against FN at equal J: {asymmetry.reason}.", highlight=False)
-        else:
-            interval = (
-                "" if asymmetry.ci is None else f" [{asymmetry.ci[0]:+.4f}, {asymmetry.ci[1]:+.4f}]"
-            )
-            console.print(
-                f"FP against FN at equal J: {asymmetry.difference:+.4f}{interval} accuracy in favour of"
-                f" false positives ({asymmetry.reason}).",
-                highlight=False,
-            )
-        halfway, final = report.exchange_rate.halfway, report.exchange_rate
-        for where, rate in (
-            ("halfway up", halfway.fpr),
-            ("halfway up", halfway.fnr),
-            ("at the clean arm's end", final.fpr),
-            ("at the clean arm's end", final.fnr),
-        ):
-            chance = chance_in_words(rate.p_no_finite_amount)
-            if rate.multiplier is None:
-                line = f"{rate.reason} ({chance}, over seeds)" if chance else rate.reason
-            else:
-                low, high = rate.ci or (None, None)
-                upper = "∞" if high is None else f"{high:.3f}"
-                interval = "" if low is None else f" [{low:.3f}, {upper}]"
-                never = f"; no finite amount with {chance}" if chance else ""
-                line = f"{rate.multiplier:.3f}{interval} times the compute{never}"
-            console.print(f"A point of {rate.rate}, {where}: {line}.", highlight=False)
+        for one in report.settings:
+            if len(report.settings) > 1:
+                console.print(f"{setting_in_words(one.setting)}:", style="bold", highlight=False)
+            _compare(console, one)
         console.print(f"Curves: the {report.law} law, {report.loss}.", style="dim", highlight=False)
         for note in report.notes:
             console.print(note, style="dim", highlight=False)
@@ -144,3 +125,38 @@ def gap(
         write_json(out, report)
     say_what_was_read(table)
     emit(report, as_json=json, show=show)
+
+
+def _compare(console: Console, one: SettingGap) -> None:
+    """Which error hurts more, and what a point of either costs, among the arms of one setting."""
+    from fits.gap import chance_in_words
+
+    asymmetry = one.asymmetry
+    if asymmetry.difference is None:
+        console.print(f"FP against FN at equal J: {asymmetry.reason}.", highlight=False)
+    else:
+        interval = (
+            "" if asymmetry.ci is None else f" [{asymmetry.ci[0]:+.4f}, {asymmetry.ci[1]:+.4f}]"
+        )
+        console.print(
+            f"FP against FN at equal J: {asymmetry.difference:+.4f}{interval} accuracy in favour of"
+            f" false positives ({asymmetry.reason}).",
+            highlight=False,
+        )
+    halfway, final = one.exchange_rate.halfway, one.exchange_rate
+    for where, rate in (
+        ("halfway up", halfway.fpr),
+        ("halfway up", halfway.fnr),
+        ("at the clean arm's end", final.fpr),
+        ("at the clean arm's end", final.fnr),
+    ):
+        chance = chance_in_words(rate.p_no_finite_amount)
+        if rate.multiplier is None:
+            line = f"{rate.reason} ({chance}, over seeds)" if chance else rate.reason
+        else:
+            low, high = rate.ci or (None, None)
+            upper = "∞" if high is None else f"{high:.3f}"
+            interval = "" if low is None else f" [{low:.3f}, {upper}]"
+            never = f"; no finite amount with {chance}" if chance else ""
+            line = f"{rate.multiplier:.3f}{interval} times the compute{never}"
+        console.print(f"A point of {rate.rate}, {where}: {line}.", highlight=False)
