@@ -1,19 +1,16 @@
-"""From what was logged to the simulator's parameters: difficulties, learning-rate and noise scales.
+"""From the pass counts of a base model to the difficulties of its prompts.
 
-Law. Difficulties: k_i of n_i samples of prompt i are right, k_i ~ Binomial(n_i, ceiling expit(-d_i)),
-d_i normal; location and spread by maximum likelihood, the integral over d by Gauss-Hermite quadrature.
-Curves: `theory.flow` with free start, rate, ceiling and, under Adam, signal, by least squares on the
-logged accuracies of the arms one chooses.
-Fails first when a curve ends before it bends: rate and ceiling then trade off, and the standard errors
-say so.
-Source: THEORY section 5.
+Law. k_i of n_i samples of prompt i are right, k_i ~ Binomial(n_i, ceiling expit(-d_i)), d_i normal;
+location and spread by maximum likelihood, the integral over d by Gauss-Hermite quadrature.
+Fails first with few samples a prompt: one tells the mean and not the spread, and says so.
+Source: THEORY section 5. For curves, see `theory.forecast`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,14 +18,12 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from theory import flow as population_flow
-from theory.channel import FloatArray, VerifierChannel, check_rate, check_rates
+from theory.channel import FloatArray, check_rate
 from theory.errors import ArgumentError
-from theory.flow import PopulationFlow
 
-Free = Literal["theta", "rate", "ceiling", "signal"]
 Status = Literal["converged", "not converged", "unidentified"]
 
-__all__ = ["Curve", "Difficulties", "FlowFit", "fit_difficulties", "fit_flow"]
+__all__ = ["Difficulties", "fit_difficulties"]
 
 
 @dataclass(frozen=True)
@@ -146,124 +141,3 @@ def _inverse(matrix: FloatArray) -> FloatArray | None:
     if not np.all(np.isfinite(values)) or values[0] <= 1e-9 * max(values[-1], 1e-300):
         return None
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One logged curve: accuracies at steps, shapes [evaluations], under a verifier.
-
-    group_size: rollouts per prompt of this run; None: the template's.
-    """
-
-    step: ArrayLike
-    accuracy: ArrayLike
-    channel: VerifierChannel
-    group_size: int | None = None
-
-
-@dataclass(frozen=True)
-class FlowFit:
-    """A population flow fitted to curves.
-
-    flow: the template with its free parameters filled in. rmse: over all rows used; rows: how many.
-    errors: standard error by free parameter; empty where the data do not identify them together.
-    status, message: whether to trust them, and if not which parameters trade off.
-    """
-
-    flow: PopulationFlow
-    rmse: float
-    rows: int
-    errors: dict[str, float]
-    status: Status
-    message: str
-
-
-def fit_flow(
-    template: PopulationFlow,
-    curves: Sequence[Curve],
-    *,
-    free: Sequence[Free] = ("theta", "rate", "ceiling"),
-) -> FlowFit:
-    """Fit the free parameters of `template` to logged curves by least squares.
-
-    free: of theta, rate, ceiling and signal. Rate and signal are fitted in logs, the ceiling in logits.
-    Raises ArgumentError if there are no more rows than free parameters, or one is named twice.
-    """
-    from scipy.optimize import least_squares
-
-    if not curves or len(set(free)) < len(free) or not free:
-        raise ArgumentError("free parameters must be distinct, and curves must not be empty")
-    if "signal" in free and template.optimiser != "adam":
-        raise ArgumentError("signal plays a part under adam only")
-    measured = [check_rates("accuracy", curve.accuracy) for curve in curves]
-    rows = sum(values.size for values in measured)
-    if rows <= len(free):
-        raise ArgumentError(f"{len(free)} free parameters need more than {rows} rows")
-
-    def filled(vector: FloatArray) -> PopulationFlow:
-        values = dict(zip(free, (float(v) for v in vector), strict=True))
-        for name in ("rate", "signal"):
-            if name in values:
-                values[name] = math.exp(values[name])
-        if "ceiling" in values:
-            values["ceiling"] = float(special.expit(values["ceiling"]))
-        return replace(template, **values)  # pyright: ignore[reportArgumentType]
-
-    def residuals(vector: FloatArray) -> FloatArray:
-        model = filled(vector)
-        parts = [
-            population_flow.accuracy(
-                replace(model, group_size=curve.group_size or model.group_size),
-                curve.channel,
-                curve.step,
-            )
-            - values
-            for curve, values in zip(curves, measured, strict=True)
-        ]
-        return np.concatenate([part.ravel() for part in parts])
-
-    start = {
-        "theta": template.theta,
-        "rate": math.log(template.rate),
-        "ceiling": float(special.logit(np.clip(template.ceiling, 0.05, 0.98))),
-        "signal": math.log(template.signal),
-    }
-    bounds = {
-        "theta": (-30.0, 30.0),
-        "rate": (-14.0, 8.0),
-        "ceiling": (-6.0, 9.0),
-        "signal": (-14.0, 8.0),
-    }
-    low, high = zip(*(bounds[name] for name in free), strict=True)
-    solved = least_squares(
-        residuals,
-        np.clip([start[name] for name in free], np.array(low) + 0.01, np.array(high) - 0.01),
-        bounds=(low, high),
-        x_scale="jac",
-        max_nfev=200,
-    )
-    fitted = filled(solved.x)
-    rmse = float(np.sqrt(np.mean(solved.fun**2)))
-    status: Status = "converged" if solved.success else "not converged"
-    message = str(solved.message)
-    information = np.asarray(solved.jac).T @ np.asarray(solved.jac)
-    covariance = _inverse(information)
-    errors: dict[str, float] = {}
-    if covariance is None:
-        status = "unidentified"
-        _, directions = np.linalg.eigh(information)
-        aliased = [n for n, w in zip(free, directions[:, 0], strict=True) if abs(w) > 0.3]
-        message = f"the rows do not tell apart {' and '.join(aliased)}"
-    else:
-        variance = 2.0 * solved.cost / (rows - len(free))
-        scale = {
-            "theta": 1.0,
-            "rate": fitted.rate,
-            "ceiling": fitted.ceiling * (1.0 - fitted.ceiling),
-            "signal": fitted.signal,
-        }
-        errors = {
-            name: float(scale[name] * math.sqrt(variance * covariance[i, i]))
-            for i, name in enumerate(free)
-        }
-    return FlowFit(fitted, rmse, rows, errors, status, message)

@@ -1,80 +1,146 @@
-"""The main job, end to end: logged runs, the same arms simulated, both fitted, a verdict per arm.
+"""The main job, end to end, on the committed campaign: what each verifier costs, and whether a forecast knew.
 
-The logged runs are real (TRL's GRPO on a tiny model, `empirical/results`); the simulator is calibrated
-to their clean arm alone and forecasts the others. Needs no torch.
+Real runs (TRL's GRPO on a tiny model, `empirical/results`), in four steps: read the run table; measure the
+gap of every arm at every budget (`fits.gap_report`); calibrate the simulator on the clean arm at one budget
+and let it forecast all other runs (`verigap.validation`); say what it means. Needs no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from importlib import resources
-from math import gcd
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from theory import VerifierChannel
 from verigap.console import fail
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fits import GapReport, GroupFit
-    from theory.calibration import FlowFit
-    from theory.flow import FlowOptimiser
-    from verigap.simulation import Simulated, Spec
+    from fits import GapReport
+    from fits.gap import ArmGap, GapPoint, Multiplier, PerPoint
+    from fits.inference import Interval
+    from verigap.validation import Validation
 
-__all__ = ["LOGGED", "Demo", "DemoArm", "calibrate", "logged_runs", "run_demo", "simulation_of"]
+__all__ = [
+    "CALIBRATE_ON",
+    "CLEAN",
+    "COMPARABLE",
+    "GROUP_SIZE",
+    "LOGGED",
+    "Budget",
+    "Demo",
+    "DemoArm",
+    "Lost",
+    "answers",
+    "compounding",
+    "gap_table",
+    "interval",
+    "logged_runs",
+    "means",
+    "multiplier",
+    "per_ten_points",
+    "run_demo",
+]
 
-LOGGED: Final = "cpu-smoke"
-POPULATION: Final = 512  # prompts of the simulated population
-SPREAD: Final = 2.0  # standard deviation of its difficulties, logits: given, not fitted
-QUADRATURE: Final = 64  # prompts of the deterministic one
+LOGGED: Final = "cpu-campaign"
+GROUP_SIZE: Final = 8  # rollouts a prompt: of the verdicts in words, and of the calibration
+CLEAN: Final = "fpr=0,fnr=0"
+CALIBRATE_ON: Final = f"arm=clean,group_size={GROUP_SIZE}"
+# Which arms say what a point of either error costs: one trainer, errors that no answer can provoke.
+COMPARABLE: Final = f"group_size={GROUP_SIZE},estimator=grpo,noise=independent"
 DELTA: Final = 0.01
-CLEAN: Final = VerifierChannel(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Accuracy lost against the clean arm after so many rollouts: as measured, with the 95 % t interval over
+    seeds (None with one seed), and as forecast."""
+
+    rollouts: float
+    measured: float
+    ci: Interval | None
+    forecast: float
 
 
 @dataclass(frozen=True)
 class DemoArm:
-    """One noisy arm: what was measured, what the simulator says, and how well it forecast the curve.
+    """One noisy verifier at GROUP_SIZE rollouts a prompt.
 
-    verdict, floor, floor_ci, basis, would_settle_it: see `fits.gap_report`, on the logged runs.
-    simulated_verdict, _floor, _floor_ci, _basis: the same on the simulated ones.
-    forecast_rmse: of the calibrated simulator on this arm's evaluations, none of which it was shown.
+    verdict, floor, floor_ci, basis, reason, would_settle_it: see `fits.gap_report`. halfway: where the clean
+    arm has done half of its rise; end: at the last evaluation. compute_halfway, compute_end: times the clean
+    arm's compute to reach the accuracy that it has there. forecast_rmse, coverage90, baseline_rmse (of the
+    best baseline): of all evaluations of this arm, at every budget. means: the verdict for its user.
     """
 
     arm: str
     fpr: float
     fnr: float
+    noise: str
+    estimator: str
     verdict: str
     floor: float
-    floor_ci: tuple[float, float] | None
+    floor_ci: Interval | None
     basis: str
     reason: str
     would_settle_it: str | None
-    simulated_verdict: str
-    simulated_floor: float
-    simulated_floor_ci: tuple[float, float] | None
-    simulated_basis: str
+    seeds: int
+    halfway: Lost
+    end: Lost
+    compute_halfway: Multiplier
+    compute_end: Multiplier
     forecast_rmse: float
+    coverage90: float
+    baseline_rmse: float | None
+    means: str
+
+    @property
+    def youden(self) -> float:
+        """J = 1 - fpr - fnr: 1 says everything, 0 nothing."""
+        return 1.0 - self.fpr - self.fnr
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The gaps of all arms at one number of rollouts a prompt.
+
+    halfway: cumulative rollouts at the first evaluation where the clean arm has done half of its rise.
+    """
+
+    group_size: int
+    gap: GapReport
+    halfway: float
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Everything the report shows."""
+    """Everything the report shows.
+
+    arms: at GROUP_SIZE, the mildest verifier of each kind first. comparable: the gaps of COMPARABLE, for the
+    asymmetry and the exchange rate.
+    """
 
     runs: pd.DataFrame
-    simulated: Simulated
-    spec: Spec
-    calibration: FlowFit
-    measured_fits: list[GroupFit]
-    simulated_fits: list[GroupFit]
-    measured_gap: GapReport
-    simulated_gap: GapReport
-    comparison: pd.DataFrame
-    evaluation_noise: float
+    budgets: tuple[Budget, ...]
     arms: tuple[DemoArm, ...]
+    comparable: GapReport
+    validation: Validation
+
+    @property
+    def best_baseline(self) -> str:
+        """The name of the identified baseline that forecast best."""
+        name = self.validation.report.best_baseline
+        assert name is not None  # no-gap is identified wherever there is a clean arm
+        return name
+
+    @property
+    def noise_floor(self) -> float:
+        """RMSE of a perfect forecast."""
+        floor = self.validation.report.noise_floor
+        assert floor is not None  # the campaign's evaluations have n_eval
+        return floor
 
 
 def logged_runs() -> pd.DataFrame:
@@ -90,146 +156,287 @@ def logged_runs() -> pd.DataFrame:
         return read_runs(path).frame
 
 
-def calibrate(rows: pd.DataFrame, *, optimiser: FlowOptimiser = "adam") -> FlowFit:
-    """Fit start, speed and ceiling of a population to `rows`, the evaluations of one clean arm.
-
-    optimiser: of the logged runs. Adam's noise is the exact one along the ability, so that no noise
-    scale is left to fit; fails first where a real model's other weights add gradient noise of their own.
-    """
-    from theory.calibration import Curve, fit_flow
-    from theory.flow import PopulationFlow, normal_difficulties
-
-    steps = rows["step"].to_numpy(np.float64)
-    template = PopulationFlow(
-        difficulties=normal_difficulties(QUADRATURE, spread=SPREAD),
-        ceiling=0.9,
-        group_size=int(rows["group_size"].iloc[0]),
-        prompts_per_step=int(rows["prompts_per_step"].iloc[0]),
-        optimiser=optimiser,
-        noise="along",
-        rate=5.0 / steps.max(),
-    )
-    return fit_flow(template, [Curve(steps, rows["accuracy"].to_numpy(np.float64), CLEAN)])
-
-
-def simulation_of(runs: pd.DataFrame, calibration: FlowFit) -> Spec:
-    """The simulated study that matches `runs`: same arms, seeds, group size, steps and evaluation."""
-    from verigap.simulation import Spec
-
-    flow = calibration.flow
-    steps = np.unique(runs["step"].to_numpy(np.int64))
-    arms = runs.drop_duplicates("arm")
-    return Spec.model_validate(
-        {
-            "population": {
-                "prompts": POPULATION,
-                "difficulty": {
-                    "family": "normal",
-                    "location": flow.theta,
-                    "scale": SPREAD,
-                },
-                "ceiling": flow.ceiling,
-            },
-            "training": {
-                "steps": int(steps[-1]),
-                "group_size": flow.group_size,
-                "prompts_per_step": flow.prompts_per_step,
-                # A step moves the right and the wrong logit, each by the rate, in opposite directions.
-                "optimiser": flow.optimiser,
-                "learning_rate": flow.rate / 2.0,
-                "coupling": 1.0,
-            },
-            "arms": [
-                {"name": arm["arm"], "fpr": arm["fpr"], "fnr": arm["fnr"]}
-                for arm in arms.to_dict("records")
-            ],
-            "seeds": sorted(int(seed) for seed in runs["seed"].unique()),
-            "evaluate_every": gcd(*(int(step) for step in steps)),
-            "n_eval": int(runs["n_eval"].min()),
-        }
-    )
-
-
-def _compare(runs: pd.DataFrame, calibration: FlowFit) -> pd.DataFrame:
-    """Predicted against measured, one row per arm and step; `half` is 95 % of the sampling noise."""
-    from theory.flow import accuracy
-
-    cells = (
-        runs.groupby(["arm", "step"], sort=False)
-        .agg(
-            fpr=("fpr", "first"),
-            fnr=("fnr", "first"),
-            rollouts=("rollouts", "first"),
-            measured=("accuracy", "mean"),
-            samples=("n_eval", "sum"),
-        )
-        .reset_index()
-    )
-    predicted = np.empty(len(cells))
-    for place, (fpr, fnr, step) in enumerate(cells[["fpr", "fnr", "step"]].to_numpy(np.float64)):
-        predicted[place] = accuracy(calibration.flow, VerifierChannel(fpr, fnr), step)
-    measured = cells["measured"]
-    return cells.assign(
-        predicted=predicted, half=1.96 * (measured * (1.0 - measured) / cells["samples"]) ** 0.5
-    )
-
-
 def run_demo(*, report: Callable[[int, int], None] | None = None) -> Demo:
-    """Load, calibrate, simulate, fit, compare.
+    """Load, measure, calibrate and forecast.
 
-    report: called with (steps simulated, steps in all).
+    report: called with (steps done, steps in all).
     """
-    from fits import fit_groups, gap_report, parse_selection
-    from verigap.simulation import run_spec
+    from fits import gap_report, parse_selection, select
+    from verigap.validation import validate_forecast
 
     runs = logged_runs()
-    clean = (runs["fpr"] == 0.0) & (runs["fnr"] == 0.0)
-    calibration = calibrate(runs[clean])
-    spec = simulation_of(runs, calibration)
-    simulated = run_spec(spec, report=report)
-    logged_steps = simulated.table["step"].isin(runs["step"].unique())
-    simulated = replace(simulated, table=simulated.table[logged_steps].reset_index(drop=True))
+    clean = parse_selection([CLEAN])
+    sizes = sorted(int(size) for size in runs["group_size"].unique())
+    total = len(sizes) + 2
 
-    selection = parse_selection(["fpr=0,fnr=0"])
-    measured_fits = fit_groups(runs, source=LOGGED)
-    simulated_fits = fit_groups(simulated.table, source="the simulation")
-    measured_gap = gap_report(runs, clean=selection, delta=DELTA, source=LOGGED)
-    simulated_gap = gap_report(
-        simulated.table, clean=selection, delta=DELTA, source="the simulation"
-    )
+    def tick(done: int) -> None:
+        if report is not None:
+            report(done, total)
 
-    comparison = _compare(runs, calibration)
-    error = (comparison["predicted"] - comparison["measured"]) ** 2
-    rmse = error.groupby(comparison["arm"]).mean() ** 0.5
-    arms = tuple(
-        DemoArm(
-            arm=gap.arm,
-            fpr=gap.fpr or 0.0,
-            fnr=gap.fnr or 0.0,
-            verdict=gap.verdict,
-            floor=gap.floor,
-            floor_ci=gap.floor_ci,
-            basis=gap.basis,
-            reason=gap.reason,
-            would_settle_it=None if gap.would_settle_it is None else gap.would_settle_it.text,
-            simulated_verdict=twin.verdict,
-            simulated_floor=twin.floor,
-            simulated_floor_ci=twin.floor_ci,
-            simulated_basis=twin.basis,
-            forecast_rmse=float(rmse[gap.arm]),
+    budgets: list[Budget] = []
+    for place, size in enumerate(sizes):
+        tick(place)
+        rows = runs[runs["group_size"] == size]
+        budgets.append(
+            Budget(size, gap_report(rows, clean=clean, delta=DELTA, source=LOGGED), _halfway(rows))
         )
-        for gap, twin in zip(measured_gap.arms, simulated_gap.arms, strict=True)
+    tick(total - 2)
+    comparable = runs[select(runs, parse_selection([COMPARABLE]), source=LOGGED)]
+    prices = gap_report(comparable, clean=clean, delta=DELTA, source=LOGGED)
+    tick(total - 1)
+    validation = validate_forecast(
+        # The campaign's learning rate has no warm-up.
+        runs.assign(warmup_steps=0.0),
+        calibrate_on=parse_selection([CALIBRATE_ON]),
+        group="arm",
+        source=LOGGED,
     )
-    return Demo(
-        runs=runs,
-        simulated=simulated,
-        spec=spec,
-        calibration=calibration,
-        measured_fits=measured_fits,
-        simulated_fits=simulated_fits,
-        measured_gap=measured_gap,
-        simulated_gap=simulated_gap,
-        comparison=comparison,
-        evaluation_noise=float(np.sqrt(np.mean((comparison["half"] / 1.96) ** 2))),
-        arms=arms,
+    tick(total)
+    here = next(one for one in budgets if one.group_size == GROUP_SIZE)
+    return Demo(runs, tuple(budgets), _arms(runs, here, validation), prices, validation)
+
+
+def _halfway(rows: pd.DataFrame) -> float:
+    """Cumulative rollouts at the first evaluation where the clean arm has done half of its rise."""
+    mean = rows[rows["arm"] == "clean"].groupby("rollouts")["accuracy"].mean()
+    up = mean.to_numpy() >= (mean.iloc[0] + mean.iloc[-1]) / 2.0
+    return float(mean.index[int(up.argmax())])
+
+
+def _arms(runs: pd.DataFrame, budget: Budget, validation: Validation) -> tuple[DemoArm, ...]:
+    """The arms of one budget with everything that is known of each, ordered by kind and then by J."""
+    rows = runs[runs["group_size"] == budget.group_size]
+    conditions = rows.drop_duplicates(["arm", "rollouts"])
+    forecast = conditions.assign(
+        forecast=validation.calibration.forecast(conditions).accuracy
+    ).set_index(["arm", "rollouts"])["forecast"]
+    told = conditions.drop_duplicates("arm").set_index("arm")
+    is_clean = (told["fpr"] == 0.0) & (told["fnr"] == 0.0)
+    reference = {str(told.at[name, "estimator"]): str(name) for name in told.index[is_clean]}
+    report = validation.report
+    best = None if report.best_baseline is None else report.baselines[report.best_baseline]
+    rates = budget.gap.exchange_rate
+
+    def lost(arm: ArmGap, point: GapPoint) -> Lost:
+        clean = reference[str(told.at[arm.arm, "estimator"])]
+        return Lost(
+            rollouts=point.x,
+            measured=point.gap,
+            ci=point.ci,
+            forecast=float(forecast[clean, point.x] - forecast[arm.arm, point.x]),
+        )
+
+    found: list[DemoArm] = []
+    for gap, halfway, end in zip(budget.gap.arms, rates.halfway.arms, rates.arms, strict=True):
+        (middle,) = (point for point in gap.curve if point.x == budget.halfway)
+        score = report.by_group[gap.arm]
+        last = lost(gap, gap.curve[-1])
+        found.append(
+            DemoArm(
+                arm=gap.arm,
+                fpr=gap.fpr or 0.0,
+                fnr=gap.fnr or 0.0,
+                noise=str(told.at[gap.arm, "noise"]),
+                estimator=str(told.at[gap.arm, "estimator"]),
+                verdict=gap.verdict,
+                floor=gap.floor,
+                floor_ci=gap.floor_ci,
+                basis=gap.basis,
+                reason=gap.reason,
+                would_settle_it=None if gap.would_settle_it is None else gap.would_settle_it.text,
+                seeds=gap.seeds,
+                halfway=lost(gap, middle),
+                end=last,
+                compute_halfway=halfway,
+                compute_end=end,
+                forecast_rmse=score.rmse,
+                coverage90=score.coverage90,
+                baseline_rmse=None if best is None else best.by_group[gap.arm].rmse,
+                means=means(gap, last, end, budget.gap.delta),
+            )
+        )
+    return tuple(sorted(found, key=_order))
+
+
+def _order(arm: DemoArm) -> tuple[bool, bool, float, float]:
+    """GRPO before others, independent errors before others, then the mildest first."""
+    return arm.estimator != "grpo", arm.noise != "independent", -round(arm.youden, 9), arm.fpr
+
+
+def means(gap: ArmGap, end: Lost, final: Multiplier, delta: float) -> str:
+    """The verdict for who has this verifier: what it costs, and what would change that."""
+    if gap.verdict == "closes":
+        when = "in the long run" if gap.basis == "asymptote" else "when the runs stop"
+        return f"Costs compute, and less than {delta:g} of accuracy {when}."
+    if gap.verdict == "undetermined":
+        settle = gap.would_settle_it
+        return (
+            "Open." if settle is None else f"Open. To settle it: {settle.text}."
+        )
+    if gap.basis == "asymptote":
+        return f"Costs accuracy for good: about {gap.floor:.3f}, however long it trains."
+    behind = f"Still {end.measured:.3f} behind when the runs stop"
+    if final.multiplier is None:
+        return f"{behind}, and its curve does not head for the clean arm's end."
+    return (
+        f"{behind}. Its curve, drawn out, reaches the clean arm's end with {multiplier(final)} times the compute; it"
+        " has not bent enough to say where it ends."
     )
+
+
+def multiplier(one: Multiplier) -> str:
+    """A compute multiplier as text with its 95 % interval, or a dash where no amount of compute does."""
+    if one.multiplier is None:
+        return "–"
+    if one.ci is None:
+        return f"{one.multiplier:.2f}"
+    upper = "no limit" if one.ci[1] is None else f"{one.ci[1]:.2f}"
+    return f"{one.multiplier:.2f} [{one.ci[0]:.2f}, {upper}]"
+
+
+def interval(ci: Interval | None) -> str:
+    """An interval of a difference in accuracy as text, or a dash where there is none."""
+    return "–" if ci is None else f"[{ci[0]:+.3f}, {ci[1]:+.3f}]"
+
+
+def answers(demo: Demo) -> dict[str, str]:
+    """The questions of the README, answered from the runs: question to answer."""
+    score = demo.validation.report
+    best = score.baselines[demo.best_baseline]
+    return {
+        "How much accuracy does the verifier cost?": _cost(demo),
+        "Can more compute buy it back?": _bought_back(demo),
+        "What should be fixed first?": _fix_first(demo.comparable),
+        "Could it have been forecast?": (
+            f"Shown only the clean arm at {GROUP_SIZE} rollouts a prompt, the simulator forecast the other "
+            f"{score.forecast_rows:,} evaluations with an error of {score.rmse:.3f} (root mean square), against "
+            f"{best.rmse:.3f} for the best forecast that costs nothing ({demo.best_baseline}) and "
+            f"{demo.noise_floor:.3f} for evaluation noise alone. {100 * score.coverage90:.0f} % lie in "
+            "their 90 % intervals."
+        ),
+    }
+
+
+def _cost(demo: Demo) -> str:
+    informative = [arm for arm in demo.arms if arm.youden > 1e-9]
+    others = [arm for arm in demo.arms if arm.youden <= 1e-9]
+    text: list[str] = []
+    if informative:
+        text.append(
+            f"Halfway up the clean curve, {_span(informative, lambda a: a.halfway.measured)}; when the runs stop, "
+            f"{_span(informative, lambda a: a.end.measured)}."
+        )
+    if others:
+        lost = _listed(f"{arm.arm} {arm.end.measured:.3f}" for arm in others)
+        text.append(f"A verifier that says nothing or the opposite (J ≤ 0) costs more: {lost}.")
+    return " ".join(text)
+
+
+def _span(arms: Sequence[DemoArm], value: Callable[[DemoArm], float]) -> str:
+    least, most = min(arms, key=value), max(arms, key=value)
+    return f"from {value(least):.3f} ({least.arm}) to {value(most):.3f} ({most.arm})"
+
+
+def _bought_back(demo: Demo) -> str:
+    """The verdicts, by what they say."""
+    groups = (
+        (f"Yes, to within {DELTA:g}", lambda a: a.verdict == "closes"),
+        ("Not within these runs", lambda a: a.verdict == "persists" and a.basis != "asymptote"),
+        ("No, at any budget", lambda a: a.verdict == "persists" and a.basis == "asymptote"),
+        ("Undetermined", lambda a: a.verdict == "undetermined"),
+    )
+    said: list[str] = []
+    for words, belongs in groups:
+        names = [arm.arm for arm in demo.arms if belongs(arm)]
+        if names:
+            said.append(f"{words}: {_listed(names)}.")
+    return " ".join(said)
+
+
+def _fix_first(report: GapReport) -> str:
+    """Which error a point costs more of, where the intervals can tell, and what errors do together."""
+    rate = report.exchange_rate.halfway
+    fp, fn = rate.fpr, rate.fnr
+    prices = (
+        "What ten percentage points of an error rate cost in compute, halfway up: "
+        f"fpr {per_ten_points(fp)}; fnr {per_ten_points(fn)}"
+    )
+    first = "The intervals do not tell which error costs more"
+    if fp.ci is not None and fn.ci is not None:
+        for name, dear, cheap in (("False positives", fp, fn), ("False negatives", fn, fp)):
+            assert dear.ci is not None
+            assert cheap.ci is not None
+            if cheap.ci[1] is not None and dear.ci[0] > cheap.ci[1]:
+                first = name
+    words = f"{first}. {prices}."
+    together = compounding(report)
+    if together is not None:
+        arm, joint, product = together
+        words += (
+            f" Errors of both kinds compound: {arm} needs {joint:.2f} times the compute, where the two errors "
+            f"alone would multiply to {product:.2f}."
+        )
+    return words
+
+
+def per_ten_points(rate: PerPoint) -> str:
+    """What ten percentage points of an error rate cost in compute, with the 95 % interval, in per cent."""
+    if rate.multiplier is None:
+        return rate.reason
+
+    def percent(multiplier: float) -> str:
+        return f"{100.0 * (multiplier**10 - 1.0):+.1f}"
+
+    if rate.ci is None:
+        return f"{percent(rate.multiplier)} %"
+    upper = "no limit" if rate.ci[1] is None else percent(rate.ci[1])
+    return f"{percent(rate.multiplier)} % [{percent(rate.ci[0])}, {upper}]"
+
+
+def compounding(report: GapReport) -> tuple[str, float, float] | None:
+    """The arm with both errors whose compute, halfway up, most exceeds the product of its errors' alone.
+
+    (arm, its multiplier, the product); None where no arm has its lower limit above the product.
+    """
+    times = {one.arm: one for one in report.exchange_rate.halfway.arms}
+    alone = {(arm.fpr, arm.fnr): times[arm.arm].multiplier for arm in report.arms}
+    found: list[tuple[str, float, float]] = []
+    for arm in report.arms:
+        one = times[arm.arm]
+        fp, fn = alone.get((arm.fpr, 0.0)), alone.get((0.0, arm.fnr))
+        if not (arm.fpr and arm.fnr and fp and fn and one.multiplier and one.ci):
+            continue
+        if one.ci[0] > fp * fn:
+            found.append((arm.arm, one.multiplier, fp * fn))
+    return max(found, key=lambda each: each[1] / each[2], default=None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def gap_table(demo: Demo) -> pd.DataFrame:
+    """Every gap, one row per arm, budget and evaluation, with the arm's verdict at that budget."""
+    import pandas as pd
+
+    rows = [
+        {
+            "arm": arm.arm,
+            "group_size": budget.group_size,
+            "rollouts": point.x,
+            "gap": point.gap,
+            "low": np.nan if point.ci is None else point.ci[0],
+            "high": np.nan if point.ci is None else point.ci[1],
+            "seeds": point.seeds,
+            "verdict": arm.verdict,
+            "floor": arm.floor,
+            "floor_low": np.nan if arm.floor_ci is None else arm.floor_ci[0],
+            "floor_high": np.nan if arm.floor_ci is None else arm.floor_ci[1],
+            "basis": arm.basis,
+        }
+        for budget in demo.budgets
+        for arm in budget.gap.arms
+        for point in arm.curve
+    ]
+    return pd.DataFrame(rows)

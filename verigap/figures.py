@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,62 +11,24 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure, SubFigure
 
     from fits.figures import Drawing
+    from verigap.demo import Budget
     from verigap.validation import Report, Validation
 
-__all__ = ["draw_validation", "forecast_figure"]
+__all__ = ["draw_against", "draw_budgets", "draw_curves", "draw_validation"]
 
 MOST_PANELS: Final = 24  # curves of more groups are drawn as points about the diagonal
+INKS: Final = {
+    "closes": "#1a7f37",
+    "persists": "#b42318",
+    "undetermined": "#8a5a00",
+}  # as in reports
+REACH: Final = 0.1  # accuracy: a gap beyond it is written, not drawn
 SCORES: Final = 3.0  # inches: the panel of RMSEs
-
-
-def forecast_figure(frame: pd.DataFrame, *, clean: str) -> Figure:
-    """Forecast curves through the measured points, and every point against its forecast.
-
-    frame: arm, rollouts, measured, predicted and half (95 % half-width of the sampling noise), one row
-    per arm and step. clean: the arm the simulator was calibrated to, drawn black.
-    """
-    import seaborn as sns
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    from fits.figures import literal
-
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        # A figure of our own, not pyplot's: no global state, no window, no warning about open ones.
-        figure = Figure(figsize=(7.0, 3.3), layout="constrained")
-        curves, scatter = figure.subplots(1, 2, width_ratios=[1.25, 1.0])
-    sns.despine(fig=figure)
-    arms = [str(arm) for arm in frame["arm"].unique()]
-    noisy = [arm for arm in arms if arm != clean]
-    colours = {clean: (0.1, 0.1, 0.1)}
-    colours |= dict(zip(noisy, sns.color_palette("colorblind", len(noisy)), strict=True))
-    for arm, rows in frame.groupby("arm", sort=False):
-        colour = colours[str(arm)]
-        bars = {
-            "yerr": rows["half"],
-            "fmt": "o",
-            "markersize": 3,
-            "elinewidth": 0.8,
-            "color": colour,
-        }
-        label = literal(f"{arm} (calibrated on it)" if arm == clean else str(arm))
-        curves.errorbar(rows["rollouts"], rows["measured"], **bars, label=label)
-        curves.plot(rows["rollouts"], rows["predicted"], color=colour, linewidth=1.2)
-        scatter.errorbar(rows["predicted"], rows["measured"], **bars)
-    values = frame[["measured", "predicted"]].to_numpy()
-    ends = np.array([values.min() - 0.03, values.max() + 0.03])
-    scatter.plot(ends, ends, color="0.6", linewidth=0.9, zorder=0)
-    scatter.set_aspect("equal")
-    scatter.set_xlabel("accuracy predicted")
-    scatter.set_ylabel("accuracy measured")
-    curves.set_xlabel("rollouts")
-    curves.set_ylabel("accuracy")
-    curves.xaxis.set_major_formatter(EngFormatter(sep=""))
-    curves.legend(frameon=False, loc="lower right", fontsize="small")
-    return figure
+MOST_COLOURS: Final = 6  # conditions within a group, told apart by colour
 
 
 def draw_validation(validation: Validation) -> Drawing:
@@ -113,33 +76,191 @@ def draw_validation(validation: Validation) -> Drawing:
     )
 
 
-def _curve_panels(part: SubFigure, validation: Validation, *, across: int, down: int) -> None:
-    """One panel a group: the 90 % band, the forecast, the best baseline, the measurements."""
+def draw_curves(validation: Validation) -> Figure:
+    """Forecast curves with their 90 % bands through the measurements, a panel per group."""
     import seaborn as sns
+    from matplotlib.figure import Figure
+
+    from fits.figures import WIDTH
+
+    across = 4
+    down = -(-len(validation.report.by_group) // across)
+    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+        figure = Figure(figsize=(WIDTH, 1.45 * down + 0.9), layout="constrained")
+        _curve_panels(figure, validation, across=across, down=down)
+    sns.despine(fig=figure)
+    return figure
+
+
+def draw_against(validation: Validation) -> Figure:
+    """Measured against forecast, by the model and by the best baseline, and the RMSE of every forecast."""
+    import seaborn as sns
+    from matplotlib.figure import Figure
+
+    from fits.figures import WIDTH
+
+    report, rows = validation.report, validation.forecasts
+    best = report.best_baseline
+    shown = [("verigap", "forecast", report.rmse)]
+    if best is not None:
+        shown.append((best, best, report.baselines[best].rmse or 0.0))
+    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+        figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+        *panels, scores = figure.subplots(
+            1, len(shown) + 1, width_ratios=[1.0] * len(shown) + [0.8]
+        )
+        every = rows[["accuracy", *(column for _, column, _ in shown)]].to_numpy(np.float64)
+        ends = (float(every.min()) - 0.03, float(every.max()) + 0.03)
+        youden = 1.0 - rows["fpr"] - rows["fnr"]
+        points: list[PathCollection] = []
+        for axis, (name, column, rmse) in zip(panels, shown, strict=True):
+            axis.plot(ends, ends, color="0.3", linewidth=0.8, zorder=1)
+            dots = axis.scatter(rows[column], rows["accuracy"], c=youden, cmap="viridis", s=6)
+            dots.set(linewidths=0, zorder=2)
+            points.append(dots)
+            axis.set(xlim=ends, ylim=ends, xlabel="accuracy forecast")
+            axis.set_box_aspect(1.0)
+            axis.set_title(f"{name} ({rmse:.3f})", fontsize="small", loc="left", pad=3)
+        panels[0].set_ylabel("accuracy measured")
+        bar = figure.colorbar(points[0], ax=panels, location="bottom", shrink=0.5, aspect=30)
+        bar.set_label("J = 1 − fpr − fnr")
+        _scores(scores, report)
+        scores.tick_params(axis="y", labelsize="small")
+    sns.despine(fig=figure)
+    return figure
+
+
+def draw_budgets(budgets: Sequence[Budget], arms: Sequence[str]) -> Figure:
+    """Every arm's gap in the long run, a panel per budget, coloured by verdict; a ring where it was halfway.
+
+    budgets: of `verigap.demo`. arms: from top to bottom.
+    """
+    import seaborn as sns
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from fits.figures import WIDTH, literal
+
+    place = {name: len(arms) - 1 - i for i, name in enumerate(arms)}
+    with sns.axes_style("ticks"), sns.plotting_context("paper"):
+        figure = Figure(figsize=(WIDTH, 0.21 * len(arms) + 1.1), layout="constrained")
+        axes = figure.subplots(1, len(budgets), sharey=True, squeeze=False)[0]
+    for axis, budget in zip(axes, budgets, strict=True):
+        for arm in budget.gap.arms:
+            if arm.arm not in place:
+                continue
+            y, ink = place[arm.arm], INKS[arm.verdict]
+            halfway = [point.gap for point in arm.curve if point.x == budget.halfway]
+            axis.plot(halfway, [y] * len(halfway), "o", color="0.6", markersize=4, fillstyle="none")
+            if arm.floor_ci is not None:
+                axis.plot(arm.floor_ci, [y, y], color=ink, linewidth=1.5, solid_capstyle="butt")
+            if arm.floor <= REACH:
+                hollow = arm.basis != "asymptote"
+                face = "white" if hollow else ink
+                axis.plot([arm.floor], [y], "o", color=ink, markerfacecolor=face, markersize=4)
+            else:
+                axis.text(
+                    REACH,
+                    y,
+                    f"{arm.floor:.2f} →",
+                    color=ink,
+                    ha="right",
+                    va="center",
+                    fontsize="small",
+                    backgroundcolor="white",
+                )
+        axis.axvline(0.0, color="0.2", linewidth=0.7, zorder=0)
+        axis.axvline(budget.gap.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        axis.set_xlim(-0.6 * REACH, 1.05 * REACH)
+        axis.set_ylim(-0.6, len(arms) - 0.4)
+        axis.set_title(
+            f"{budget.group_size} rollouts a prompt", fontsize="small", loc="left", pad=3
+        )
+        axis.grid(axis="y", linewidth=0.4, alpha=0.5)
+    axes[0].set_yticks(list(place.values()), [literal(name) for name in place])
+    figure.supxlabel("accuracy lost to the verifier, 95 % interval over seeds", fontsize="medium")
+    key = [
+        Line2D([], [], color=ink, marker="o", markersize=4, linewidth=1.5, label=verdict)
+        for verdict, ink in INKS.items()
+    ]
+    key.append(
+        Line2D(
+            [],
+            [],
+            color="0.3",
+            marker="o",
+            markersize=4,
+            fillstyle="none",
+            linestyle="",
+            label="hollow: at the largest budget",
+        )
+    )
+    key.append(
+        Line2D(
+            [],
+            [],
+            color="0.6",
+            marker="o",
+            markersize=4,
+            fillstyle="none",
+            linestyle="",
+            label="halfway up",
+        )
+    )
+    figure.legend(handles=key, loc="outside upper center", ncols=5, frameon=False, fontsize="small")
+    sns.despine(fig=figure)
+    return figure
+
+
+def _curve_panels(
+    part: Figure | SubFigure, validation: Validation, *, across: int, down: int
+) -> None:
+    """One panel a group: the 90 % band, the forecast, the best baseline, the measurements.
+
+    Conditions within a group have a colour each, where they are few enough to be told apart.
+    """
+    import seaborn as sns
+    from matplotlib.lines import Line2D
 
     from fits.figures import literal
     from fits.table import varying
 
     report, rows = validation.report, validation.forecasts
     axes = part.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    blue = sns.color_palette("colorblind")[0]
     best = report.best_baseline
-    conditions = ["fpr", "fnr", "group_size", "prompts_per_step", "noise", "estimator"]
-    for axis, (label, score) in zip(axes.flat, report.by_group.items(), strict=False):
-        mine = rows[rows["group"] == label]
-        axis.plot(mine["step"], mine["accuracy"], "o", color="0.15", markersize=1.8, zorder=3)
-        by = varying(mine, conditions) or ["group_size"]
-        for _, one in mine.groupby(by, sort=False, dropna=False):
+    groups = {label: rows[rows["group"] == label] for label in report.by_group}
+    named = ["fpr", "fnr", "group_size", "prompts_per_step", "noise", "estimator"]
+    within = dict.fromkeys(name for mine in groups.values() for name in varying(mine, named))
+    by = list(within) or ["group_size"]
+    kinds = sorted(dict(tuple(rows.groupby(by, dropna=False))))
+    several = 1 < len(kinds) <= MOST_COLOURS
+    blue = sns.color_palette("colorblind")[0]
+    shades = sns.color_palette("viridis_r", len(kinds)) if several else [blue] * len(kinds)
+    colours = dict(zip(kinds, shades, strict=True))
+    for axis, (label, mine) in zip(axes.flat, groups.items(), strict=False):
+        for kind, one in mine.groupby(by, dropna=False):
+            colour = colours[kind]
+            axis.plot(
+                one["step"],
+                one["accuracy"],
+                "o",
+                color=colour if several else "0.15",
+                markersize=1.8,
+                markeredgewidth=0,
+                zorder=3,
+            )
             columns = ["forecast", "low90", "high90", *([best] if best else [])]
             at = one.groupby("step")[columns].mean()
             axis.fill_between(
-                at.index, at["low90"], at["high90"], color=blue, alpha=0.22, linewidth=0
+                at.index, at["low90"], at["high90"], color=colour, alpha=0.2, linewidth=0
             )
-            axis.plot(at.index, at["forecast"], color=blue, linewidth=1.2)
+            axis.plot(at.index, at["forecast"], color=colour, linewidth=1.2)
             if best is not None:
                 axis.plot(at.index, at[best], color="0.5", linewidth=0.9, linestyle=(0, (3, 2)))
         title = literal(textwrap.shorten(label, 24))
-        axis.set_title(f"{title} ({score.rmse:.3f})", fontsize="small", loc="left", pad=3)
+        axis.set_title(
+            f"{title} ({report.by_group[label].rmse:.3f})", fontsize="small", loc="left", pad=3
+        )
     for axis in list(axes.flat)[len(report.by_group) :]:
         axis.set_visible(False)
     # Where the last row is short, the lowest panel of a column shows the steps.
@@ -148,20 +269,24 @@ def _curve_panels(part: SubFigure, validation: Validation, *, across: int, down:
         lowest.tick_params(labelbottom=True)
     part.supxlabel("step (in brackets: RMSE of the forecast)", fontsize="medium")
     part.supylabel("accuracy", fontsize="medium")
-    handles: list[tuple[Any, str]] = [
-        (axes[0, 0].lines[0], "measured"),
-        (axes[0, 0].lines[1], "forecast, 90 %"),
+    key = [
+        Line2D([], [], color="0.15", marker="o", markersize=3, linestyle="", label="measured"),
+        Line2D([], [], color="0.15" if several else blue, linewidth=1.2, label="forecast, 90 %"),
     ]
     if best is not None:
-        handles.append((axes[0, 0].lines[2], best))
-    part.legend(
-        [handle for handle, _ in handles],
-        [name for _, name in handles],
-        loc="outside upper center",
-        ncols=3,
-        frameon=False,
-        fontsize="small",
-    )
+        key.append(Line2D([], [], color="0.5", linewidth=0.9, linestyle=(0, (3, 2)), label=best))
+    if several:
+        key += [
+            Line2D([], [], color=colours[kind], linewidth=3.0, label=literal(_spoken(by, kind)))
+            for kind in kinds
+        ]
+    part.legend(handles=key, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+
+
+def _spoken(names: Sequence[str], values: Sequence[object]) -> str:
+    """A condition in words: "group_size 8", "fpr 0.2, fnr 0"."""
+    said = [format(v, "g") if isinstance(v, int | float) else str(v) for v in values]
+    return ", ".join(f"{name} {value}" for name, value in zip(names, said, strict=True))
 
 
 def _diagonal(part: SubFigure, rows: pd.DataFrame) -> None:

@@ -39,12 +39,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order: paragraphs, tables, figures."""
+    """A heading and what stands under it, in the order of the fields.
+
+    terms: what is explained or answered, by name. commands: lines to type that give the same.
+    """
 
     heading: str
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    terms: Mapping[str, str] = field(default_factory=dict[str, str])
     figures: tuple[Picture, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Report:
     title: str
     lead: str
     sections: tuple[Section, ...]
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def picture(figure: Figure, caption: str) -> Picture:

@@ -186,6 +186,32 @@ def test_small_steps_follow_the_population_flow(channel: theory.VerifierChannel)
     np.testing.assert_allclose(path.accuracy, flow.accuracy(model, channel, path.step), atol=2e-3)
 
 
+def test_adam_follows_the_population_flow_with_noise_along_the_ability() -> None:
+    """Minibatches of 8 prompts: the mean over seeds, in which the noise is what Adam divides by."""
+    rates = 0.85 / (1 + np.exp(-(flow.normal_difficulties(512, spread=2.0) - 1.0)))
+    start = population(rates, ceiling=0.85)
+    training = Training(
+        steps=300, coupling=1.0, learning_rate=0.005, prompts_per_step=8, optimiser="adam"
+    )
+    paths = [
+        simulate(start, training, Independent(CHANNEL), seed=seed, evaluate_every=25)
+        for seed in range(16)
+    ]
+    model = flow.PopulationFlow(
+        flow.difficulties_of(rates, ceiling=0.85),
+        ceiling=0.85,
+        rate=0.01,
+        prompts_per_step=8,
+        optimiser="adam",
+        noise="along",
+    )
+    found = np.stack([path.accuracy for path in paths])
+    expected = flow.accuracy(model, CHANNEL, paths[0].step)
+    np.testing.assert_allclose(found.mean(axis=0), expected, atol=0.01)
+    # Not for want of movement: the curve rises by many times that.
+    assert expected[-1] - expected[0] > 0.1
+
+
 def test_a_verifier_that_says_nothing_teaches_nothing() -> None:
     start = population(np.full(4000, 0.3))
     fair_coin = Independent(theory.VerifierChannel(0.5, 0.5))

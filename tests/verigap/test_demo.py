@@ -1,19 +1,34 @@
-"""The demo: a verdict per arm from the committed runs, in an empty directory, from a built wheel."""
+"""The demo: what the commands say of the committed campaign, in an empty directory, from a built wheel."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import zipfile
+from html import unescape
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from fits import read_runs
+from fits.gap import ArmGap, Multiplier, PerPoint, Settle
 from tests.verigap.command import Done, verigap
 from tests.verigap.test_packaging import ROOT
+from verigap.demo import (
+    CALIBRATE_ON,
+    COMPARABLE,
+    GROUP_SIZE,
+    Lost,
+    means,
+    multiplier,
+    per_ten_points,
+)
 
-VERDICTS = {"closes", "persists", "undetermined"}
+CAMPAIGN = ROOT / "empirical" / "results" / "cpu-campaign"
 
 
 @pytest.fixture(scope="module")
@@ -22,42 +37,163 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     return verigap("demo", "--out", out, "--json"), out
 
 
-def test_prints_a_verdict_per_arm_and_the_report(demo: tuple[Done, Path]) -> None:
+def test_a_verdict_per_arm_as_gap_gives_it(demo: tuple[Done, Path]) -> None:
     done, out = demo
     assert done.code == 0, done.err
     document = done.document
-    assert {arm["arm"] for arm in document["arms"]} == {"fpr0.4", "fnr0.4"}
-    for arm in document["arms"]:
-        assert {arm["verdict"], arm["simulated_verdict"]} <= VERDICTS
-        assert (arm["floor_ci"] is None) or arm["floor_ci"][0] <= arm["floor"] <= arm["floor_ci"][1]
     assert Path(document["report"]) == out / "report.html"
+    gap = verigap("gap", CAMPAIGN, "--where", f"group_size={GROUP_SIZE}", "--json").document
+    theirs = {arm["arm"]: arm for arm in gap["arms"]}
+    assert len(document["arms"]) == len(theirs) > 0
+    for arm in document["arms"]:
+        for key in ("verdict", "floor", "floor_ci", "basis", "seeds"):
+            assert arm[key] == theirs[arm["arm"]][key]
+        last = theirs[arm["arm"]]["curve"][-1]
+        assert (arm["end"]["rollouts"], arm["end"]["measured"]) == (last["x"], last["gap"])
+        assert 0.0 < arm["halfway"]["rollouts"] < arm["end"]["rollouts"]
 
 
-def test_the_report_shows_every_arm_and_five_figures(demo: tuple[Done, Path]) -> None:
-    _, out = demo
+def test_every_budget_of_the_campaign_is_measured(demo: tuple[Done, Path]) -> None:
+    """And the price of an error is that of GRPO's independent errors."""
+    document = demo[0].document
+    runs = read_runs(CAMPAIGN).frame
+    assert {int(size) for size in document["budgets"]} == set(runs["group_size"])
+    gap = verigap("gap", CAMPAIGN, "--where", COMPARABLE, "--json").document
+    assert document["asymmetry"] == gap["asymmetry"]
+    assert document["exchange_rate"] == gap["exchange_rate"]
+
+
+def test_the_forecast_is_the_one_of_validate(demo: tuple[Done, Path]) -> None:
+    document = demo[0].document
+    options = ("--calibrate-on", CALIBRATE_ON, "--warmup-steps", "0", "--group", "arm")
+    assert document["forecast"] == verigap("validate", CAMPAIGN, *options, "--json").document
+    for arm in document["arms"]:
+        assert arm["forecast_rmse"] == document["forecast"]["by_group"][arm["arm"]]["rmse"]
+
+
+def test_a_lost_accuracy_is_forecast_as_the_difference_of_two_forecasts(
+    demo: tuple[Done, Path],
+) -> None:
+    """Each of them by `verigap predict` from the calibration that the demo leaves behind."""
+    done, out = demo
+    arm = next(one for one in done.document["arms"] if one["arm"] == "fpr0.4")
+
+    def predicted(fpr: float, rollouts: float) -> float:
+        steps = int(rollouts) // (8 * GROUP_SIZE)  # 8 prompts a step
+        where = ("--fpr", fpr, "--fnr", 0, "--group-size", GROUP_SIZE, "--steps", steps)
+        return verigap("predict", out / "calibration.json", *where, "--json").document["accuracy"]
+
+    for lost in (arm["halfway"], arm["end"]):
+        at = lost["rollouts"]
+        assert lost["forecast"] == pytest.approx(predicted(0, at) - predicted(0.4, at), abs=1e-12)
+
+
+def test_its_tables_can_be_used_again(demo: tuple[Done, Path]) -> None:
+    done, out = demo
+    runs = read_runs(out / "runs.csv").frame
+    pd.testing.assert_series_equal(runs["accuracy"], read_runs(CAMPAIGN).frame["accuracy"])
+    forecasts = pd.read_csv(out / "forecasts.csv")
+    error = forecasts["forecast"] - forecasts["accuracy"]
+    assert float((error**2).mean() ** 0.5) == pytest.approx(done.document["forecast"]["rmse"])
+    gaps = pd.read_csv(out / "gaps.csv")
+    budgets = done.document["budgets"].values()
+    assert len(gaps) == sum(len(arm["curve"]) for arms in budgets for arm in arms)
+
+
+def test_the_report_shows_every_arm_and_three_figures(demo: tuple[Done, Path]) -> None:
+    done, out = demo
     text = (out / "report.html").read_text(encoding="utf-8")
-    assert text.count("<figure>") == 5
-    for arm in ("clean", "fpr0.4", "fnr0.4"):
-        assert arm in text
-    assert "nan" not in text.lower().replace("finance", "")
+    assert text.count("<figure>") == 3
+    for arm in done.document["forecast"]["by_group"]:
+        assert f'<td class="text">{arm}</td>' in text
+    for question, answer in done.document["answers"].items():
+        assert question in text
+        assert answer in unescape(text)
+    assert not re.search(r"\bnan\b|None", text)
 
 
-def test_its_tables_are_run_tables(demo: tuple[Done, Path]) -> None:
-    """What the report was drawn from can be fitted again."""
-    _, out = demo
-    for kind in ("measured", "simulated"):
-        done = verigap("gap", out / kind / "runs.csv", "--json")
-        assert done.code == 0, done.err
-        assert {arm["arm"] for arm in done.document["arms"]} == {"fpr0.4", "fnr0.4"}
+def test_the_commands_of_the_report_are_commands(
+    demo: tuple[Done, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = unescape((demo[1] / "report.html").read_text(encoding="utf-8"))
+    lines = "\n".join(re.findall(r"<pre>(.*?)</pre>", text, flags=re.DOTALL)).splitlines()
+    assert len(lines) >= 5
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "verigap"
+        if "empirical/results/cpu-campaign" in arguments:
+            done = verigap(*arguments, "--json")
+            assert done.code == 0, done.err
 
 
-def test_same_numbers_on_a_second_run(demo: tuple[Done, Path], tmp_path: Path) -> None:
-    first, _ = demo
-    second = verigap("demo", "--out", tmp_path / "again", "--json")
-    assert first.document | {"report": ""} == second.document | {"report": ""}
+def test_the_terminal_says_the_same_in_eighty_columns(
+    tmp_path: Path, demo: tuple[Done, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = verigap("demo", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert max(len(line) for line in lines[:-1]) <= 80
+    assert lines[-1] == f"Report: {tmp_path / 'out' / 'report.html'}"
+    flowing = " ".join(done.out.split())
+    for answer in demo[0].document["answers"].values():
+        assert answer in flowing
 
 
-def test_runs_from_a_built_wheel_in_an_empty_directory_without_torch(tmp_path: Path) -> None:
+def gap_of(verdict: str, *, basis: str = "asymptote", settle: Settle | None = None) -> ArmGap:
+    return ArmGap(
+        arm="a",
+        verdict=verdict,  # pyright: ignore[reportArgumentType]
+        floor=0.25,
+        floor_ci=(0.2, 0.3),
+        basis=basis,  # pyright: ignore[reportArgumentType]
+        reason="",
+        would_settle_it=settle,
+        seeds=3,
+        x_max=100.0,
+        gap_at_x_max=0.2,
+        fpr=0.1,
+        fnr=0.0,
+    )
+
+
+END = Lost(100.0, 0.125, (0.1, 0.15), 0.1)
+REACHES = Multiplier("a", 0.8, 1.5, (1.25, None), 0.1, "")
+NEVER = Multiplier("a", 0.8, None, None, 1.0, "no finite amount")
+
+
+@pytest.mark.parametrize(
+    ("gap", "final", "said"),
+    [
+        (gap_of("closes"), REACHES, "less than 0.01 of accuracy in the long run"),
+        (gap_of("closes", basis="largest budget"), REACHES, "of accuracy when the runs stop"),
+        (gap_of("persists"), NEVER, "for good: about 0.250"),
+        (gap_of("persists", basis="largest budget"), NEVER, "0.125 behind .* does not head for"),
+        (
+            gap_of("persists", basis="largest budget"),
+            REACHES,
+            r"with 1.50 \[1.25, no limit\] times",
+        ),
+        (gap_of("undetermined", settle=Settle("9 seeds")), REACHES, "To settle it: 9 seeds."),
+    ],
+)
+def test_a_verdict_says_no_more_than_it_rests_on(gap: ArmGap, final: Multiplier, said: str) -> None:
+    assert re.search(said, means(gap, END, final, 0.01))
+
+
+def test_prices_are_compounded_over_ten_points() -> None:
+    assert per_ten_points(PerPoint("fpr", 2**0.1, (1.0, None), 0.2, "")) == (
+        "+100.0 % [+0.0, no limit]"
+    )
+    assert per_ten_points(PerPoint("fnr", None, None, 1.0, "none does")) == "none does"
+    assert multiplier(NEVER) == "–"
+
+
+def test_runs_from_a_built_wheel_in_an_empty_directory_without_torch(
+    tmp_path: Path, demo: tuple[Done, Path]
+) -> None:
+    """The same numbers, from another process; and the wheel holds no more of the results than it needs."""
     subprocess.run(
         [
             sys.executable,
@@ -75,7 +211,10 @@ def test_runs_from_a_built_wheel_in_an_empty_directory_without_torch(tmp_path: P
     )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     site, empty = tmp_path / "site", tmp_path / "empty"
-    zipfile.ZipFile(wheel).extractall(site)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    results = site / "empirical" / "results"
+    assert not {"steps", "models", "runs"} & {path.name for path in results.glob("*/*")}
     empty.mkdir()
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
@@ -91,6 +230,6 @@ def test_runs_from_a_built_wheel_in_an_empty_directory_without_torch(tmp_path: P
     done = subprocess.run([sys.executable, "-c", code], cwd=empty, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert len(document["arms"]) == 2
     assert (empty / document["report"]).is_file()
     assert {path.name for path in empty.iterdir()} == {"verigap-demo"}
+    assert document | {"report": ""} == demo[0].document | {"report": ""}

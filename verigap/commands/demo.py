@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verigap.console import Json, emit, fail, progress
+from verigap.console import Json, emit, fail, progress, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,73 +20,83 @@ def demo(
     ),
     json: Json = False,
 ) -> None:
-    """Logged runs, the same arms simulated, both fitted: a verdict per arm and an HTML report."""
+    """Logged runs: what each verifier cost, whether a forecast knew, a verdict per arm, an HTML report."""
     if out.exists() and not out.is_dir():
         fail(f"{out}: is a file; --out names a folder")
 
     from fits import write_runs
-    from verigap.demo import LOGGED, run_demo
-    from verigap.demo_report import demo_report, interval
+    from verigap.demo import GROUP_SIZE, LOGGED, answers, gap_table, interval, run_demo
+    from verigap.demo_report import demo_report
     from verigap.report import write_report
-    from verigap.simulation import write_study
+    from verigap.validation import stored
 
     with progress() as bar:
-        task = bar.add_task("simulating the same arms", total=None)
+        task = bar.add_task("gaps and forecasts", total=None)
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         result = run_demo(report=report)
     page = out / "report.html"
-    write_study(result.spec, result.simulated, out / "simulated")
-    write_runs(result.runs, out / "measured" / "runs.csv")
-    write_runs(result.comparison, out / "predicted-against-measured.csv")
+    write_runs(result.runs, out / "runs.csv")
+    write_runs(gap_table(result), out / "gaps.csv")
+    write_runs(result.validation.forecasts, out / "forecasts.csv")
+    write_json(out / "calibration.json", stored(result.validation, source=LOGGED))
     write_report(demo_report(result), page)
+    said = answers(result)
     document: dict[str, Any] = {
+        "answers": said,
+        "group_size": GROUP_SIZE,
         "arms": result.arms,
-        "delta": result.measured_gap.delta,
-        "asymmetry": result.measured_gap.asymmetry,
-        "exchange_rate": result.measured_gap.exchange_rate,
-        "calibration_rmse": result.calibration.rmse,
-        "evaluation_noise": result.evaluation_noise,
+        "budgets": {budget.group_size: budget.gap.arms for budget in result.budgets},
+        "delta": result.comparable.delta,
+        "asymmetry": result.comparable.asymmetry,
+        "exchange_rate": result.comparable.exchange_rate,
+        "forecast": result.validation.report,
         "report": page,
     }
 
     def show(console: Console) -> None:
         from rich import box
+        from rich.padding import Padding
         from rich.table import Table
 
         from fits.gap import verdict_in_words
 
         console.print(
-            f"{result.runs['run_id'].nunique()} logged GRPO runs ({LOGGED}), and the same arms simulated",
-            style="bold",
+            f"{result.runs['run_id'].nunique()} GRPO runs under verifiers that err (empirical/results/{LOGGED});"
+            f" below, {GROUP_SIZE} rollouts a prompt",
             highlight=False,
         )
+        for question, answer in said.items():
+            console.print(question, style="bold", highlight=False)
+            console.print(Padding(answer, (0, 0, 0, 2)), highlight=False)
+        console.print()
         view = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        for heading in ("arm", "verdict", "gap", "95 % interval", "simulator", "its gap"):
-            view.add_column(heading, no_wrap=heading not in ("verdict", "simulator"))
-        view.add_column("RMSE", no_wrap=True)
+        view.add_column("arm", no_wrap=True)
+        view.add_column("lost\nhalfway", justify="right", no_wrap=True)
+        view.add_column("lost at\nthe end", justify="right", no_wrap=True)
+        view.add_column("in the long\nrun, 95 %", no_wrap=True)
+        view.add_column("times\ncompute", justify="right", no_wrap=True)
+        view.add_column("does the\ngap close?")
         for arm in result.arms:
+            times = arm.compute_halfway.multiplier
             view.add_row(
                 arm.arm,
-                verdict_in_words(arm.verdict, arm.basis),
-                f"{arm.floor:+.3f}",
+                f"{arm.halfway.measured:+.3f}",
+                f"{arm.end.measured:+.3f}",
                 interval(arm.floor_ci),
-                verdict_in_words(arm.simulated_verdict, arm.simulated_basis),
-                f"{arm.simulated_floor:+.3f}",
-                f"{arm.forecast_rmse:.3f}",
+                "–" if times is None else f"{times:.2f}",
+                verdict_in_words(arm.verdict, arm.basis),
             )
         console.print(view)
         console.print(
-            "RMSE: of the simulator's forecast of the arm's curve, calibrated to the clean arm alone.",
+            "fpr0.4 pays 40 % of wrong answers, fnr0.4 refuses 40 % of right ones. Lost: accuracy, against a verifier"
+            " without errors; halfway: where that one has done half of its rise; times compute: what takes the arm"
+            " as far.",
+            style="dim",
             highlight=False,
         )
-        for arm in result.arms:
-            if arm.would_settle_it is not None:
-                console.print(
-                    f"What would settle {arm.arm}: {arm.would_settle_it}.", highlight=False
-                )
         # Not wrapped, so that a terminal can make a link of it.
         console.print(f"Report: {page}", soft_wrap=True, highlight=False)
 
