@@ -270,9 +270,7 @@ def means(gap: ArmGap, end: Lost, final: Multiplier, delta: float) -> str:
         return f"Costs compute, and less than {delta:g} of accuracy {when}."
     if gap.verdict == "undetermined":
         settle = gap.would_settle_it
-        return (
-            "Open." if settle is None else f"Open. To settle it: {settle.text}."
-        )
+        return "Open." if settle is None else f"Open. To settle it: {settle.text}."
     if gap.basis == "asymptote":
         return f"Costs accuracy for good: about {gap.floor:.3f}, however long it trains."
     behind = f"Still {end.measured:.3f} behind when the runs stop"

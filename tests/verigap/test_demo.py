@@ -144,6 +144,7 @@ def test_the_terminal_says_the_same_in_eighty_columns(
 def gap_of(verdict: str, *, basis: str = "asymptote", settle: Settle | None = None) -> ArmGap:
     return ArmGap(
         arm="a",
+        setting={},
         verdict=verdict,  # pyright: ignore[reportArgumentType]
         floor=0.25,
         floor_ci=(0.2, 0.3),

@@ -64,8 +64,7 @@ def demo(
         from fits.gap import verdict_in_words
 
         console.print(
-            f"{result.runs['run_id'].nunique()} GRPO runs under verifiers that err (empirical/results/{LOGGED});"
-            f" below, {GROUP_SIZE} rollouts a prompt",
+            f"{result.runs['run_id'].nunique()} GRPO runs under verifiers that err, here at {GROUP_SIZE} rollouts a prompt",
             highlight=False,
         )
         for question, answer in said.items():
