@@ -1,4 +1,4 @@
-"""Training one prompt as a Markov chain: the whole distribution of accuracy, without sampling error.
+"""Training one prompt as Markov chains, one per verifier: the whole distribution of accuracy, without sampling error.
 
 Law. With the ability coordinate l = logit a, one step moves l by learning_rate * X, where X has the exact
 law of the group's 2 x 2 table (right or wrong, paid or not): S paid, K right among them, U right among
@@ -9,6 +9,9 @@ on the three grid points nearest to it with the weights of quadratic interpolati
 the mean and the second moment of every step exactly. (Linear interpolation adds f(1 - f) h^2 of variance
 a step, which adds up: it triples the spread.) Weights may be slightly negative where the grid is finer
 than the law is smooth; the error falls about as the cube of the spacing, as measured in the tests.
+A step leads a bounded way, so the operator of a verifier is a band. It is made and applied row by row for
+LANES verifiers at a time (`theory.chain_kernel`) and then forgotten: a grid of verifiers costs the memory
+of its results.
 Fails first when several prompts share the ability: then the chain's state is a population.
 Source: THEORY sections 1 and 4; the interpolation is Lax and Wendroff's.
 """
@@ -17,18 +20,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from theory import chain_kernel as kernel
+from theory.chain_kernel import LANES, Scheme
 from theory.channel import FloatArray, VerifierChannel, check_rate, check_rates
 from theory.errors import ArgumentError
 from theory.estimators import GRPO, Estimator, advantage_table, check_group_size
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 __all__ = [
     "ChainPath",
@@ -36,6 +37,7 @@ __all__ = [
     "TrainingChain",
     "evolve",
     "hitting_time",
+    "operators",
     "step_law",
     "training_chain",
 ]
@@ -77,14 +79,19 @@ def step_law(
 
 @dataclass(frozen=True)
 class TrainingChain:
-    """The chain on its grid.
+    """The chains of a grid of verifiers, on one grid of ability.
 
-    logits: the grid of logit a, ascending and even, shape [points].
-    transition: P(to | from) as a sparse [from, to] matrix; rows sum to one. The two ends absorb.
+    fpr, fnr: the verifiers' error rates, one shape [...], which every result begins with.
+    logits: the grid of logit a, ascending and even, shape [points]. The two ends absorb.
+    group_size, learning_rate, estimator: the step.
     """
 
+    fpr: FloatArray
+    fnr: FloatArray
     logits: FloatArray
-    transition: csr_array
+    group_size: int
+    learning_rate: float
+    estimator: Estimator
 
     def pass_rates(self) -> FloatArray:
         """a at the grid points, shape [points]."""
@@ -92,7 +99,8 @@ class TrainingChain:
 
 
 def training_chain(
-    channel: VerifierChannel,
+    fpr: ArrayLike,
+    fnr: ArrayLike,
     group_size: int,
     *,
     learning_rate: float,
@@ -101,13 +109,14 @@ def training_chain(
     highest: float = 12.0,
     points: int = 961,
 ) -> TrainingChain:
-    """Build the chain of SGD with a constant learning rate on one prompt's ability.
+    """The chains of SGD with a constant learning rate on one prompt's ability, one per verifier.
 
-    lowest, highest: ends of the grid in logits; mass that reaches them stays. points: at least 5.
+    fpr, fnr: error rates in [0, 1], of shapes that broadcast. lowest, highest: ends of the grid in
+    logits; mass that reaches them stays. points: at least 5.
     Raises ArgumentError naming the argument.
     """
-    from scipy.sparse import csr_array
-
+    size = check_group_size(group_size)
+    x, d = np.broadcast_arrays(check_rates("fpr", fpr), check_rates("fnr", fnr))
     if not 0.0 < learning_rate < math.inf:
         raise ArgumentError(f"learning_rate must be above 0, got {learning_rate!r}")
     if points < 5:
@@ -115,44 +124,66 @@ def training_chain(
     if not -math.inf < lowest < highest < math.inf:
         raise ArgumentError(f"lowest must be below highest, got {lowest!r} and {highest!r}")
     grid = np.linspace(lowest, highest, points)
-    spacing = grid[1] - grid[0]
-    values, chances = step_law(special.expit(grid), channel, group_size, estimator=estimator)
-    # In units of the spacing; an atom beyond an end lands on it.
-    landing = np.arange(points)[:, np.newaxis] + learning_rate * values / spacing
-    columns, weights = _spread(np.clip(landing, 0.0, points - 1.0), points)
-    rows = np.broadcast_to(np.arange(points)[:, np.newaxis, np.newaxis], columns.shape)
-    mass = weights * chances[..., np.newaxis]
-    # The ends absorb: a chain there has left the range the grid was made for.
-    mass[[0, -1]] = 0.0
-    entries = csr_array((mass.ravel(), (rows.ravel(), columns.ravel())), shape=(points, points))
-    ends = csr_array(([1.0, 1.0], ([0, points - 1], [0, points - 1])), shape=(points, points))
-    matrix = csr_array(entries + ends)
-    # exp and log leave rows a few ulp off one; 10^5 steps would show it.
-    return TrainingChain(grid, csr_array(matrix / matrix.sum(axis=1)[:, np.newaxis]))
+    return TrainingChain(x, d, grid, size, learning_rate, estimator)
 
 
-def _spread(position: FloatArray, points: int) -> tuple[np.ndarray, FloatArray]:
-    """Three grid points and weights per position, in a new last axis: moments 0, 1 and 2 are kept."""
-    nearest = np.clip(np.rint(position), 1, points - 2).astype(np.int64)
-    f = position - nearest
-    weights = np.stack([(f * f - f) / 2.0, 1.0 - f * f, (f * f + f) / 2.0], axis=-1)
-    return nearest[..., np.newaxis] + np.arange(-1, 2), weights
+def _scheme(chain: TrainingChain) -> Scheme:
+    a = chain.pass_rates()
+    size = chain.group_size
+    unpaid, paid = advantage_table(size, chain.estimator)
+    stride = chain.learning_rate / (chain.logits[1] - chain.logits[0])
+    # X is linear in K and in U, so the longest steps have all or none of each right.
+    s = np.arange(size + 1.0)
+    longest = 0.0
+    for k in (0.0, 1.0):
+        for u in (0.0, 1.0):
+            push = paid * s * (k - a[:, np.newaxis]) + unpaid * (size - s) * (u - a[:, np.newaxis])
+            longest = max(longest, float(np.abs(push).max()))
+    reach = min(math.floor(stride * longest / size + 0.5), a.size - 1) + 1
+    return Scheme(a, unpaid, paid, float(stride), reach)
+
+
+def _blocks(rates: FloatArray) -> FloatArray:
+    """Rates [...] as [blocks, LANES]; the last block is filled up with its last verifier."""
+    flat = rates.ravel()
+    padded = np.pad(flat, (0, -flat.size % LANES), mode="edge")
+    return np.ascontiguousarray(padded.reshape(-1, LANES))
+
+
+def _by_verifier(chain: TrainingChain, blocks: FloatArray) -> FloatArray:
+    """[blocks, ..., LANES] as [verifiers' shape, ...]."""
+    inner = blocks.shape[1:-1]
+    lanes_first = np.moveaxis(blocks, -1, 1).reshape(-1, *inner)
+    return lanes_first[: chain.fpr.size].reshape(*chain.fpr.shape, *inner)
+
+
+def operators(chain: TrainingChain) -> FloatArray:
+    """P(a step leads from grid point i to i + o - reach) as [..., i, o], with 2 reach + 1 places for o.
+
+    Rows sum to one. The whole band of every verifier: 8 points (2 reach + 1) bytes each.
+    """
+    scheme = _scheme(chain)
+    fpr, fnr = _blocks(chain.fpr), _blocks(chain.fnr)
+    out = np.empty((len(fpr), chain.logits.size, 2 * scheme.reach + 1, LANES))
+    for block in range(len(fpr)):
+        kernel.band(fpr[block], fnr[block], scheme, out[block])
+    return _by_verifier(chain, out)
 
 
 @dataclass(frozen=True)
 class ChainPath:
-    """The distribution of accuracy over training.
+    """The distribution of accuracy over training, by verifier: [...] is the shape of the chain's rates.
 
-    step: 0 … steps, shape [steps + 1]. mean, sd: of the pass rate at each step.
-    distribution: P(grid point) at the last step, shape [points]; sums to one.
-    at_ends: P(the chain has left the grid at its lower end), and at its upper one, at the last step.
+    step: 0 … steps, shape [steps + 1]. mean, sd: of the pass rate at each step, [..., steps + 1].
+    distribution: P(grid point) at the last step, [..., points]; sums to one.
+    at_ends: P(the chain has left the grid at its lower end, at its upper one) at the last step, [..., 2].
     """
 
-    step: np.ndarray
+    step: NDArray[np.int64]
     mean: FloatArray
     sd: FloatArray
     distribution: FloatArray
-    at_ends: tuple[float, float]
+    at_ends: FloatArray
 
 
 def _start(chain: TrainingChain, pass_rate: float) -> FloatArray:
@@ -163,60 +194,80 @@ def _start(chain: TrainingChain, pass_rate: float) -> FloatArray:
             f"pass_rate must lie within the grid, ({low:.3g}, {high:.6g}), got {rate:g}"
         )
     place = (special.logit(rate) - chain.logits[0]) / (chain.logits[1] - chain.logits[0])
-    columns, weights = _spread(np.asarray(place), chain.logits.size)
+    near, *weights = kernel.shares(float(place), chain.logits.size - 1)
     distribution = np.zeros(chain.logits.size)
-    distribution[columns] = weights
+    distribution[near - 1 : near + 2] = weights
     return distribution
 
 
-def evolve(chain: TrainingChain, pass_rate: float, steps: int) -> ChainPath:
-    """The distribution of accuracy after 0 … `steps` steps from `pass_rate`."""
+def _run(
+    chain: TrainingChain, start: FloatArray, steps: int, *, kept: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(sums of `weights` by step, final distribution), [..., steps + 1, quantities] and [..., points]."""
     if steps < 0:
         raise ArgumentError(f"steps must be at least 0, got {steps}")
-    distribution = _start(chain, pass_rate)
-    forward = chain.transition.T.tocsr()
-    rates = chain.pass_rates()
-    mean, square = np.empty(steps + 1), np.empty(steps + 1)
-    for t in range(steps + 1):
-        mean[t], square[t] = distribution @ rates, distribution @ rates**2
-        if t < steps:
-            distribution = forward @ distribution
+    fpr, fnr = _blocks(chain.fpr), _blocks(chain.fnr)
+    seen = np.empty((len(fpr), steps + 1, weights.shape[1], LANES))
+    final = np.empty((len(fpr), chain.logits.size, LANES))
+    given = _scheme(chain), start, kept, weights
+    if len(fpr) == 1:  # waking the other threads takes longer than a block may
+        kernel.evolve(fpr[0], fnr[0], *given, seen[0], final[0])
+    else:
+        kernel.evolve_on_all_cores(fpr, fnr, *given, seen, final)
+    return _by_verifier(chain, seen), _by_verifier(chain, final)
+
+
+def evolve(chain: TrainingChain, pass_rate: float, steps: int) -> ChainPath:
+    """The distribution of accuracy after 0 … `steps` steps from `pass_rate`, for every verifier.
+
+    Memory: what is returned, and one band per thread. Threads share the verifiers; no result depends on
+    their number.
+    """
+    a = chain.pass_rates()
+    moments, distribution = _run(
+        chain,
+        _start(chain, pass_rate),
+        steps,
+        kept=np.ones_like(a),
+        weights=np.stack([a, a * a], axis=1),
+    )
+    mean, square = moments[..., 0], moments[..., 1]
     return ChainPath(
         step=np.arange(steps + 1),
         mean=mean,
         sd=np.sqrt(np.maximum(square - mean**2, 0.0)),
         distribution=distribution,
-        at_ends=(float(distribution[0]), float(distribution[-1])),
+        at_ends=distribution[..., [0, -1]],
     )
 
 
 @dataclass(frozen=True)
 class HittingTime:
-    """When the pass rate first reaches a target.
+    """When the pass rate first reaches a target, by verifier.
 
-    reached: P(reached by step t), t = 0 … steps. mean: expected step given that it is reached by then;
-    None if it never is.
+    reached: P(reached by step t), t = 0 … steps, [..., steps + 1]. mean: expected step given that it is
+    reached by then, [...]; inf where it never is.
     """
 
     reached: FloatArray
-    mean: float | None
+    mean: FloatArray
 
 
 def hitting_time(chain: TrainingChain, pass_rate: float, target: float, steps: int) -> HittingTime:
     """First passage from `pass_rate` to at least (or, if it lies below, at most) `target`."""
-    from scipy.sparse import csr_array, diags_array
-
     rates = chain.pass_rates()
     check_rate("target", target)
-    inside = rates < target if target > pass_rate else rates > target
-    distribution = _start(chain, pass_rate) * inside
-    kept = csr_array(diags_array(inside.astype(np.float64)) @ chain.transition.T)
-    left = np.empty(steps + 1)
-    for t in range(steps + 1):
-        left[t] = distribution.sum()
-        distribution = kept @ distribution
-    reached = 1.0 - left
+    inside = (rates < target if target > pass_rate else rates > target).astype(np.float64)
+    left, _ = _run(
+        chain,
+        _start(chain, pass_rate) * inside,
+        steps,
+        kept=inside,
+        weights=np.ascontiguousarray(inside[:, np.newaxis]),
+    )
+    reached = 1.0 - left[..., 0]
     arrivals = np.diff(reached)
-    total = float(arrivals.sum())
-    mean = float(arrivals @ np.arange(1, steps + 1)) / total if total > 1e-12 else None
+    total = arrivals.sum(axis=-1)
+    when = arrivals @ np.arange(1.0, steps + 1.0)
+    mean = np.divide(when, total, out=np.full_like(when, np.inf), where=total > 1e-12)
     return HittingTime(reached, mean)

@@ -238,9 +238,16 @@ MUTATIONS = (
     ),
     Mutation(
         "moments on the grid",
-        "training_chain.py",
+        "chain_kernel.py",
         "(f * f - f) / 2.0, 1.0 - f * f",
         "(f * f + f) / 2.0, 1.0 - f * f",
+        "test_training_chain.py",
+    ),
+    Mutation(
+        "step of the compiled chain",
+        "chain_kernel.py",
+        "up * (k - a * s)",
+        "up * (k + a * s)",
         "test_training_chain.py",
     ),
     Mutation(
