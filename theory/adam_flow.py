@@ -9,8 +9,15 @@ and with v_hat the bias-corrected average of u^2 + v over the last 1/(1 - beta2)
 `theory.flow` with orthogonal noise. With beta2 = .999 a run of hundreds of steps divides by the average
 of all it has seen: when a clean verifier leaves few groups with a gradient, Adam slows down, where the
 law without memory would not.
-Fails first when gradients are clipped, which forgets the past; beta1 is left out.
-Source: THEORY section 5; Kingma & Ba 2015, algorithm 1.
+The part of a step that is noise keeps the weights off the bottom of the valley. It costs every prompt the
+same share of its accuracy: the ceiling in force is ceiling * exp(-jitter * w), with w the average of
+    lr(t)^2 v / v_hat      (the noise share of a step's square)
+over the last RELAXATION steps, and 0 at step 0. A clean verifier's strong early signal stays in v_hat and
+keeps later steps small; a noisy one's is weaker, so that its weights are shaken more and its arm ends lower.
+Fails first when gradients are clipped, which forgets the past; beta1 is left out. That what noise costs
+is a share of accuracy, and forgotten within RELAXATION steps, is read off curves, not derived.
+Source: THEORY section 5; Kingma & Ba 2015, algorithm 1; noise floors of a constant step size: Robbins &
+Monro 1951, Mandt, Hoffman & Blei 2017; forms tried: LOG.md.
 """
 
 from __future__ import annotations
@@ -30,11 +37,12 @@ from theory.errors import ArgumentError
 from theory.estimators import GRPO, Estimator, advantage_table, binomial_pmf, check_group_size
 from theory.flow import normal_difficulties
 
-__all__ = ["AdamFlow", "Condition", "accuracy_curves"]
+__all__ = ["RELAXATION", "AdamFlow", "Condition", "accuracy_curves"]
 
 _PROMPTS: Final = 16  # midpoint quantiles of the difficulties
 _KNOTS: Final = 1024  # of the tables over the observed rate, evenly spaced in arcsin sqrt q
 _SEGMENTS: Final = 400  # at most; a step of training is the least
+RELAXATION: Final = 40.0  # steps; curves cannot tell 10 from 40 (LOG.md)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ class AdamFlow:
 
     theta: ability at step 0, logits. rate: logits per step of pure signal, above 0. signal: gradient of
     theta per unit of score noise, above 0. ceiling: the accuracy no ability exceeds, in (0, 1].
-    spread: standard deviation of difficulties, logits, at least 0.
+    spread: standard deviation of difficulties, logits, at least 0. jitter: minus the log of the share of
+    accuracy kept when steps are all noise, at least 0.
     """
 
     theta: float
@@ -51,11 +60,12 @@ class AdamFlow:
     signal: float
     ceiling: float = 1.0
     spread: float = 0.0
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("theta", "rate", "signal", "spread"):
+        for name in ("theta", "rate", "signal", "spread", "jitter"):
             value = getattr(self, name)
-            least = {"theta": -math.inf, "spread": 0.0}.get(name, 5e-324)
+            least = {"theta": -math.inf, "spread": 0.0, "jitter": 0.0}.get(name, 5e-324)
             if not (math.isfinite(value) and value >= least):
                 raise ArgumentError(f"{name} must be finite and in its range, got {value!r}")
         if check_rate("ceiling", self.ceiling) == 0.0:
@@ -120,7 +130,9 @@ def accuracy_curves(
         )
         for c in conditions
     ]
-    parameters = np.array([(f.theta, f.rate, f.signal, f.ceiling, f.spread) for f in flows])
+    parameters = np.array(
+        [(f.theta, f.rate, f.signal, f.ceiling, f.spread, f.jitter) for f in flows]
+    )
     curves = np.empty((*shape[:2], grid.size))
     _integrate(
         parameters,
@@ -158,10 +170,18 @@ def _warmed(step: Any, warmup: Any, start: Any) -> Any:
 
 @nb.njit(cache=True)
 def _moments(
-    theta: Any, parameters: Any, fpr: Any, fnr: Any, rollouts: Any, table: Any, quantiles: Any
+    theta: Any,
+    shaken: Any,
+    parameters: Any,
+    fpr: Any,
+    fnr: Any,
+    rollouts: Any,
+    table: Any,
+    quantiles: Any,
 ) -> Any:
-    """(u, v) of the law at ability theta, and the mean pass rate."""
-    signal, ceiling, spread = parameters[2], parameters[3], parameters[4]
+    """(u, v) of the law at ability theta and average noise share `shaken`, and the mean pass rate."""
+    signal, spread = parameters[2], parameters[4]
+    ceiling = parameters[3] * math.exp(-parameters[5] * shaken)
     youden = 1.0 - fpr - fnr
     mean, square, accuracy = 0.0, 0.0, 0.0
     knots = table.shape[0] - 1
@@ -192,41 +212,39 @@ def _integrate(
     grid: Any,
     curves_DCT: Any,
 ) -> None:
-    """Explicit midpoint rule in theta, the average of squares exact for a square constant over a segment."""
+    """Explicit midpoint rule in theta; averages are exact for a value constant over a segment."""
     for i in range(parameters_D.shape[0]):
         rate = parameters_D[i, 1]
         for c in range(numbers_C.shape[0]):
             fpr, fnr, rollouts, warmup, start, forgetting = numbers_C[c]
             table = tables[table_C[c]]
-            theta, average = parameters_D[i, 0], 0.0
+            theta, average, shaken = parameters_D[i, 0], 0.0, 0.0
             for k in range(grid.size):
                 u, v, curves_DCT[i, c, k] = _moments(
-                    theta, parameters_D[i], fpr, fnr, rollouts, table, quantiles
+                    theta, shaken, parameters_D[i], fpr, fnr, rollouts, table, quantiles
                 )
                 if k == grid.size - 1:
                     break
                 t, width = grid[k], grid[k + 1] - grid[k]
-                square = u * u + v
                 kept = math.exp(-0.5 * forgetting * width)
-                middle = kept * average + (1.0 - kept) * square
-                seen = -math.expm1(-forgetting * (t + 0.5 * width))
-                speed = 0.0
-                if middle > 0.0:
-                    speed = rate * _warmed(t, warmup, start) * u / math.sqrt(middle / seen)
-                u, v, _ = _moments(
-                    theta + 0.5 * width * speed,
-                    parameters_D[i],
-                    fpr,
-                    fnr,
-                    rollouts,
-                    table,
-                    quantiles,
+                held = math.exp(-0.5 * width / RELAXATION)
+                v_hat = (kept * average + (1.0 - kept) * (u * u + v)) / -math.expm1(
+                    -forgetting * (t + 0.5 * width)
                 )
-                square = u * u + v
+                ahead, shaking = theta, shaken
+                if v_hat > 0.0:
+                    lr = _warmed(t, warmup, start)
+                    ahead += 0.5 * width * rate * lr * u / math.sqrt(v_hat)
+                    shaking = held * shaken + (1.0 - held) * lr * lr * v / v_hat
+                u, v, _ = _moments(
+                    ahead, shaking, parameters_D[i], fpr, fnr, rollouts, table, quantiles
+                )
                 kept *= kept
-                average = kept * average + (1.0 - kept) * square
-                seen = -math.expm1(-forgetting * (t + width))
-                if average > 0.0:
-                    now = _warmed(t + 0.5 * width, warmup, start)
-                    theta += width * rate * now * u / math.sqrt(average / seen)
+                held *= held
+                average = kept * average + (1.0 - kept) * (u * u + v)
+                v_hat = average / -math.expm1(-forgetting * (t + width))
+                if v_hat > 0.0:
+                    lr = _warmed(t + 0.5 * width, warmup, start)
+                    theta += width * rate * lr * u / math.sqrt(v_hat)
+                    shaken = held * shaken + (1.0 - held) * lr * lr * v / v_hat
                 theta = min(max(theta, -700.0), 700.0)

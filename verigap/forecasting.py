@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 __all__ = ["Calibration", "Forecast", "Parameter", "calibrate"]
 
-VERSION: Final = 2
+VERSION: Final = 3
 Z90: Final = 1.6448536269514722
 STEPS: Final = 1.0  # of a table of final accuracies that does not say how long its runs were
 DEFAULTS: Final[Mapping[str, Any]] = {

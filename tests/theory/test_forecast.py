@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import pytest
 import theory
 from tests.shared_data import shared_data
 from theory import VerifierChannel, flow
-from theory.adam_flow import AdamFlow, Condition, accuracy_curves
+from theory.adam_flow import RELAXATION, AdamFlow, Condition, accuracy_curves
 from theory.forecast import calibrate, forecast
 
 CLEAN, FP, FN = VerifierChannel(0.0, 0.0), VerifierChannel(0.4, 0.0), VerifierChannel(0.0, 0.4)
 STEPS = np.array([0.0, 10, 20, 40, 60, 80, 100, 150, 200, 300])
 TRUTH = AdamFlow(theta=-0.6, rate=0.035, signal=1.4, ceiling=0.85, spread=1.8)
+SHAKEN = replace(TRUTH, jitter=0.1)
 
 
 @pytest.mark.parametrize("channel", [CLEAN, FP, FN, VerifierChannel(0.7, 0.5)])
@@ -50,9 +52,32 @@ def test_a_coin_moves_nothing() -> None:
     assert curve == pytest.approx(np.full(STEPS.size, curve[0]), abs=1e-12)
 
 
+def test_a_coin_shakes_off_a_share_of_accuracy_and_no_more() -> None:
+    # All of a coin's step is noise, so the ceiling relaxes to exp(-jitter) of itself.
+    shaken = replace(TRUTH, jitter=0.2)
+    coin = Condition(VerifierChannel(0.5, 0.5), 8, 8)
+    curve = accuracy_curves([shaken], [coin], STEPS)[0, 0]
+    kept = np.exp(-0.2 * (1.0 - np.exp(-STEPS / RELAXATION)))
+    assert curve == pytest.approx(curve[0] * kept, rel=1e-9)
+
+
+@pytest.mark.parametrize("channel", [FP, FN])
+def test_jitter_leaves_a_gap_between_arms_that_have_learnt_all(channel: VerifierChannel) -> None:
+    # From an untrained model to a plateau: the clean arm's strong early signal lingers in v_hat.
+    conditions = [Condition(c, 32, 32) for c in (CLEAN, channel)]
+
+    def gap(jitter: float) -> float:
+        flow_ = AdamFlow(-5.0, rate=0.2, signal=0.4, ceiling=0.8, spread=1.8, jitter=jitter)
+        clean, noisy = accuracy_curves([flow_], conditions, [160.0])[0, :, 0]
+        return clean - noisy
+
+    assert abs(gap(0.0)) < 0.003
+    assert gap(0.2) > gap(0.1) > gap(0.0) + 0.003
+
+
 def rows(conditions: list[Condition], *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Condition, step and accuracy of 2,000 samples per evaluation of the truth."""
-    curves = accuracy_curves([TRUTH], conditions, STEPS)[0]
+    curves = accuracy_curves([SHAKEN], conditions, STEPS)[0]
     measured = np.random.default_rng(seed).binomial(2000, curves) / 2000
     return (
         np.repeat(np.arange(len(conditions)), STEPS.size),
@@ -61,15 +86,17 @@ def rows(conditions: list[Condition], *, seed: int) -> tuple[np.ndarray, np.ndar
     )
 
 
-def test_arms_with_noise_identify_the_signal_and_a_clean_arm_does_not() -> None:
-    conditions = [Condition(c, 8, 8) for c in (CLEAN, VerifierChannel(0.4, 0.4))]
-    fit = calibrate(conditions, *rows(conditions, seed=1), n_eval=np.full(20, 2000))
+def test_arms_with_noise_identify_what_a_clean_arm_leaves_to_the_prior() -> None:
+    noisy = (VerifierChannel(0.4, 0.4), VerifierChannel(0.5, 0.5), VerifierChannel(0.7, 0.5))
+    conditions = [Condition(c, 8, 8) for c in (CLEAN, *noisy)]
+    fit = calibrate(conditions, *rows(conditions, seed=1), n_eval=np.full(40, 2000))
     assert fit.status == "converged"
-    low, high = fit.interval("signal")
-    assert low < TRUTH.signal < high
-    assert "signal" not in fit.aliased()
     clean = calibrate(conditions[:1], *rows(conditions[:1], seed=1))
-    assert "signal" in clean.aliased()
+    for name in ("signal", "jitter"):
+        low, high = fit.interval(name)
+        assert low < getattr(SHAKEN, name) < high
+        assert name not in fit.aliased()
+        assert name in clean.aliased()
 
 
 def test_a_clean_arm_forecasts_arms_it_has_not_seen() -> None:

@@ -15,7 +15,7 @@ from fits.figures import save
 from tests.shared_data import shared_data
 from tests.verigap.command import refused, verigap
 from theory import VerifierChannel
-from theory.flow import PopulationFlow, accuracy, normal_difficulties
+from theory.adam_flow import AdamFlow, Condition, accuracy_curves
 from verigap import figures
 from verigap.figures import draw_validation
 from verigap.validation import noise_floor, rmse_difference, split_rows, validate_forecast
@@ -28,16 +28,12 @@ CAMPAIGN = Path(__file__).resolve().parents[2] / "empirical" / "results" / "cpu-
 
 def simulated(*, seeds: int = 2) -> pd.DataFrame:
     """Curves of a known population, with binomial evaluations."""
-    truth = PopulationFlow(
-        normal_difficulties(32, spread=2.0),
-        theta=-1.0,
-        rate=0.03,
-        ceiling=0.85,
-        group_size=8,
-        prompts_per_step=8,
-        optimiser="adam",
-        noise="along",
-    )
+    truth = AdamFlow(theta=-1.0, rate=0.03, signal=1.5, ceiling=0.85, spread=2.0, jitter=0.1)
+    conditions = [
+        Condition(VerifierChannel(*rates), group_size=8, prompts_per_step=8)
+        for rates in ARMS.values()
+    ]
+    curves = dict(zip(ARMS, accuracy_curves([truth], conditions, STEPS)[0], strict=True))
     rng = np.random.default_rng(11)
     parts = [
         pd.DataFrame(
@@ -51,8 +47,7 @@ def simulated(*, seeds: int = 2) -> pd.DataFrame:
                 "seed": seed,
                 "step": STEPS,
                 "n_eval": SAMPLES,
-                "accuracy": rng.binomial(SAMPLES, accuracy(truth, VerifierChannel(fpr, fnr), STEPS))
-                / SAMPLES,
+                "accuracy": rng.binomial(SAMPLES, curves[arm]) / SAMPLES,
             }
         )
         for arm, (fpr, fnr) in ARMS.items()
