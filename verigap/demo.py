@@ -38,6 +38,7 @@ __all__ = [
     "compounding",
     "gap_table",
     "interval",
+    "listed",
     "logged_runs",
     "means",
     "multiplier",
@@ -325,7 +326,7 @@ def _cost(demo: Demo) -> str:
             f"{_span(informative, lambda a: a.end.measured)}."
         )
     if others:
-        lost = _listed(f"{arm.arm} {arm.end.measured:.3f}" for arm in others)
+        lost = listed(f"{arm.arm} {arm.end.measured:.3f}" for arm in others)
         text.append(f"A verifier that says nothing or the opposite (J ≤ 0) costs more: {lost}.")
     return " ".join(text)
 
@@ -347,7 +348,7 @@ def _bought_back(demo: Demo) -> str:
     for words, belongs in groups:
         names = [arm.arm for arm in demo.arms if belongs(arm)]
         if names:
-            said.append(f"{words}: {_listed(names)}.")
+            said.append(f"{words}: {listed(names)}.")
     return " ".join(said)
 
 
@@ -409,7 +410,8 @@ def compounding(report: GapReport) -> tuple[str, float, float] | None:
     return max(found, key=lambda each: each[1] / each[2], default=None)
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names as a sentence holds them: "a, b and c"; at least one."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 

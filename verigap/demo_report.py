@@ -15,6 +15,7 @@ from verigap.demo import (
     LOGGED,
     answers,
     interval,
+    listed,
     multiplier,
     per_ten_points,
 )
@@ -190,7 +191,7 @@ def _halfway_words(demo: Demo) -> str:
 
 def _forecast(demo: Demo) -> Section:
     report = demo.validation.report
-    model = "theory/adam_flow.py: a population of prompts under Adam"
+    model = "the simulator: a population of prompts under Adam"
     rows = [("verigap", f"{report.rmse:.3f}", "", model)]
     for name, one in report.baselines.items():
         if one.rmse is None:
@@ -206,6 +207,7 @@ def _forecast(demo: Demo) -> Section:
             f"The simulator was calibrated on {report.calibration_rows} evaluations ({CALIBRATE_ON}) and then forecast the "
             f"other {report.forecast_rows:,}, of every arm and budget, from the error rates, the rollouts a prompt, the estimator and the step alone. Its 90 % "
             f"intervals hold {report.coverage90:.1%} [{low:.1%}, {high:.1%}] of them. RMSE is the root mean square error.",
+            _left_to_priors(demo),
             _largest_miss(demo),
             "The baselines are forecasts that cost nothing, calibrated on the same evaluations. Unidentified: those "
             "evaluations, all clean, leave the baseline's forecast open.",
@@ -234,6 +236,18 @@ def _forecast(demo: Demo) -> Section:
         commands=(
             f"verigap validate empirical/results/{LOGGED} --calibrate-on {CALIBRATE_ON} --warmup-steps 0 --group arm",
         ),
+    )
+
+
+def _left_to_priors(demo: Demo) -> str:
+    """Which parameters the clean evaluations do not tell."""
+    parameters = demo.validation.report.parameters
+    names = [name for name, one in parameters.items() if one.status == "unidentified"]
+    if not names:
+        return f"The clean evaluations identify all of its {len(parameters)} parameters."
+    return (
+        f"Of its {len(parameters)} parameters the clean evaluations leave {listed(names)} to priors; LOG.md says where "
+        "those come from."
     )
 
 
