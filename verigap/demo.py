@@ -43,6 +43,7 @@ __all__ = [
     "means",
     "multiplier",
     "per_ten_points",
+    "prices",
     "run_demo",
 ]
 
@@ -354,20 +355,11 @@ def _bought_back(demo: Demo) -> str:
 
 def _fix_first(report: GapReport) -> str:
     """Which error a point costs more of, where the intervals can tell, and what errors do together."""
-    rate = report.exchange_rate.halfway
-    fp, fn = rate.fpr, rate.fnr
-    prices = (
-        "What ten percentage points of an error rate cost in compute, halfway up: "
-        f"fpr {per_ten_points(fp)}; fnr {per_ten_points(fn)}"
+    final = report.exchange_rate
+    words = (
+        f"To get halfway up, {prices(final.halfway.fpr, final.halfway.fnr)}. To get to the clean arm's end, "
+        f"{prices(final.fpr, final.fnr)}."
     )
-    first = "The intervals do not tell which error costs more"
-    if fp.ci is not None and fn.ci is not None:
-        for name, dear, cheap in (("False positives", fp, fn), ("False negatives", fn, fp)):
-            assert dear.ci is not None
-            assert cheap.ci is not None
-            if cheap.ci[1] is not None and dear.ci[0] > cheap.ci[1]:
-                first = name
-    words = f"{first}. {prices}."
     together = compounding(report)
     if together is not None:
         arm, joint, product = together
@@ -376,6 +368,17 @@ def _fix_first(report: GapReport) -> str:
             f"alone would multiply to {product:.2f}."
         )
     return words
+
+
+def prices(fp: PerPoint, fn: PerPoint) -> str:
+    """What either error costs, and which is dearer if their intervals do not meet."""
+    order = "no clear order"
+    if fp.ci is not None and fn.ci is not None:
+        if fn.ci[1] is not None and fp.ci[0] > fn.ci[1]:
+            order = "false positives first"
+        elif fp.ci[1] is not None and fn.ci[0] > fp.ci[1]:
+            order = "false negatives first"
+    return f"{order}: ten percentage points cost in compute, of fpr {per_ten_points(fp)}, of fnr {per_ten_points(fn)}"
 
 
 def per_ten_points(rate: PerPoint) -> str:
@@ -395,18 +398,21 @@ def per_ten_points(rate: PerPoint) -> str:
 def compounding(report: GapReport) -> tuple[str, float, float] | None:
     """The arm with both errors whose compute, halfway up, most exceeds the product of its errors' alone.
 
-    (arm, its multiplier, the product); None where no arm has its lower limit above the product.
+    (arm, its multiplier, the product); None where no arm's lower limit is above the product of the upper ones.
     """
     times = {one.arm: one for one in report.exchange_rate.halfway.arms}
-    alone = {(arm.fpr, arm.fnr): times[arm.arm].multiplier for arm in report.arms}
+    alone = {(arm.fpr, arm.fnr): times[arm.arm] for arm in report.arms}
     found: list[tuple[str, float, float]] = []
     for arm in report.arms:
-        one = times[arm.arm]
-        fp, fn = alone.get((arm.fpr, 0.0)), alone.get((0.0, arm.fnr))
-        if not (arm.fpr and arm.fnr and fp and fn and one.multiplier and one.ci):
+        both, fp, fn = times[arm.arm], alone.get((arm.fpr, 0.0)), alone.get((0.0, arm.fnr))
+        if not (arm.fpr and arm.fnr and fp and fn):
             continue
-        if one.ci[0] > fp * fn:
-            found.append((arm.arm, one.multiplier, fp * fn))
+        if not (
+            both.multiplier and both.ci and fp.multiplier and fp.ci and fn.multiplier and fn.ci
+        ):
+            continue
+        if fp.ci[1] and fn.ci[1] and both.ci[0] > fp.ci[1] * fn.ci[1]:
+            found.append((arm.arm, both.multiplier, fp.multiplier * fn.multiplier))
     return max(found, key=lambda each: each[1] / each[2], default=None)
 
 

@@ -298,7 +298,7 @@ def _forecast_by_arm(demo: Demo) -> Table:
         columns=(
             "arm",
             "RMSE",
-            demo.best_baseline,
+            f"of {demo.best_baseline}",
             "in 90 %",
             "lost halfway",
             "forecast",

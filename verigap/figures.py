@@ -183,30 +183,11 @@ def draw_budgets(budgets: Sequence[Budget], arms: Sequence[str]) -> Figure:
         Line2D([], [], color=ink, marker="o", markersize=4, linewidth=1.5, label=verdict)
         for verdict, ink in INKS.items()
     ]
-    key.append(
-        Line2D(
-            [],
-            [],
-            color="0.3",
-            marker="o",
-            markersize=4,
-            fillstyle="none",
-            linestyle="",
-            label="hollow: at the largest budget",
-        )
-    )
-    key.append(
-        Line2D(
-            [],
-            [],
-            color="0.6",
-            marker="o",
-            markersize=4,
-            fillstyle="none",
-            linestyle="",
-            label="halfway up",
-        )
-    )
+    ring: dict[str, Any] = {"marker": "o", "markersize": 4, "fillstyle": "none", "linestyle": ""}
+    key += [
+        Line2D([], [], color=grey, label=words, **ring)
+        for grey, words in (("0.3", "hollow: at the largest budget"), ("0.6", "halfway up"))
+    ]
     figure.legend(handles=key, loc="outside upper center", ncols=5, frameon=False, fontsize="small")
     sns.despine(fig=figure)
     return figure

@@ -8,24 +8,28 @@ import shlex
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from fits import read_runs
+from fits import GapReport, gap_report, parse_selection, read_runs
 from fits.gap import ArmGap, Multiplier, PerPoint, Settle
 from tests.verigap.command import Done, verigap
 from tests.verigap.test_packaging import ROOT
 from verigap.demo import (
     CALIBRATE_ON,
+    CLEAN,
     COMPARABLE,
     GROUP_SIZE,
     Lost,
+    compounding,
     means,
     multiplier,
     per_ten_points,
+    prices,
 )
 
 CAMPAIGN = ROOT / "empirical" / "results" / "cpu-campaign"
@@ -189,6 +193,43 @@ def test_prices_are_compounded_over_ten_points() -> None:
     )
     assert per_ten_points(PerPoint("fnr", None, None, 1.0, "none does")) == "none does"
     assert multiplier(NEVER) == "–"
+
+
+@pytest.mark.parametrize(
+    ("fp", "fn", "order"),
+    [
+        ((1.02, 1.03), (1.00, 1.01), "false positives first"),
+        ((1.00, 1.01), (1.02, None), "false negatives first"),
+        ((1.02, None), (1.00, 1.03), "no clear order"),
+        ((1.00, 1.02), (1.01, 1.03), "no clear order"),
+        (None, (1.01, 1.03), "no clear order"),
+    ],
+)
+def test_an_error_comes_first_only_where_intervals_do_not_meet(
+    fp: tuple[float, float | None] | None, fn: tuple[float, float | None] | None, order: str
+) -> None:
+    said = prices(PerPoint("fpr", 1.015, fp, 0.0, ""), PerPoint("fnr", 1.015, fn, 0.0, ""))
+    assert said.startswith(order)
+
+
+def test_errors_compound_only_beyond_their_product() -> None:
+    """Two errors of 1.2 and 1.5 times the compute, each with limits of a tenth to either side."""
+    runs = read_runs(CAMPAIGN, where=[COMPARABLE]).frame
+    report = gap_report(runs, clean=parse_selection([CLEAN]))
+
+    def with_joint(joint: float) -> GapReport:
+        alone = {"fpr0.4": 1.2, "fnr0.4": 1.5, "both0.4": joint}
+        halfway = report.exchange_rate.halfway
+        arms = tuple(
+            replace(one, multiplier=m, ci=None if m is None else (m - 0.1, m + 0.1))
+            for one in halfway.arms
+            for m in [alone.get(one.arm)]
+        )
+        rate = replace(report.exchange_rate, halfway=replace(halfway, arms=arms))
+        return replace(report, exchange_rate=rate)
+
+    assert compounding(with_joint(2.3)) == ("both0.4", 2.3, pytest.approx(1.8))
+    assert compounding(with_joint(2.1)) is None  # 2.0 is below 1.3 * 1.6
 
 
 def test_runs_from_a_built_wheel_in_an_empty_directory_without_torch(
