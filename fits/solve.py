@@ -5,7 +5,8 @@ minimises g d + d (H + lambda diag H) d / 2 over the coordinates that are free (
 against a bound, not taken to one by the step), with g and H from the analytic Jacobian and the slope
 and expected curvature of the loss (Fisher scoring); it is kept only if the loss falls. Replicates
 advance together in NumPy and leave as they converge, so 2,000 bootstrap refits cost little more than
-a few dozen single ones.
+a few dozen single ones; they go in blocks that fit a core's cache, so time stays linear and memory does
+not grow with their number.
 Fails first on losses with several basins: hence a few starts, all of them advanced as replicates.
 Source: More 1978 (scaling); Nocedal & Wright 2006, section 16.7 (bounds in a quadratic model).
 """
@@ -28,6 +29,9 @@ __all__ = ["Solution", "best_of", "solve"]
 FIRST_DAMPING: Final = (
     1e-3  # of the diagonal; a tenth of it after a better step, 8 times after a worse
 )
+# Data points of the replicates that advance together, at most: about 3 MB with all that belongs to them.
+# Four times as many leave the cache and take a third longer; a quarter as many pay for Python.
+BLOCK: Final = 40_960
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,57 @@ def solve(
     `tolerance` of its scale, or promises less than `tolerance` of its loss.
     """
     low_P, high_P = law.bounds(inputs_KN) if bounds is None else bounds
+    R, N = len(starts_RP), inputs_KN.shape[1]
+    rows = max(1, BLOCK // max(N, 1))
+    parts: list[Solution] = []
+    for first in range(0, max(R, 1), rows):
+        block = slice(first, first + rows)
+        parts.append(
+            _solve_block(
+                law,
+                inputs_KN,
+                y_RN if len(y_RN) == 1 else y_RN[block],
+                starts_RP[block],
+                weights_RN=weights_RN
+                if weights_RN is None or len(weights_RN) == 1
+                else weights_RN[block],
+                n_N=np.ones(N) if samples_N is None else samples_N,
+                loss=loss,
+                fixed_RP=None
+                if fixed_RP is None
+                else np.broadcast_to(fixed_RP, starts_RP.shape)[block],
+                bounds=(low_P, high_P),
+                max_iterations=max_iterations,
+                tolerance=tolerance,
+            )
+        )
+    if len(parts) == 1:
+        return parts[0]
+    return Solution(
+        np.concatenate([part.theta_RP for part in parts]),
+        np.concatenate([part.loss_R for part in parts]),
+        np.concatenate([part.converged_R for part in parts]),
+        max(part.iterations for part in parts),
+    )
+
+
+def _solve_block(
+    law: Law,
+    inputs_KN: FloatArray,
+    y_RN: FloatArray,
+    starts_RP: FloatArray,
+    *,
+    weights_RN: FloatArray | None,
+    n_N: FloatArray,
+    loss: Loss,
+    fixed_RP: BoolArray | None,
+    bounds: tuple[FloatArray, FloatArray],
+    max_iterations: int,
+    tolerance: float,
+) -> Solution:
+    """`solve` of replicates that advance together."""
+    low_P, high_P = bounds
     R, P = starts_RP.shape
-    N = inputs_KN.shape[1]
-    n_N = np.ones(N) if samples_N is None else samples_N
     plain = loss is LEAST_SQUARES
     solved_RP, loss_R = np.empty((R, P)), np.empty(R)
     converged_R = np.zeros(R, dtype=np.bool_)
@@ -73,7 +125,7 @@ def solve(
     rows_A = np.arange(R)
     theta_AP = np.minimum(np.maximum(starts_RP, low_P), high_P)
     y_AN, w_AN = y_RN, weights_RN
-    fixed_AP = None if fixed_RP is None else np.broadcast_to(fixed_RP, (R, P))
+    fixed_AP = fixed_RP
     damping_A = np.full(R, FIRST_DAMPING)
 
     def total(mu: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fits import SIGMOID, InputError, fit_curve
+from fits import solve as solver
 from fits.batch import bootstrap_curve, fit_batch
 from fits.gap import floor_between
 from fits.inference import student_interval
@@ -30,6 +31,26 @@ def test_a_batch_is_its_single_fits() -> None:
         assert ci is not None
         np.testing.assert_allclose([batch.low_RP[r, 1], batch.high_RP[r, 1]], ci, atol=2e-5)
         assert fit.identified
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_replicates_in_blocks_are_the_replicates(
+    monkeypatch: pytest.MonkeyPatch, weighted: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    x, y = experiments(rng, rng.normal(0.8, 0.02, (25, 1)), reach=8.0)
+    y_RN, weights = y[:, 0], rng.uniform(0.5, 1.5, y[:, 0].shape) if weighted else None
+    starts = np.repeat([[0.1, 0.7, np.log(8e3), 0.2]], 25, axis=0)
+    held = np.zeros((25, 4), dtype=np.bool_)
+    held[::3, 0] = True
+    given = {"weights_RN": weights, "fixed_RP": held}
+    whole = solver.solve(SIGMOID, x[None], y_RN, starts, **given)
+    monkeypatch.setattr(solver, "BLOCK", 4 * len(x))
+    parts = solver.solve(SIGMOID, x[None], y_RN, starts, **given)
+    np.testing.assert_array_equal(parts.theta_RP, whole.theta_RP)
+    np.testing.assert_array_equal(parts.loss_R, whole.loss_R)
+    assert parts.converged_R.all()
+    assert parts.iterations == whole.iterations
 
 
 def test_a_floor_from_a_batch_is_the_floor_from_two_fits() -> None:
