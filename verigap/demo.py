@@ -36,6 +36,7 @@ __all__ = [
     "Lost",
     "answers",
     "compounding",
+    "dearer",
     "gap_table",
     "interval",
     "listed",
@@ -43,7 +44,6 @@ __all__ = [
     "means",
     "multiplier",
     "per_ten_points",
-    "prices",
     "run_demo",
 ]
 
@@ -356,9 +356,11 @@ def _bought_back(demo: Demo) -> str:
 def _fix_first(report: GapReport) -> str:
     """Which error a point costs more of, where the intervals can tell, and what errors do together."""
     final = report.exchange_rate
+    half = final.halfway
     words = (
-        f"To get halfway up, {prices(final.halfway.fpr, final.halfway.fnr)}. To get to the clean arm's end, "
-        f"{prices(final.fpr, final.fnr)}."
+        f"To get halfway up, {dearer(half.fpr, half.fnr)} (compute for ten percentage points of fpr: "
+        f"{per_ten_points(half.fpr)}; of fnr: {per_ten_points(half.fnr)}). To get to the clean arm's end, "
+        f"{dearer(final.fpr, final.fnr)} (fpr: {per_ten_points(final.fpr)}; fnr: {per_ten_points(final.fnr)})."
     )
     together = compounding(report)
     if together is not None:
@@ -370,15 +372,14 @@ def _fix_first(report: GapReport) -> str:
     return words
 
 
-def prices(fp: PerPoint, fn: PerPoint) -> str:
-    """What either error costs, and which is dearer if their intervals do not meet."""
-    order = "no clear order"
+def dearer(fp: PerPoint, fn: PerPoint) -> str:
+    """Which error costs more compute a point, if the intervals do not meet."""
     if fp.ci is not None and fn.ci is not None:
         if fn.ci[1] is not None and fp.ci[0] > fn.ci[1]:
-            order = "false positives first"
-        elif fp.ci[1] is not None and fn.ci[0] > fp.ci[1]:
-            order = "false negatives first"
-    return f"{order}: ten percentage points cost in compute, of fpr {per_ten_points(fp)}, of fnr {per_ten_points(fn)}"
+            return "false positives first"
+        if fp.ci[1] is not None and fn.ci[0] > fp.ci[1]:
+            return "false negatives first"
+    return "no clear order"
 
 
 def per_ten_points(rate: PerPoint) -> str:

@@ -44,8 +44,7 @@ def demo_report(demo: Demo) -> Report:
             Section(
                 "In short",
                 (
-                    f"At {GROUP_SIZE} rollouts a prompt, the budget with the most seeds; the others are below. The words "
-                    "are explained first.",
+                    f"At {GROUP_SIZE} rollouts a prompt; every budget is below. The next section explains the words.",
                 ),
                 terms=answers(demo),
             ),
@@ -152,10 +151,13 @@ def _every_budget(demo: Demo) -> Section:
         for budget in demo.budgets
         for arm in budget.gap.arms
     }
-    columns = tuple(f"{budget.group_size} rollouts" for budget in demo.budgets)
+    columns = tuple(
+        f"{b.group_size} rollouts, seeds: {max(arm.seeds for arm in b.gap.arms)}"
+        for b in demo.budgets
+    )
     return Section(
         "Every budget",
-        (_halfway_words(demo), "Budgets with fewer seeds leave more undetermined."),
+        (_halfway_words(demo),),
         tables=(
             Table(
                 columns=("arm", *columns),
@@ -317,8 +319,8 @@ def _fix_first(demo: Demo) -> Section:
     ends = (
         f"At the end: {asymmetry.reason}."
         if asymmetry.difference is None
-        else f"At the end of the runs and at equal J, arms with false positives are {asymmetry.difference:+.3f} in accuracy "
-        f"against arms with false negatives, 95 % {interval(asymmetry.ci)} ({asymmetry.reason})."
+        else f"At the end of the runs and at equal J, arms with false positives differ by {asymmetry.difference:+.3f} in accuracy "
+        f"from arms with false negatives, 95 % {interval(asymmetry.ci)} ({asymmetry.reason})."
     )
     return Section(
         "What to fix first",

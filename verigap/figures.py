@@ -83,8 +83,9 @@ def draw_curves(validation: Validation) -> Figure:
 
     from fits.figures import WIDTH
 
-    across = 4
-    down = -(-len(validation.report.by_group) // across)
+    panels = len(validation.report.by_group)
+    across = min(4, panels)
+    down = -(-panels // across)
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure = Figure(figsize=(WIDTH, 1.45 * down + 0.9), layout="constrained")
         _curve_panels(figure, validation, across=across, down=down)

@@ -17,7 +17,7 @@ from tests.verigap.command import refused, verigap
 from theory import VerifierChannel
 from theory.adam_flow import AdamFlow, Condition, accuracy_curves
 from verigap import figures
-from verigap.figures import draw_validation
+from verigap.figures import draw_curves, draw_validation
 from verigap.validation import noise_floor, rmse_difference, split_rows, validate_forecast
 
 ARMS = {"clean": (0.0, 0.0), "fp": (0.3, 0.0), "fn": (0.0, 0.3), "both": (0.3, 0.3)}
@@ -208,6 +208,25 @@ def test_the_figure_takes_any_name_and_any_number_of_groups(
     assert "accuracy forecast" not in (tmp_path / "panels.svg").read_text()
     assert "accuracy forecast" in (tmp_path / "diagonal.svg").read_text()
     pd.testing.assert_frame_equal(panels.data, diagonal.data)
+
+
+def test_conditions_of_one_panel_are_told_apart_where_they_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = simulated(seeds=1)
+    larger = frame[frame["arm"] != "clean"].assign(group_size=16)
+    larger["run_id"] += "-16"
+    both = pd.concat([frame, larger], ignore_index=True)
+    calibrate_on = parse_selection(["arm=clean"])
+    validation = validate_forecast(both, calibrate_on=calibrate_on, group="arm")
+
+    def named() -> list[str]:
+        (legend,) = draw_curves(validation).legends
+        return [text.get_text() for text in legend.get_texts()]
+
+    assert named()[-2:] == ["group_size 8", "group_size 16"]
+    monkeypatch.setattr(figures, "MOST_COLOURS", 1)
+    assert not any("group_size" in name for name in named())
 
 
 @pytest.mark.parametrize(
