@@ -10,17 +10,24 @@ their prompt, so coupling 0 is many independent runs of one prompt.
 Fails first where prompts help each other unequally: one coupling stands for a whole tangent kernel.
 Source: THEORY section 4; the softmax bandit of arXiv 2601.04411 at finite G.
 
-Random scheme (part of the results; do not change): rollouts 4i … 4i + 3 of a group are the four words
-of the counter (step, prompt, i, 0) under Purpose.ROLLOUT, each compared with the cumulative
-probabilities of (arm 0 paid, arm 0 unpaid, arm 1 paid, …) in units of 2**-32. Above `COUNTED_GROUP`
-rollouts the group's counts are drawn as conditional binomials instead, category j from the counters
-(step, prompt, j, 0 …).
+Random scheme (part of the results; do not change). Categories are (arm 0 paid), (arm 0 unpaid), (arm 1
+paid), …, of probabilities p_j. Rollouts 8i … 8i + 7 of a group are the low and high halves of the four
+words of the counter (step, prompt, i, 0) under Purpose.ROLLOUT. Of the 65,536 values of a half-word
+category j owns the floor(65535 p_j) that follow those of category j - 1; the r-th rollout whose
+half-word nobody owns takes word r % 4 of the counter (step, prompt, r // 4, 1), compared with the
+cumulative 65536 p_j - floor(65535 p_j), so that its chance of each category is p_j after all. Above
+`COUNTED_GROUP` rollouts the group's counts are drawn as conditional binomials instead: category j takes
+words 0 and 1 (paid) or 2 and 3 (unpaid) of (step, prompt, arm, 0), the second to accept the first by,
+and as long as that rejects it words 0 and 1 of (step, prompt, j, 1 …).
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -29,7 +36,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory import bandit_kernel as kernel
-from theory.bandit_kernel import LANES
+from theory.bandit_kernel import COUNTED_GROUP, LANES
 from theory.channel import BoolArray, FloatArray, check_rate, check_rates
 from theory.errors import ArgumentError
 from theory.estimators import GRPO, Estimator, advantage_table, check_group_size
@@ -47,9 +54,8 @@ from theory.structures import (
 
 Optimiser = Literal["sgd", "adam"]
 
-PARALLEL_WORK: Final = (
-    16_384  # rollouts a step below which a second thread costs more than it brings
-)
+_PROMPT_WORK: Final = 40  # what a prompt's step costs besides its rollouts, in rollouts
+_PARALLEL_WORK: Final = 300_000  # rollouts below which sharing them out costs more than it brings
 
 __all__ = [
     "Population",
@@ -350,24 +356,17 @@ def simulate(
         raise ArgumentError(
             f"prompts_per_step must be at most the {prompts} prompts there are, got {per_step}"
         )
-    state = _State(start, training, structure, per_step=per_step, seed=seed)
-    parallel = threads != 1 and per_step * training.group_size >= PARALLEL_WORK
-    advance = kernel.advance_on_all_cores if parallel else kernel.advance
-    previous = nb.get_num_threads()
+    state = State(start, training, structure, per_step=per_step, seed=seed)
     evaluations = [_evaluate(start, state, 0, k)]
-    try:
-        if parallel and threads is not None:
-            nb.set_num_threads(min(threads, previous))
+    threads = threads or nb.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
         for first, last, visits in _visits(prompts, per_step, training.steps, seed):
             for begin, stop in _between_evaluations(first, last, evaluate_every, training.steps):
-                state.run(advance, visits, first, begin, stop)
+                state.advance(visits, first, begin, stop, threads=threads, pool=pool)
                 if stop % evaluate_every == 0 or stop == training.steps:
                     evaluations.append(_evaluate(start, state, stop, k))
                     if report is not None:
                         report(stop)
-    finally:
-        if parallel:
-            nb.set_num_threads(previous)
     table = np.array(evaluations)
     step = table[:, 0].astype(np.int64)
     return Trajectory(
@@ -397,7 +396,7 @@ def _between_evaluations(
         begin = stop
 
 
-def _evaluate(start: Population, state: _State, step: int, k: int) -> list[float]:
+def _evaluate(start: Population, state: State, step: int, k: int) -> list[float]:
     log_policy = _log_softmax(state.logits())
     policy = np.exp(log_policy)
     pass_rate = np.clip(policy @ start.correct, 0.0, 1.0)
@@ -433,7 +432,7 @@ def _silent(unpaid: FloatArray, paid: FloatArray) -> BoolArray:
 
 
 def _marginals(
-    start: Population, state: _State, policy: FloatArray, step: int
+    start: Population, state: State, policy: FloatArray, step: int
 ) -> tuple[float, float]:
     """(P(paid | wrong), P(not paid | right)) over the population's rollouts."""
     weight = float(state.noise.weight[min(step, state.noise.weight.size - 1)])
@@ -447,7 +446,14 @@ def _marginals(
     )
 
 
-class _State:
+def _log_factorials(group_size: int) -> FloatArray:
+    """log k! for k = 0 … group_size, shape [group_size + 1]; none where every rollout is counted."""
+    if group_size <= COUNTED_GROUP:
+        return np.zeros(0)
+    return np.cumsum(np.log(np.maximum(np.arange(group_size + 1.0), 1.0)))
+
+
+class State:
     """The arrays a run works in, allocated once."""
 
     def __init__(
@@ -468,8 +474,6 @@ class _State:
         if isinstance(structure, Drifting):
             weight = np.minimum(np.arange(training.steps) / structure.steps, 1.0)
         adam = training.optimiser == "adam"
-        policy = np.zeros((blocks, arms, LANES))
-        chances = np.zeros((blocks, 2 * arms, LANES))
         self.seed = seed
         self.structure = structure
         self.parameters = kernel.Parameters(
@@ -500,6 +504,7 @@ class _State:
             eps=training.adam_eps,
             unpaid=unpaid,
             paid=paid,
+            log_factorials=_log_factorials(training.group_size),
             inner_epochs=training.inner_epochs,
             clip=training.clip,
             beta=training.beta,
@@ -511,56 +516,88 @@ class _State:
             paid=np.zeros(per_step, dtype=np.int32),
             dense=np.zeros((prompts, arms)),
         )
-        self.scratch = kernel.Scratch(
-            policy=policy,
-            policy_bits=policy.view(np.int64),
-            sampled=np.zeros((blocks, arms, LANES)),
-            rest=np.zeros((blocks, arms + 2, LANES)),
-            chances=chances,
-            chance_bits=chances.view(np.int64),
-            counts=np.zeros((blocks, 2 * arms, LANES), dtype=np.int32),
-            words=np.zeros((blocks, 2 * arms + 4, LANES), dtype=np.uint32),
+
+        def room(rows: int, dtype: type = np.float64) -> NDArray[Any]:
+            return np.zeros((blocks, rows, LANES), dtype=dtype)
+
+        self.blocks = kernel.Block(
             ids=np.zeros((blocks, LANES), dtype=np.uint32),
+            own=room(arms),
+            accept=room(arms),
+            policy=room(arms),
+            sampled=room(arms),
+            gradient=room(arms),
+            rows=np.zeros((blocks, kernel.ROWS * LANES)),
+            words=room(8, np.uint16),
+            ends=room(2 * arms, np.uint16),
+            below=room(2 * arms, np.uint16),
+            counts=room(2 * arms),
+            total=np.zeros((blocks, LANES), dtype=np.int32),
             partial=np.zeros((blocks, arms + 1)),
         )
-        kernel.reference_policy(self.parameters.own, self.scratch, self.parameters.reference)
+        kernel.reference_policy(self.parameters.own, self.blocks, self.parameters.reference)
 
     def logits(self) -> FloatArray:
         return self.parameters.own + math.sqrt(self.learning.coupling) * self.parameters.shared
 
-    def run(
+    def advance(
         self,
-        advance: Callable[..., None],
         visits: NDArray[np.uint32],
         offset: int,
         begin: int,
         stop: int,
+        *,
+        threads: int = 1,
+        pool: Executor | None = None,
     ) -> None:
-        """Steps [begin, stop); row t - offset of `visits` is step t, one row serves all steps."""
-        noise = self.noise
-        if isinstance(self.structure, GroupCorrelated):
-            places = np.arange(visits.shape[1], dtype=np.int64)
-            by_step = [
-                self.structure.rates(
-                    visits[(t - offset) % len(visits)].astype(np.int64),
-                    places,
-                    seed=self.seed,
-                    step=t,
-                )
-                for t in range(begin, stop)
-            ]
-            noise = noise._replace(
-                rates=np.ascontiguousarray(np.moveaxis(np.array(by_step), 1, -1))
+        """Take steps [begin, stop); row t - offset of `visits` is step t, one row serves all steps."""
+        learning, prompts, blocks = self.learning, len(self.parameters.own), len(self.blocks.ids)
+        stretch = kernel.Stretch(
+            begin=begin,
+            stop=stop,
+            offset=offset,
+            key=(np.uint64(self.seed), np.uint64(Purpose.ROLLOUT)),
+            visits=visits,
+            parameters=self.parameters,
+            noise=self._noise(visits, offset, begin, stop),
+            learning=learning,
+            results=self.results,
+            blocks=self.blocks,
+        )
+        alone = learning.coupling == 0.0 and (learning.plain or visits.shape[1] == prompts)
+        rollouts = visits.shape[1] * (_PROMPT_WORK + min(learning.size, COUNTED_GROUP))
+        if threads == 1 or rollouts * (stop - begin if alone else 1) < _PARALLEL_WORK:
+            pool = None
+
+        def share(work: Callable[[tuple[int, int]], None], count: int) -> None:
+            parts = itertools.pairwise(count * i // threads for i in range(threads + 1))
+            for _ in pool.map(work, parts) if pool else map(work, parts):
+                pass
+
+        if alone:
+            share(functools.partial(kernel.advance_alone, stretch), blocks)
+        elif pool is None:
+            kernel.advance_together(stretch)
+        else:
+            for t, epoch in itertools.product(range(begin, stop), range(learning.inner_epochs)):
+                share(functools.partial(kernel.gradients, t, epoch, stretch), blocks)
+                if not learning.plain:
+                    share(functools.partial(kernel.move_own, t, epoch, stretch), prompts)
+                kernel.move_shared(t, epoch, stretch)
+
+    def _noise(
+        self, visits: NDArray[np.uint32], offset: int, begin: int, stop: int
+    ) -> kernel.Noise:
+        """The verifier in these steps."""
+        if not isinstance(self.structure, GroupCorrelated):
+            return self.noise
+        places = np.arange(visits.shape[1], dtype=np.int64)
+        by_step = [
+            self.structure.rates(
+                visits[(t - offset) % len(visits)].astype(np.int64), places, seed=self.seed, step=t
             )
-        advance(
-            begin,
-            stop,
-            offset,
-            (np.uint64(self.seed), np.uint64(Purpose.ROLLOUT)),
-            visits,
-            self.parameters,
-            noise,
-            self.learning,
-            self.results,
-            self.scratch,
+            for t in range(begin, stop)
+        ]
+        return self.noise._replace(
+            rates=np.ascontiguousarray(np.moveaxis(np.array(by_step), 1, -1))
         )

@@ -1,8 +1,10 @@
 """The compiled loops of `theory.bandit`: rollouts, gradients and optimiser steps of a population.
 
 A step's rollouts and gradients are computed LANES prompts at a time, in arrays laid out [arm, lane], so
-that the compiler vectorises over prompts; nothing is allocated in these loops. The law and the random
-scheme are those of `theory.bandit`. Changing the arithmetic changes committed numbers.
+that the compiler vectorises over prompts; nothing is allocated in these loops. Where prompts share no
+parameters, a block of LANES prompts takes all its steps before the next block begins: what it works on
+stays in the nearest cache, and threads need not wait for one another. The law and the random scheme
+are those of `theory.bandit`. Changing the arithmetic changes committed numbers.
 """
 
 from __future__ import annotations
@@ -13,25 +15,34 @@ from typing import Any, Final, NamedTuple
 import numba as nb
 import numpy as np
 
-from theory.kernels import binomial, philox
+from theory.kernels import exp, log, log_relative_mass, philox, proposed_binomial, unit
 
-COUNTED_GROUP: Final = 512  # up to here counting every rollout is faster than drawing binomials
-LANES: Final = 16  # prompts a vector loop handles at once; any value gives the same results
-_LOG2E: Final = 1.4426950408889634
-_LN2_HIGH: Final = 0.6931471803691238  # its last 32 bits are 0, so n * _LN2_HIGH is exact
-_LN2_LOW: Final = 1.9082149292705877e-10
-_MAGIC: Final = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, in the low bits
+COUNTED_GROUP: Final = 256  # up to here counting every rollout is faster than drawing binomials
+LANES: Final = 64  # prompts a vector loop handles at once; any value gives the same results
+_INVERTED_MEAN: Final = 10.0  # binomials of smaller means are drawn by inversion, else by rejection
+ROWS: Final = 11
+_TOP, _SUM = 0 * LANES, 1 * LANES  # of policies
+_UP, _DOWN, _PULL = 0 * LANES, 1 * LANES, 2 * LANES  # of gradients
+_MASS, _LEFT, _RATE, _DRAW = 0 * LANES, 1 * LANES, 2 * LANES, 3 * LANES  # of binomials
+_U, _V, _U_UNPAID, _V_UNPAID = 4 * LANES, 5 * LANES, 6 * LANES, 7 * LANES
+_TERM, _BELOW, _ODDS = 8 * LANES, 9 * LANES, 10 * LANES  # of those by inversion
+_MODE, _HEIGHT = 8 * LANES, 9 * LANES  # of those by rejection
+_OWNED: Final = 65535.0  # values of a half-word that categories may own, of 65536
 
 __all__ = [
     "COUNTED_GROUP",
     "LANES",
+    "Block",
     "Learning",
     "Noise",
     "Parameters",
     "Results",
-    "Scratch",
-    "advance",
-    "advance_on_all_cores",
+    "Stretch",
+    "advance_alone",
+    "advance_together",
+    "gradients",
+    "move_own",
+    "move_shared",
     "reference_policy",
 ]
 
@@ -68,6 +79,7 @@ class Learning(NamedTuple):
     eps: Any
     unpaid: Any  # [G + 1], advantages by the number paid
     paid: Any
+    log_factorials: Any  # [G + 1] where counts are drawn, else empty
     inner_epochs: Any
     clip: Any
     beta: Any  # of KL
@@ -83,362 +95,387 @@ class Results(NamedTuple):
     dense: Any  # [prompts, arms], gradients by prompt
 
 
-class Scratch(NamedTuple):
-    """Room to work in, by block of LANES prompts."""
+class Block(NamedTuple):
+    """Room to work in for LANES prompts, [rows, LANES]; with a first axis of blocks, for all of them."""
 
-    policy: Any  # [blocks, arms, LANES]
-    policy_bits: Any  # the same as int64
-    sampled: Any  # [blocks, arms, LANES], the policy that drew the rollouts
-    rest: Any  # [blocks, arms + 2, LANES]
-    chances: Any  # [blocks, 2 arms, LANES], of (arm, paid), (arm, unpaid)
-    chance_bits: Any  # the same as int64
-    counts: Any  # [blocks, 2 arms, LANES], cumulative
-    words: Any  # [blocks, 2 arms + 4, LANES], random words, thresholds
-    ids: Any  # [blocks, LANES], prompts
-    partial: Any  # [blocks, arms + 1], sums of gradients; groups that had one
+    ids: Any  # prompts, no rows
+    own: Any  # own parameters by arm
+    accept: Any  # P(paid | arm)
+    policy: Any  # by arm
+    sampled: Any  # by arm, the policy that drew the rollouts
+    gradient: Any  # by arm
+    rows: Any  # [ROWS * LANES], one after the other: the compiler sees that they do not overlap
+    words: Any  # 8, random half-words
+    ends: Any  # by category (arm 0 paid, arm 0 unpaid, arm 1 paid, …), where its half-words end
+    below: Any  # by category, rollouts below its end
+    counts: Any  # by category, rollouts
+    total: Any  # no rows, rollouts paid
+    partial: Any  # [arms + 1], sums of gradients; groups that had one
 
 
-@nb.njit(cache=True)
-def _policies(
-    ids: Any, own: Any, lift: Any, shared: Any, policy: Any, bits: Any, rest: Any
-) -> None:
-    """Softmax policies by lane; `bits` is `policy` seen as int64, `rest` scratch of its shape + 2 rows.
+class Stretch(NamedTuple):
+    """Steps [begin, stop) of a run; row t - offset of `visits` is step t, one row serves all steps."""
 
-    The exponential is written out (2**n times a Taylor polynomial of degree 12 on |r| <= log(2)/2, error
-    2 ulp): it vectorises, and it gives the same bits on every platform, which libm does not.
-    """
-    arms = own.shape[1]
-    top, total = rest.shape[0] - 2, rest.shape[0] - 1
+    begin: Any
+    stop: Any
+    offset: Any
+    key: Any
+    visits: Any  # [steps, per_step]
+    parameters: Any
+    noise: Any
+    learning: Any
+    results: Any
+    blocks: Any  # Block, of all
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _policies(lift: Any, shared: Any, block: Any) -> None:
+    """Softmax policies by lane."""
+    own, policy, rows = block.own, block.policy, block.rows
     for b in range(LANES):
-        rest[top, b] = -np.inf
-        rest[total, b] = 0.0
-    for a in range(arms):
+        rows[_TOP + b], rows[_SUM + b] = -np.inf, 0.0
+    for a in range(own.shape[0]):
+        lifted = lift * shared[a]
         for b in range(LANES):
-            policy[a, b] = own[ids[b], a] + lift * shared[a]
+            policy[a, b] = own[a, b] + lifted
+            rows[_TOP + b] = max(rows[_TOP + b], policy[a, b])
+    for a in range(own.shape[0]):
         for b in range(LANES):
-            rest[top, b] = max(rest[top, b], policy[a, b])
-    for a in range(arms):
+            policy[a, b] = exp(policy[a, b] - rows[_TOP + b])
+            rows[_SUM + b] += policy[a, b]
+    for b in range(LANES):
+        rows[_SUM + b] = 1.0 / rows[_SUM + b]
+    for a in range(own.shape[0]):
         for b in range(LANES):
-            z = max(policy[a, b] - rest[top, b], -700.0)
-            shifted = z * _LOG2E + _MAGIC
-            n = shifted - _MAGIC
-            rest[a, b] = (z - n * _LN2_HIGH) - n * _LN2_LOW
-            policy[a, b] = shifted
-        for b in range(LANES):
-            bits[a, b] = (bits[a, b] << 52) + 4607182418800017408  # 2**n, by its exponent field
-        for b in range(LANES):
-            r = rest[a, b]
-            e = 1.0 / 479001600.0
-            e = e * r + 1.0 / 39916800.0
-            e = e * r + 1.0 / 3628800.0
-            e = e * r + 1.0 / 362880.0
-            e = e * r + 1.0 / 40320.0
-            e = e * r + 1.0 / 5040.0
-            e = e * r + 1.0 / 720.0
-            e = e * r + 1.0 / 120.0
-            e = e * r + 1.0 / 24.0
-            e = e * r + 1.0 / 6.0
-            e = e * r + 0.5
-            e = e * r + 1.0
-            e = e * r + 1.0
-            policy[a, b] *= e
-        for b in range(LANES):
-            rest[total, b] += policy[a, b]
-    for a in range(arms):
-        for b in range(LANES):
-            policy[a, b] /= rest[total, b]
+            policy[a, b] *= rows[_SUM + b]
 
 
-@nb.njit(cache=True)
-def reference_policy(own: Any, scratch: Any, out: Any) -> None:
+@nb.njit(cache=True, error_model="numpy")
+def _block(blocks: Any, i: Any) -> Any:
+    """The i-th block. Made once for many steps: what it costs is seen in a step of 64 prompts."""
+    return Block(
+        blocks.ids[i],
+        blocks.own[i],
+        blocks.accept[i],
+        blocks.policy[i],
+        blocks.sampled[i],
+        blocks.gradient[i],
+        blocks.rows[i],
+        blocks.words[i],
+        blocks.ends[i],
+        blocks.below[i],
+        blocks.counts[i],
+        blocks.total[i],
+        blocks.partial[i],
+    )
+
+
+@nb.njit(cache=True, error_model="numpy")
+def reference_policy(own: Any, blocks: Any, out: Any) -> None:
     """The policies of these logits, to the bit as the loops compute them, into out [prompts, arms].
 
     A policy that has not moved must be at zero KL exactly: Adam would blow a rounding up to a step.
     """
-    nothing = np.zeros(own.shape[1])
-    policy, ids = scratch.policy[0], scratch.ids[0]
+    nothing, block = np.zeros(own.shape[1]), _block(blocks, 0)
     for first in range(0, own.shape[0], LANES):
         used = min(LANES, own.shape[0] - first)
         for b in range(LANES):
-            ids[b] = first + min(b, used - 1)
-        _policies(ids, own, 0.0, nothing, policy, scratch.policy_bits[0], scratch.rest[0])
+            block.ids[b] = first + min(b, used - 1)
+        _load(block.ids, own, block.own)
+        _policies(0.0, nothing, block)
         for b in range(used):
             for a in range(own.shape[1]):
-                out[first + b, a] = policy[a, b]
+                out[first + b, a] = block.policy[a, b]
 
 
-@nb.njit(cache=True)
-def _chances(
-    ids: Any,
-    first: Any,
-    step: Any,
-    accept: Any,
-    correct: Any,
-    rates: Any,
-    weight: Any,
-    policy: Any,
-    chances: Any,
-) -> None:
-    """The probability of each (arm, paid) and (arm, unpaid), by lane."""
-    arms = policy.shape[0]
-    if rates.shape[0] > 0:
-        for b in range(LANES):
-            place = min(first + b, rates.shape[1] - 1)
-            fpr, fnr = rates[step, place, 0], rates[step, place, 1]
-            for a in range(arms):
-                paid = correct[a] * (1.0 - fnr) + (1.0 - correct[a]) * fpr
-                chances[2 * a, b] = policy[a, b] * paid
-                chances[2 * a + 1, b] = policy[a, b] * (1.0 - paid)
-    else:
-        for a in range(arms):
-            for b in range(LANES):
-                p = ids[b]
-                paid = (1.0 - weight) * accept[0, p, a] + weight * accept[1, p, a]
-                chances[2 * a, b] = policy[a, b] * paid
-                chances[2 * a + 1, b] = policy[a, b] * (1.0 - paid)
-
-
-@nb.njit(cache=True)
-def _count_rollouts(
-    k0: Any,
-    k1: Any,
-    step: Any,
-    ids: Any,
-    size: Any,
-    chances: Any,
-    bits: Any,
-    counts: Any,
-    words: Any,
-) -> None:
-    """Cumulative counts over categories, every rollout drawn: one word each, LANES groups at once.
-
-    `bits` is `chances` seen as int64. Adding 2**52 to a threshold below 2**32 leaves it, rounded, in
-    the low word: a conversion the vector units have.
-    """
-    levels = counts.shape[0] - 1
+@nb.njit(cache=True, error_model="numpy")
+def _load(ids: Any, rows: Any, lanes: Any) -> None:
     for b in range(LANES):
-        chances[levels, b] = 0.0
+        for a in range(lanes.shape[0]):
+            lanes[a, b] = rows[ids[b], a]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _store(ids: Any, used: Any, lanes: Any, rows: Any) -> None:
+    for b in range(used):
+        for a in range(lanes.shape[0]):
+            rows[ids[b], a] = lanes[a, b]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _acceptances(first: Any, t: Any, begin: Any, noise: Any, ids: Any, accept: Any) -> None:
+    """P(paid | arm) by lane."""
+    rates, correct, weight = noise.rates, noise.correct, noise.weight[t]
+    for b in range(LANES):
+        if rates.shape[0] > 0:
+            place = min(first + b, rates.shape[1] - 1)
+            fpr, fnr = rates[t - begin, place, 0], rates[t - begin, place, 1]
+            for a in range(accept.shape[0]):
+                accept[a, b] = correct[a] * (1.0 - fnr) + (1.0 - correct[a]) * fpr
+        else:
+            p = ids[b]
+            for a in range(accept.shape[0]):
+                before, after = noise.accept[0, p, a], noise.accept[1, p, a]
+                accept[a, b] = (1.0 - weight) * before + weight * after
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _count_rollouts(key: Any, step: Any, size: Any, block: Any) -> None:
+    """Counts by category, every rollout drawn: a half-word each, LANES groups at once."""
+    ids, policy, accept = block.ids, block.policy, block.accept
+    words, ends, below = block.words, block.ends, block.below
+    rows, counts = block.rows, block.counts
+    k0, k1 = key
+    levels = counts.shape[0]
+    for b in range(LANES):
+        rows[_SUM + b] = 0.0
     for j in range(levels):
         for b in range(LANES):
-            chances[levels, b] += chances[j, b]
-            counts[j, b] = 0
+            paid = policy[j // 2, b] * accept[j // 2, b]
+            chance = policy[j // 2, b] - paid if j % 2 else paid
+            rows[_SUM + b] += np.floor(chance * _OWNED)
+            ends[j, b] = np.uint16(np.int32(rows[_SUM + b]))
         for b in range(LANES):
-            chances[j, b] = (
-                min(chances[levels, b] * 4294967296.0, 4294967295.0) + 4503599627370496.0
-            )
-        for b in range(LANES):
-            words[4 + j, b] = np.uint32(bits[j, b] & 0xFFFFFFFF)
-    for i in range((size + 3) // 4):
+            below[j, b] = 0
+    for i in range((size + 7) // 8):
         for b in range(LANES):
             w0, w1, w2, w3 = philox(k0, k1, step, np.uint64(ids[b]), np.uint64(i), np.uint64(0))
-            words[0, b] = np.uint32(w0)
-            words[1, b] = np.uint32(w1)
-            words[2, b] = np.uint32(w2)
-            words[3, b] = np.uint32(w3)
-        for w in range(min(4, size - 4 * i), 4):  # rollouts the group does not have: never below
+            words[0, b], words[1, b] = np.uint16(w0), np.uint16(w0 >> np.uint64(16))
+            words[2, b], words[3, b] = np.uint16(w1), np.uint16(w1 >> np.uint64(16))
+            words[4, b], words[5, b] = np.uint16(w2), np.uint16(w2 >> np.uint64(16))
+            words[6, b], words[7, b] = np.uint16(w3), np.uint16(w3 >> np.uint64(16))
+        here = min(8, size - 8 * i)
+        for w in range(here, 8):  # rollouts the group does not have are below no end
             for b in range(LANES):
-                words[w, b] = np.uint32(0xFFFFFFFF)
-        for j in range(levels):
-            for b in range(LANES):
-                limit = words[4 + j, b]
-                counts[j, b] += (
-                    np.int32(words[0, b] < limit)
-                    + np.int32(words[1, b] < limit)
-                    + np.int32(words[2, b] < limit)
-                    + np.int32(words[3, b] < limit)
-                )
-
-
-@nb.njit(cache=True)
-def _draw_counts(
-    k0: Any, k1: Any, step: Any, ids: Any, size: Any, chances: Any, counts: Any, words: Any
-) -> None:
-    """Cumulative counts over categories, each a binomial given those before it."""
-    levels = counts.shape[0] - 1
-    # chances[levels] becomes the mass not yet drawn, counts[levels] the rollouts already drawn.
+                words[w, b] = 65535
+        for w in range(0, here, 4):
+            for j in range(levels):
+                for b in range(LANES):
+                    end = ends[j, b]
+                    below[j, b] += (
+                        np.uint16(words[w, b] < end)
+                        + np.uint16(words[w + 1, b] < end)
+                        + np.uint16(words[w + 2, b] < end)
+                        + np.uint16(words[w + 3, b] < end)
+                    )
     for b in range(LANES):
-        chances[levels, b] = 1.0
-        counts[levels, b] = 0
-    for j in range(levels):
+        counts[0, b] = below[0, b]
+    for j in range(1, levels):
         for b in range(LANES):
-            w0, w1, w2, w3 = philox(k0, k1, step, np.uint64(ids[b]), np.uint64(j), np.uint64(0))
-            words[0, b] = np.uint32(w0)
-            words[1, b] = np.uint32(w1)
-            words[2, b] = np.uint32(w2)
-            words[3, b] = np.uint32(w3)
-        for b in range(LANES):
-            rest = chances[levels, b]
-            rate = min(chances[j, b] / rest, 1.0) if rest > 0.0 else 1.0
-            drawn = binomial(
-                size - counts[levels, b],
-                rate,
-                (
-                    np.uint64(words[0, b]),
-                    np.uint64(words[1, b]),
-                    np.uint64(words[2, b]),
-                    np.uint64(words[3, b]),
-                ),
-                k0,
-                k1,
-                step,
-                np.uint64(ids[b]),
-                np.uint64(j),
-            )
-            chances[levels, b] = rest - chances[j, b]
-            counts[levels, b] += drawn
-            counts[j, b] = counts[levels, b]
-
-
-@nb.njit(cache=True)
-def _sample(
-    block: Any,
-    t: Any,
-    offset: Any,
-    begin: Any,
-    key: Any,
-    visits: Any,
-    parameters: Any,
-    noise: Any,
-    learning: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
-    """Draw the rollouts of LANES prompts, and count them by arm and verdict."""
-    policy, counts = scratch.policy[block], scratch.counts[block]
-    chances, ids, sampled = scratch.chances[block], scratch.ids[block], scratch.sampled[block]
-    arms = parameters.own.shape[1]
-    row = (t - offset) % visits.shape[0]
-    first = block * LANES
-    used = min(LANES, visits.shape[1] - first)
+            counts[j, b] = np.float64(below[j, b]) - np.float64(below[j - 1, b])
     for b in range(LANES):
-        ids[b] = visits[row, first + min(b, used - 1)]
-    _policies(
-        ids,
-        parameters.own,
-        math.sqrt(learning.coupling),
-        parameters.shared,
-        policy,
-        scratch.policy_bits[block],
-        scratch.rest[block],
-    )
-    _chances(
-        ids,
-        first,
-        t - begin,
-        noise.accept,
-        noise.correct,
-        noise.rates,
-        noise.weight[t],
-        policy,
-        chances,
-    )
-    size = learning.size
+        for i in range(size - np.int64(below[levels - 1, b])):
+            quad = philox(k0, k1, step, np.uint64(ids[b]), np.uint64(i // 4), np.uint64(1))
+            counts[_left_over(b, unit(quad[i % 4]), policy, accept, ends), b] += 1
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _left_over(b: Any, u: Any, policy: Any, accept: Any, ends: Any) -> Any:
+    """The category of a rollout in lane b whose half-word nobody owns, from a second draw u."""
+    last = ends.shape[0] - 1
+    u *= _OWNED + 1.0 - ends[last, b]
+    start = 0.0
+    for j in range(last):
+        paid = policy[j // 2, b] * accept[j // 2, b]
+        chance = paid if j % 2 == 0 else policy[j // 2, b] - paid
+        u -= (_OWNED + 1.0) * chance - (ends[j, b] - start)
+        if u < 0.0:
+            return j
+        start = np.float64(ends[j, b])
+    return last
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _draw_counts(key: Any, step: Any, size: Any, log_factorials: Any, block: Any) -> None:
+    """Counts by category, each a binomial given those before it."""
+    policy, accept, rows, counts = block.policy, block.accept, block.rows, block.counts
     k0, k1 = key
-    step = np.uint64(t)
-    if size <= COUNTED_GROUP:
-        _count_rollouts(
-            k0,
-            k1,
-            step,
-            ids,
-            size,
-            chances,
-            scratch.chance_bits[block],
-            counts,
-            scratch.words[block],
-        )
-    else:
-        _draw_counts(k0, k1, step, ids, size, chances, counts, scratch.words[block])
-    last = 2 * arms - 1
+    last = counts.shape[0] - 1
     for b in range(LANES):
-        counts[last, b] = size
-    for b in range(used):
-        total = counts[0, b]
-        for a in range(1, arms):
-            total += counts[2 * a, b] - counts[2 * a - 1, b]
-        results.paid[first + b] = total
-    if learning.inner_epochs > 1:
-        for a in range(arms):
+        rows[_MASS + b], rows[_LEFT + b] = 1.0, size  # not yet drawn
+    for j in range(last + 1):
+        a, unpaid = j // 2, j % 2
+        if unpaid:
             for b in range(LANES):
-                sampled[a, b] = policy[a, b]
+                rows[_U + b], rows[_V + b] = rows[_U_UNPAID + b], rows[_V_UNPAID + b]
+        else:
+            for b in range(LANES):
+                p = np.uint64(block.ids[b])
+                w0, w1, w2, w3 = philox(k0, k1, step, p, np.uint64(a), np.uint64(0))
+                rows[_U + b], rows[_V + b] = unit(w0), unit(w1)
+                rows[_U_UNPAID + b], rows[_V_UNPAID + b] = unit(w2), unit(w3)
+        for b in range(LANES):
+            paid = policy[a, b] * accept[a, b]
+            chance = policy[a, b] - paid if unpaid else paid
+            share = chance / rows[_MASS + b]
+            rows[_MASS + b] -= chance
+            rows[_RATE + b] = (
+                share if share < 1.0 else 1.0
+            )  # also if nothing is left, or is a number
+        _draw_binomials(j, key, step, log_factorials, block)
+        for b in range(LANES):
+            counts[j, b] = rows[_DRAW + b]
+            rows[_LEFT + b] -= rows[_DRAW + b]
+    for b in range(LANES):  # rounding may leave some of the mass
+        counts[last, b] += rows[_LEFT + b]
 
 
-@nb.njit(cache=True)
-def _learn(
-    block: Any,
-    t: Any,
-    epoch: Any,
-    per_step: Any,
-    parameters: Any,
-    learning: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
+@nb.njit(cache=True, error_model="numpy")
+def _draw_binomials(j: Any, key: Any, step: Any, log_factorials: Any, block: Any) -> None:
+    """Draws of _LEFT trials at the rates in _RATE, for category j, into _DRAW.
+
+    Small means are drawn by inversion, all lanes at once: a draw is how many values of the distribution
+    function lie below u. Others by rejection.
+    """
+    rows = block.rows
+    more, rejection = False, False
+    for b in range(LANES):
+        p = min(rows[_RATE + b], 1.0 - rows[_RATE + b])
+        inverted = rows[_LEFT + b] * p < _INVERTED_MEAN
+        rows[_ODDS + b] = p / (1.0 - p)
+        mass = exp(rows[_LEFT + b] * log(1.0 - p)) if inverted else 1.0
+        rows[_TERM + b] = rows[_BELOW + b] = mass
+        rows[_DRAW + b] = 1.0 if rows[_U + b] > mass else 0.0
+        more |= rows[_U + b] > mass
+        rejection |= not inverted
+    count = 0
+    while more:
+        count += 1
+        more = False
+        inverse = 1.0 / count
+        for b in range(LANES):
+            rows[_TERM + b] *= rows[_ODDS + b] * ((rows[_LEFT + b] + 1.0) * inverse - 1.0)
+            rows[_BELOW + b] += rows[_TERM + b]
+            rows[_DRAW + b] += 1.0 if rows[_U + b] > rows[_BELOW + b] else 0.0
+            more |= rows[_U + b] > rows[_BELOW + b]
+    if rejection:
+        _reject_binomials(j, key, step, log_factorials, block)
+    for b in range(LANES):
+        if rows[_RATE + b] > 0.5:
+            rows[_DRAW + b] = rows[_LEFT + b] - rows[_DRAW + b]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _reject_binomials(j: Any, key: Any, step: Any, log_factorials: Any, block: Any) -> None:
+    """Those of `_draw_binomials` with large means."""
+    rows = block.rows
+    for b in range(LANES):
+        p, n = min(rows[_RATE + b], 1.0 - rows[_RATE + b]), rows[_LEFT + b]
+        draw, mode, height = proposed_binomial(n, p, rows[_U + b], rows[_V + b])
+        inverted = n * p < _INVERTED_MEAN
+        rows[_DRAW + b] = rows[_DRAW + b] if inverted else draw
+        rows[_MODE + b] = mode
+        rows[_HEIGHT + b] = -np.inf if inverted else height
+    for b in range(LANES):
+        n, draw, mode = rows[_LEFT + b], rows[_DRAW + b], rows[_MODE + b]
+        height, retry = rows[_HEIGHT + b], np.uint64(0)
+        while height > log_relative_mass(n, draw, mode, log_factorials):
+            retry += np.uint64(1)
+            p = np.uint64(block.ids[b])
+            w0, w1, _, _ = philox(key[0], key[1], step, p, np.uint64(j), retry)
+            rate = min(rows[_RATE + b], 1.0 - rows[_RATE + b])
+            draw, mode, height = proposed_binomial(n, rate, unit(w0), unit(w1))
+        rows[_DRAW + b] = draw
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _sample(i: Any, t: Any, stretch: Any, block: Any) -> None:
+    """Draw the rollouts of the i-th LANES prompts, and count them by arm and verdict."""
+    visits, noise, learning = stretch.visits, stretch.noise, stretch.learning
+    ids, policy, rows = block.ids, block.policy, block.rows
+    counts, total = block.counts, block.total
+    moved = t == stretch.begin or visits.shape[0] > 1
+    if moved:
+        row = (t - stretch.offset) % visits.shape[0]
+        for b in range(LANES):  # lanes to spare hold the last prompt again, and nobody reads them
+            ids[b] = visits[row, min(i * LANES + b, visits.shape[1] - 1)]
+    if moved or not learning.plain:
+        _load(ids, stretch.parameters.own, block.own)
+    if moved or noise.rates.shape[0] > 0 or noise.weight[t] != noise.weight[t - 1]:
+        _acceptances(i * LANES, t, stretch.begin, noise, ids, block.accept)
+    _policies(math.sqrt(learning.coupling), stretch.parameters.shared, block)
+    if learning.size <= COUNTED_GROUP:
+        _count_rollouts(stretch.key, np.uint64(t), learning.size, block)
+    else:
+        _draw_counts(stretch.key, np.uint64(t), learning.size, learning.log_factorials, block)
+    for b in range(LANES):
+        rows[_SUM + b] = 0.0
+    for a in range(policy.shape[0]):
+        for b in range(LANES):
+            rows[_SUM + b] += counts[2 * a, b]
+    for b in range(LANES):  # a policy of NaN, of a run that diverged, draws anything
+        total[b] = np.int32(min(max(rows[_SUM + b], 0.0), learning.size))
+    if learning.inner_epochs > 1:
+        for a in range(policy.shape[0]):
+            for b in range(LANES):
+                block.sampled[a, b] = policy[a, b]
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _learn(i: Any, t: Any, epoch: Any, stretch: Any, block: Any) -> None:
     """The gradient of LANES prompts on their rollouts and, under plain SGD, their own parameters' step.
 
     From the second epoch on the policy has moved away from the one that drew the rollouts: advantages
     carry the ratio of the two, and one whose ratio has left the clip range on its own side is dropped.
     """
-    own, beta, size = parameters.own, learning.beta, learning.size
-    policy, counts, ids = scratch.policy[block], scratch.counts[block], scratch.ids[block]
-    sampled, partial = scratch.sampled[block], scratch.partial[block]
-    rest = scratch.rest[block]
-    arms = own.shape[1]
-    first = block * LANES
-    used = min(LANES, per_step - first)
+    learning = stretch.learning
+    ids, own, policy, gradient = block.ids, block.own, block.policy, block.gradient
+    rows, counts, total = block.rows, block.counts, block.total
+    arms, beta, per_rollout = own.shape[0], learning.beta, 1.0 / learning.size
+    used = min(LANES, stretch.visits.shape[1] - i * LANES)
     if epoch > 0:
-        _policies(
-            ids,
-            own,
-            math.sqrt(learning.coupling),
-            parameters.shared,
-            policy,
-            scratch.policy_bits[block],
-            rest,
-        )
-    for a in range(arms + 1):
-        partial[a] = 0.0
-    own_rate = learning.learning_rates[t] * (1.0 - learning.coupling)
-    for b in range(used):
-        p = ids[b]
-        total = results.paid[first + b]
-        up, down = learning.paid[total], learning.unpaid[total]
-        before, pull = 0, 0.0
-        for a in range(arms):
-            middle, after = counts[2 * a, b], counts[2 * a + 1, b]
-            up_here, down_here = up, down
-            if epoch > 0:
-                ratio = policy[a, b] / sampled[a, b] if sampled[a, b] > 0.0 else 1.0
-                up_here, down_here = _clipped(up, ratio, learning), _clipped(down, ratio, learning)
-            c = up_here * (middle - before) + down_here * (after - middle)
-            if beta > 0.0 and learning.k3 and after > before:
-                # Gradient of k3 = ref/pi - log(ref/pi) - 1 along log pi of a rollout: 1 - ref/pi.
-                c -= beta * (after - before) * (1.0 - parameters.reference[p, a] / policy[a, b])
-            rest[a, b] = c / size
-            pull += rest[a, b]
-            before = after
-        divergence = 0.0
-        if beta > 0.0 and not learning.k3:
+        if not learning.plain:
+            _load(ids, stretch.parameters.own, own)
+        _policies(math.sqrt(learning.coupling), stretch.parameters.shared, block)
+    for b in range(LANES):
+        rows[_UP + b] = learning.paid[total[b]]
+        rows[_DOWN + b] = learning.unpaid[total[b]]
+        rows[_PULL + b] = 0.0
+    for a in range(arms):
+        if epoch == 0:
+            for b in range(LANES):
+                paid, unpaid = counts[2 * a, b], counts[2 * a + 1, b]
+                gradient[a, b] = rows[_UP + b] * paid + rows[_DOWN + b] * unpaid
+        else:
+            for b in range(LANES):
+                before = block.sampled[a, b]
+                ratio = policy[a, b] / before if before > 0.0 else 1.0
+                paid = counts[2 * a, b] * _clipped(rows[_UP + b], ratio, learning)
+                unpaid = counts[2 * a + 1, b] * _clipped(rows[_DOWN + b], ratio, learning)
+                gradient[a, b] = paid + unpaid
+        if beta > 0.0 and learning.k3:
+            for b in range(LANES):
+                taken = counts[2 * a, b] + counts[2 * a + 1, b]
+                if taken > 0:
+                    # Gradient of k3 = ref/pi - log(ref/pi) - 1 along log pi of a rollout: 1 - ref/pi.
+                    reference = stretch.parameters.reference[ids[b], a]
+                    gradient[a, b] -= beta * taken * (1.0 - reference / policy[a, b])
+        for b in range(LANES):
+            rows[_PULL + b] += gradient[a, b]
+    for a in range(arms):
+        for b in range(LANES):
+            gradient[a, b] = (gradient[a, b] - policy[a, b] * rows[_PULL + b]) * per_rollout
+    if beta > 0.0 and not learning.k3:
+        _pull_back(ids, policy, stretch.parameters.reference, beta, gradient)
+    if learning.coupling > 0.0:
+        _sum_lanes(used, gradient, total, learning.size, block.partial)
+    if epoch == 0 and t == stretch.stop - 1:
+        for b in range(used):
+            stretch.results.paid[i * LANES + b] = total[b]
             for a in range(arms):
-                if policy[a, b] > 0.0:
-                    divergence += policy[a, b] * math.log(policy[a, b] / parameters.reference[p, a])
-        if 0 < total < size:
-            partial[arms] += 1.0
+                stretch.results.gradient[i * LANES + b, a] = gradient[a, b]
+    if learning.plain:
+        rate = learning.learning_rates[t] * (1.0 - learning.coupling)
         for a in range(arms):
-            g = rest[a, b] - policy[a, b] * pull
-            if beta > 0.0 and not learning.k3 and policy[a, b] > 0.0:
-                log_ratio = math.log(policy[a, b] / parameters.reference[p, a])
-                g -= beta * policy[a, b] * (log_ratio - divergence)
-            partial[a] += g
-            if epoch == 0:
-                results.gradient[first + b, a] = g
-            if learning.plain:
-                own[p, a] += own_rate * g
-            else:
-                results.dense[p, a] = g
+            for b in range(LANES):
+                own[a, b] += rate * gradient[a, b]
+        if t == stretch.stop - 1 or stretch.visits.shape[0] > 1:
+            _store(ids, used, own, stretch.parameters.own)
+    else:
+        _store(ids, used, gradient, stretch.results.dense)
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, error_model="numpy")
 def _clipped(advantage: Any, ratio: Any, learning: Any) -> Any:
     """The weight of a rollout's score in PPO's clipped objective."""
     if advantage > 0.0 and ratio > 1.0 + learning.clip:
@@ -448,7 +485,36 @@ def _clipped(advantage: Any, ratio: Any, learning: Any) -> Any:
     return advantage * ratio
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, error_model="numpy")
+def _pull_back(ids: Any, policy: Any, reference: Any, beta: Any, gradient: Any) -> None:
+    """Add the exact gradient of KL to the reference policy, by lane."""
+    arms = policy.shape[0]
+    for b in range(LANES):
+        p, divergence = ids[b], 0.0
+        for a in range(arms):
+            if policy[a, b] > 0.0:
+                divergence += policy[a, b] * math.log(policy[a, b] / reference[p, a])
+        for a in range(arms):
+            if policy[a, b] > 0.0:
+                log_ratio = math.log(policy[a, b] / reference[p, a])
+                gradient[a, b] -= beta * policy[a, b] * (log_ratio - divergence)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _sum_lanes(used: Any, gradient: Any, total: Any, size: Any, partial: Any) -> None:
+    """A block's part of the shared gradient, and how many of its groups had one."""
+    arms = gradient.shape[0]
+    for a in range(arms + 1):
+        partial[a] = 0.0
+    for a in range(arms):
+        for b in range(used):
+            partial[a] += gradient[a, b]
+    for b in range(used):
+        if 0 < total[b] < size:
+            partial[arms] += 1.0
+
+
+@nb.njit(cache=True, error_model="numpy")
 def _move(
     values: Any,
     gradient: Any,
@@ -475,38 +541,73 @@ def _move(
             values[a] += outer * rate * m[a]
 
 
-@nb.njit(cache=True)
-def _move_own(p: Any, t: Any, count: Any, parameters: Any, learning: Any, results: Any) -> None:
+@nb.njit(cache=True, error_model="numpy")
+def _move_own(p: Any, t: Any, epoch: Any, stretch: Any) -> None:
     """The own parameters' step of prompt p, visited or not: momentum and Adam do not wait."""
+    parameters, learning = stretch.parameters, stretch.learning
     scale = math.sqrt(1.0 - learning.coupling)
     _move(
         parameters.own[p],
-        results.dense[p],
+        stretch.results.dense[p],
         scale,
         scale,
         parameters.first_moment[p],
         parameters.second_moment[p],
         learning.learning_rates[t],
-        count,
+        t * learning.inner_epochs + epoch + 1,
         learning,
     )
     for a in range(parameters.own.shape[1]):
-        results.dense[p, a] = 0.0
+        stretch.results.dense[p, a] = 0.0
 
 
-@nb.njit(cache=True)
-def _move_shared(
-    t: Any, count: Any, per_step: Any, parameters: Any, learning: Any, scratch: Any
-) -> None:
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def advance_alone(stretch: Any, part: Any) -> None:
+    """All steps of the blocks [part[0], part[1]), whose prompts nothing else moves."""
+    learning = stretch.learning
+    for i in range(part[0], part[1]):
+        block = _block(stretch.blocks, i)
+        used = min(LANES, stretch.visits.shape[1] - i * LANES)
+        for t in range(stretch.begin, stretch.stop):
+            _sample(i, t, stretch, block)
+            for epoch in range(learning.inner_epochs):
+                _learn(i, t, epoch, stretch, block)
+                if not learning.plain:
+                    for b in range(used):
+                        _move_own(block.ids[b], t, epoch, stretch)
+
+
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def gradients(t: Any, epoch: Any, stretch: Any, part: Any) -> None:
+    """In its first epoch the rollouts, and the gradients, of step t and the blocks [part[0], part[1])."""
+    for i in range(part[0], part[1]):
+        block = _block(stretch.blocks, i)
+        if epoch == 0:
+            _sample(i, t, stretch, block)
+        _learn(i, t, epoch, stretch, block)
+
+
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def move_own(t: Any, epoch: Any, stretch: Any, part: Any) -> None:
+    """The own parameters' step of the prompts [part[0], part[1]), unless `gradients` took it."""
+    if not stretch.learning.plain and stretch.learning.coupling < 1.0:
+        for p in range(part[0], part[1]):
+            _move_own(p, t, epoch, stretch)
+
+
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def move_shared(t: Any, epoch: Any, stretch: Any) -> None:
     """The shared parameters' step: partial sums are added in the order of blocks, whoever made them."""
+    parameters, learning, partial = stretch.parameters, stretch.learning, stretch.blocks.partial
+    if learning.coupling == 0.0:
+        return
     arms = parameters.shared.shape[0]
-    partial = scratch.partial
     for a in range(arms + 1):
         total = 0.0
         for block in range(partial.shape[0]):
             total += partial[block, a]
         partial[0, a] = total
-    groups = max(partial[0, arms], 1.0) if learning.drop_silent else float(per_step)
+    groups = max(partial[0, arms], 1.0) if learning.drop_silent else stretch.visits.shape[1]
     for a in range(arms):
         partial[0, a] /= groups
     last = parameters.own.shape[0]
@@ -518,68 +619,16 @@ def _move_shared(
         parameters.first_moment[last],
         parameters.second_moment[last],
         learning.learning_rates[t],
-        count,
+        t * learning.inner_epochs + epoch + 1,
         learning,
     )
 
 
-@nb.njit(nogil=True, cache=True)
-def advance(
-    begin: Any,
-    stop: Any,
-    offset: Any,
-    key: Any,
-    visits: Any,
-    parameters: Any,
-    noise: Any,
-    learning: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
-    """Steps [begin, stop) on one core; row t - offset of `visits` is step t, one row serves all."""
-    per_step = visits.shape[1]
-    for t in range(begin, stop):
-        for block in range(scratch.policy.shape[0]):
-            _sample(
-                block, t, offset, begin, key, visits, parameters, noise, learning, results, scratch
-            )
-        for epoch in range(learning.inner_epochs):
-            count = t * learning.inner_epochs + epoch + 1
-            for block in range(scratch.policy.shape[0]):
-                _learn(block, t, epoch, per_step, parameters, learning, results, scratch)
-            if not learning.plain and learning.coupling < 1.0:
-                for p in range(parameters.own.shape[0]):
-                    _move_own(p, t, count, parameters, learning, results)
-            if learning.coupling > 0.0:
-                _move_shared(t, count, per_step, parameters, learning, scratch)
-
-
-@nb.njit(parallel=True, nogil=True, cache=True)
-def advance_on_all_cores(
-    begin: Any,
-    stop: Any,
-    offset: Any,
-    key: Any,
-    visits: Any,
-    parameters: Any,
-    noise: Any,
-    learning: Any,
-    results: Any,
-    scratch: Any,
-) -> None:
-    """As `advance`, blocks of prompts shared out among threads."""
-    per_step = visits.shape[1]
-    for t in range(begin, stop):
-        for block in nb.prange(scratch.policy.shape[0]):
-            _sample(
-                block, t, offset, begin, key, visits, parameters, noise, learning, results, scratch
-            )
-        for epoch in range(learning.inner_epochs):
-            count = t * learning.inner_epochs + epoch + 1
-            for block in nb.prange(scratch.policy.shape[0]):
-                _learn(block, t, epoch, per_step, parameters, learning, results, scratch)
-            if not learning.plain and learning.coupling < 1.0:
-                for p in nb.prange(parameters.own.shape[0]):
-                    _move_own(p, t, count, parameters, learning, results)
-            if learning.coupling > 0.0:
-                _move_shared(t, count, per_step, parameters, learning, scratch)
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def advance_together(stretch: Any) -> None:
+    """All steps of all prompts on one thread, step by step."""
+    for t in range(stretch.begin, stretch.stop):
+        for epoch in range(stretch.learning.inner_epochs):
+            gradients(t, epoch, stretch, (0, stretch.blocks.partial.shape[0]))
+            move_own(t, epoch, stretch, (0, stretch.parameters.own.shape[0]))
+            move_shared(t, epoch, stretch)

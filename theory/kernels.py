@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import numba as nb
 import numpy as np
+from numba.extending import intrinsic
 
 from theory.rng import MULTIPLIERS, ROUNDS, WEYL
 
-__all__ = ["binomial", "philox", "unit"]
+__all__ = ["exp", "log", "log_relative_mass", "philox", "proposed_binomial", "unit"]
 
 _M0: Final = np.uint64(MULTIPLIERS[0])
 _M1: Final = np.uint64(MULTIPLIERS[1])
@@ -27,7 +28,13 @@ _W1: Final = np.uint64(WEYL[1])
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)
 _ROUNDS: Final = ROUNDS
-_HALF_LOG_2PI: Final = 0.9189385332046727
+_LOG2E: Final = 1.4426950408889634
+_LN2_HIGH: Final = 0.6931471803691238  # its last 32 bits are 0, so n * _LN2_HIGH is exact
+_LN2_LOW: Final = 1.9082149292705877e-10
+_MAGIC: Final = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, in the low bits
+_ONE: Final = 4607182418800017408  # the bits of 1.0
+_ROOT_HALF: Final = 4604544271217802189  # the bits of sqrt(1/2)
+_LN2: Final = 0.6931471805599453
 
 
 @nb.njit(inline="always", cache=True)
@@ -49,87 +56,107 @@ def philox(k0: Any, k1: Any, c0: Any, c1: Any, c2: Any, c3: Any) -> Any:
 
 
 @nb.njit(inline="always", cache=True)
-def unit(high: Any, low: Any) -> Any:
-    """A double in [0, 1) from two 32-bit words; the one of `theory.rng.uniforms`."""
-    return ((high >> np.uint64(5)) * 67108864.0 + (low >> np.uint64(6))) / 9007199254740992.0
+def unit(word: Any) -> Any:
+    """A double in (0, 1) from a word in [0, 2**32): the middle of its 2**-32."""
+    return (word + 0.5) * 2.0**-32
+
+
+_intrinsic: Any = (
+    intrinsic  # its stubs want the typing context, which the compiler passes, from callers
+)
+
+
+def _reinterpret(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+
+@_intrinsic
+def _bits_of(typing: Any, number: Any) -> Any:
+    """The bits of a double, as an integer."""
+    del typing, number
+    return nb.int64(nb.float64), _reinterpret
+
+
+@_intrinsic
+def _of_bits(typing: Any, bits: Any) -> Any:
+    """The double of these bits."""
+    del typing, bits
+    return nb.float64(nb.int64), _reinterpret
 
 
 @nb.njit(inline="always", cache=True)
-def binomial(
-    trials: Any, rate: Any, words: Any, k0: Any, k1: Any, c0: Any, c1: Any, c2: Any
-) -> Any:
-    """One Binomial(trials, rate) draw; consumes blocks 0, 1, … of the counter (c0, c1, c2).
+def exp(z: Any) -> Any:
+    """e**z, e**-700 below that: 2**n times a Taylor polynomial of degree 12 on |r| <= log(2)/2, error 2 ulp.
 
-    trials: int >= 0. rate: in [0, 1]. Key and counter words: uint64.
-    words: the four words of block 0, which a caller draws for many counters at once.
+    Written out, because it vectorises, and gives the same bits on every platform, which libm does not.
     """
-    if trials == 0 or rate <= 0.0:
-        return 0
-    if rate >= 1.0:
-        return trials
-    p = min(rate, 1.0 - rate)
-    if trials * p < 10.0:
-        draw = _by_inversion(trials, p, unit(words[0], words[1]))
-    else:
-        draw = _by_rejection(trials, p, words, k0, k1, c0, c1, c2)
-    return draw if rate <= 0.5 else trials - draw
+    z = max(z, -700.0)
+    shifted = z * _LOG2E + _MAGIC
+    n = shifted - _MAGIC
+    r = (z - n * _LN2_HIGH) - n * _LN2_LOW
+    e = 1.0 / 479001600.0
+    e = e * r + 1.0 / 39916800.0
+    e = e * r + 1.0 / 3628800.0
+    e = e * r + 1.0 / 362880.0
+    e = e * r + 1.0 / 40320.0
+    e = e * r + 1.0 / 5040.0
+    e = e * r + 1.0 / 720.0
+    e = e * r + 1.0 / 120.0
+    e = e * r + 1.0 / 24.0
+    e = e * r + 1.0 / 6.0
+    e = e * r + 0.5
+    e = e * r + 1.0
+    e = e * r + 1.0
+    return e * _of_bits((_bits_of(shifted) << 52) + _ONE)  # 2**n, by its exponent field
 
 
-@nb.njit(inline="always", cache=True)
-def _by_inversion(n: Any, p: Any, u: Any) -> Any:
-    odds = p / (1.0 - p)
-    mass = math.exp(n * math.log1p(-p))
-    draw = 0
-    # The rounding of the sum of masses may fall short of u in the last ulps: stop at n.
-    while u > mass and draw < n:
-        u -= mass
-        draw += 1
-        mass *= odds * (n - draw + 1) / draw
-    return draw
+@nb.njit(inline="always", cache=True, error_model="numpy")
+def log(x: Any) -> Any:
+    """The natural logarithm of a normal double x > 0, to 1e-11 of itself, or absolutely; it vectorises."""
+    bits = _bits_of(x)
+    # The exponent that leaves a mantissa of sqrt(1/2) to sqrt(2), moved to the low bits of a double.
+    n = (bits - _ROOT_HALF) >> 52
+    m = _of_bits(bits - (n << 52))
+    s = (m - 1.0) / (m + 1.0)
+    s2 = s * s
+    series = 1.0 / 13.0
+    series = series * s2 + 1.0 / 11.0
+    series = series * s2 + 1.0 / 9.0
+    series = series * s2 + 1.0 / 7.0
+    series = series * s2 + 1.0 / 5.0
+    series = series * s2 + 1.0 / 3.0
+    series = series * s2 + 1.0
+    return 2.0 * s * series + n * _LN2
 
 
-@nb.njit(inline="always", cache=True)
-def _stirling_tail(k: Any) -> Any:
-    """log k! minus Stirling's approximation, for k >= 0."""
-    if k < 10.0:
-        return math.lgamma(k + 1.0) - ((k + 0.5) * math.log(k + 1.0) - (k + 1.0) + _HALF_LOG_2PI)
-    square = 1.0 / ((k + 1.0) * (k + 1.0))
-    return (1.0 / 12.0 - (1.0 / 360.0 - square / 1260.0) * square) / (k + 1.0)
+@nb.njit(inline="always", cache=True, error_model="numpy")
+def proposed_binomial(trials: Any, rate: Any, u: Any, v: Any) -> Any:
+    """A Binomial(trials, rate) draw from u and v, its mode, and how high it lies; it vectorises.
 
-
-@nb.njit(inline="always", cache=True)
-def _by_rejection(n: Any, p: Any, words: Any, k0: Any, k1: Any, c0: Any, c1: Any, c2: Any) -> Any:
-    spread = math.sqrt(n * p * (1.0 - p))
+    The draw stands if it is no higher than `log_relative_mass` of it, else take another u and v.
+    trials: a whole number, as a double. rate: in (0, 1/2], trials * rate at least 10. u, v: in (0, 1).
+    """
+    mean = trials * rate
+    spread = math.sqrt(mean * (1.0 - rate))
     b = 1.15 + 2.53 * spread
-    a = -0.0873 + 0.0248 * b + 0.01 * p
-    centre = n * p + 0.5
-    v_quick = 0.92 - 4.2 / b
-    block = np.uint64(0)
-    w0, w1, w2, w3 = words
-    while True:
-        if block > 0:
-            w0, w1, w2, w3 = philox(k0, k1, c0, c1, c2, block)
-        block += np.uint64(1)
-        u = unit(w0, w1) - 0.5
-        v = 1.0 - unit(w2, w3)
-        us = 0.5 - abs(u)
-        k = math.floor((2.0 * a / us + b) * u + centre) if us > 0.0 else -1.0
-        if us >= 0.07 and v <= v_quick:
-            return int(k)
-        if k < 0.0 or k > n:
-            continue
-        alpha = (2.83 + 5.1 / b) * spread
-        odds = p / (1.0 - p)
-        mode = math.floor((n + 1.0) * p)
-        v = v * alpha / (a / (us * us) + b)
-        bound = (
-            (mode + 0.5) * math.log((mode + 1.0) / (odds * (n - mode + 1.0)))
-            + (n + 1.0) * math.log((n - mode + 1.0) / (n - k + 1.0))
-            + (k + 0.5) * math.log(odds * (n - k + 1.0) / (k + 1.0))
-            + _stirling_tail(mode)
-            + _stirling_tail(n - mode)
-            - _stirling_tail(k)
-            - _stirling_tail(n - k)
-        )
-        if math.log(v) <= bound:
-            return int(k)
+    a = -0.0873 + 0.0248 * b + 0.01 * rate
+    alpha = (2.83 + 5.1 / b) * spread
+    distance = 0.5 - abs(u - 0.5)
+    proposed = np.floor((2.0 * a / distance + b) * (u - 0.5) + mean + 0.5)
+    draw = min(max(proposed, 0.0), trials)
+    mode = np.floor((trials + 1.0) * rate)
+    height = log(v * alpha / (a / (distance * distance) + b)) - (draw - mode) * log(
+        rate / (1.0 - rate)
+    )
+    return draw, mode, height if draw == proposed else np.inf
+
+
+@nb.njit(inline="always", cache=True)
+def log_relative_mass(trials: Any, draw: Any, mode: Any, log_factorials: Any) -> Any:
+    """Logarithm of the number of ways to `draw` out of `trials`, over that of their mode."""
+    return (
+        log_factorials[np.uint32(mode)]
+        - log_factorials[np.uint32(draw)]
+        + log_factorials[np.uint32(trials - mode)]
+        - log_factorials[np.uint32(trials - draw)]
+    )

@@ -270,8 +270,8 @@ MUTATIONS = (
     Mutation(
         "bandit: softmax gradient",
         "bandit_kernel.py",
-        "g = rest[a, b] - policy[a, b] * pull",
-        "g = rest[a, b] + policy[a, b] * pull",
+        "(gradient[a, b] - policy[a, b] * rows[_PULL + b])",
+        "(gradient[a, b] + policy[a, b] * rows[_PULL + b])",
         "test_bandit.py",
     ),
     Mutation(
@@ -284,8 +284,8 @@ MUTATIONS = (
     Mutation(
         "bandit: KL, k3",
         "bandit_kernel.py",
-        "(1.0 - parameters.reference[p, a] / policy[a, b])",
-        "(1.0 + parameters.reference[p, a] / policy[a, b])",
+        "(1.0 - reference / policy[a, b])",
+        "(1.0 + reference / policy[a, b])",
         "test_bandit.py",
     ),
 )

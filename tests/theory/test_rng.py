@@ -1,4 +1,4 @@
-"""The random scheme: known answers, one set of words in NumPy and compiled, exact binomials."""
+"""The random scheme: known answers, one set of words in NumPy and compiled, elementary functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from theory.errors import ArgumentError
-from theory.kernels import binomial, philox, unit
+from theory.kernels import exp, log, philox, unit
 from theory.rng import Purpose, philox_words, uniforms
 
 ONES = 0xFFFFFFFF
@@ -31,17 +31,21 @@ def compiled_words(key, counters, out):
 
 
 @nb.njit
-def compiled_unit(high, low):
-    return unit(high, low)
+def compiled_units(words, out):
+    for i in range(words.size):
+        out[i] = unit(words[i])
 
 
 @nb.njit
-def compiled_binomials(trials, rate, count, out):
-    one = np.uint64(1)
-    for i in range(count):
-        step = np.uint64(i)
-        words = philox(one, one, step, one, one, np.uint64(0))
-        out[i] = binomial(trials, rate, words, one, one, step, one, one)
+def compiled_exponentials(values, out):
+    for i in range(values.size):
+        out[i] = exp(values[i])
+
+
+@nb.njit
+def compiled_logarithms(values, out):
+    for i in range(values.size):
+        out[i] = log(values[i])
 
 
 @pytest.mark.parametrize(("key", "counter", "words"), KNOWN)
@@ -61,10 +65,20 @@ def test_compiled_words_are_the_same_words() -> None:
     np.testing.assert_array_equal(out, np.stack(expected, axis=1))
 
 
-def test_compiled_unit_is_the_same_double() -> None:
-    high, low, _, _ = philox_words((5, int(Purpose.ROLLOUT)), (1, 2, 3, 0))
-    expected = uniforms(5, Purpose.ROLLOUT, step=1, prompt=2, index=3)
-    assert compiled_unit(np.uint64(high), np.uint64(low)) == expected
+def test_units_are_the_middles_of_their_words() -> None:
+    words = np.array([0, 1, 2**31, ONES], dtype=np.uint64)
+    out = np.empty(4)
+    compiled_units(words, out)
+    np.testing.assert_array_equal(out * 2.0**33, [1.0, 3.0, 2.0**32 + 1.0, 2.0**33 - 1.0])
+
+
+def test_exponentials_are_right_to_two_units_in_the_last_place() -> None:
+    values = np.concatenate([-np.geomspace(1e-300, 699.0, 20_000), [0.0]])
+    out = np.empty_like(values)
+    compiled_exponentials(values, out)
+    exact = np.exp(values)
+    assert (np.abs(out - exact) <= 2 * np.spacing(exact)).all()
+    assert out[-1] == 1.0
 
 
 def test_uniforms_are_uniform_and_never_one() -> None:
@@ -94,30 +108,13 @@ def test_a_draw_does_not_depend_on_the_others_asked_for() -> None:
     np.testing.assert_array_equal(together, alone)
 
 
-@pytest.mark.parametrize(
-    ("trials", "rate"), [(1, 0.3), (20, 0.02), (40, 0.5), (700, 0.03), (1000, 0.4), (5000, 0.97)]
-)
-def test_binomial_draws_follow_the_binomial(trials: int, rate: float) -> None:
-    count = 200_000
-    out = np.empty(count, dtype=np.int64)
-    compiled_binomials(trials, rate, count, out)
-    law = stats.binom(trials, rate)
-    # Chi-squared over bins that each expect at least 50 draws.
-    edges = np.unique(law.ppf(np.linspace(0, 1, 60)[1:-1])).astype(int)
-    expected = np.diff(np.concatenate([[0.0], law.cdf(edges), [1.0]])) * count
-    observed = np.histogram(out, np.concatenate([[-np.inf], edges + 0.5, [np.inf]]))[0]
-    keep = expected >= 50
-    statistic = ((observed - expected)[keep] ** 2 / expected[keep]).sum()
-    assert stats.chi2.sf(statistic, max(keep.sum() - 1, 1)) > 1e-4
-    assert out.min() >= 0
-    assert out.max() <= trials
-
-
-def test_binomial_draws_at_certain_rates() -> None:
-    out = np.empty(10, dtype=np.int64)
-    for rate, expected in [(0.0, 0), (1.0, 9)]:
-        compiled_binomials(9, rate, 10, out)
-        np.testing.assert_array_equal(out, expected)
+def test_logarithms_are_right_to_eleven_digits() -> None:
+    values = np.concatenate(
+        [np.geomspace(1e-300, 1e300, 20_000), 1.0 + np.linspace(-0.5, 1.0, 20_001)]
+    )
+    out = np.empty_like(values)
+    compiled_logarithms(values, out)
+    np.testing.assert_allclose(out, np.log(values), rtol=1e-11, atol=1e-15)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
