@@ -2,6 +2,7 @@
 #
 #   make demo    light core into .venv, then the main job end to end on data in the repository
 #   make test    what the tests need into .venv, then lint, types, layering and every test
+#   make results remake empirical/results/README.md, its numbers and figures from the committed tables
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md (leave the machine alone meanwhile)
 #   make format  apply ruff's formatting and safe fixes
 
@@ -10,7 +11,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint bench format clean
+# Data that are not part of the project; numbers derived from them are kept where they are absent.
+SHARED ?= ../shared/data
+
+.PHONY: demo test lint results bench format clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/verigap demo
@@ -23,6 +27,9 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+results: $(VENV)/.installed-core
+	$(BIN)/python -m verigap.findings --shared $(SHARED)
 
 bench: $(VENV)/.installed-tests
 	$(BIN)/python -m tests.benchmarks.results

@@ -84,7 +84,8 @@ class ArmGap:
 
     setting: what the arm shares with its clean runs and not with every other arm, by column.
     floor: accuracy lost, clean minus noisy. basis: "asymptote" or "largest budget".
-    floor_ci: 95 % t interval over seeds, None where `reason` says why.
+    floor_ci: 95 % t interval over seeds, None where `reason` says why. gap_at_x_max: the gap at x_max,
+    the largest budget both reached, with its interval.
     """
 
     arm: str
@@ -101,6 +102,7 @@ class ArmGap:
     fpr: float | None
     fnr: float | None
     curve: tuple[GapPoint, ...] = ()
+    gap_at_x_max_ci: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -411,6 +413,11 @@ def _arm_gap(
             " noise could cost"
         )
     verdict = "undetermined" if unlearned else verdict_of(floor.ci, delta)
+    if both and verdict == "closes" and verdict_of(at_x_max.ci, delta) == "persists":
+        reasons.append(
+            f"closes if the curves go on as the {chosen.name} law does: at {x} = {x_max:.4g}, the largest"
+            f" budget, the gap is {at_x_max.estimate:+.4f}, and its interval still above {delta:g}"
+        )
     return ArmGap(
         arm=noisy.label,
         setting=setting,
@@ -436,6 +443,7 @@ def _arm_gap(
         fpr=noisy.rate("fpr"),
         fnr=noisy.rate("fnr"),
         curve=_paired_curve(clean, noisy, x, paired=paired),
+        gap_at_x_max_ci=at_x_max.ci,
     )
 
 

@@ -382,6 +382,19 @@ def test_a_short_arm_has_no_say_in_the_law() -> None:
     assert by_arm(short)[1].law == by_arm(frame)[1].law == "sigmoid"
 
 
+def test_a_gap_that_only_the_law_closes_is_said_to_be_open_still() -> None:
+    slow = (CLEAN, ("fp", 0.3, 0.0, 0.8, 2.5))
+    early, _ = by_arm(matched_runs(seeds=5, arms=slow, midpoints=8.0, spread=0.0, n_eval=100000))
+    fp = early["fp"]
+    assert (fp.verdict, fp.basis) == ("closes", "asymptote")
+    assert fp.gap_at_x_max_ci is not None
+    assert fp.gap_at_x_max_ci[0] > 0.01
+    assert "closes if the curves go on as the sigmoid law does" in fp.reason
+    late, _ = by_arm(matched_runs(seeds=5, arms=slow, midpoints=200.0, spread=0.0, n_eval=100000))
+    assert late["fp"].verdict == "closes"
+    assert "go on" not in late["fp"].reason
+
+
 def test_seeds_that_do_not_match_are_said() -> None:
     frame = matched_runs(seeds=3)
     moved = frame["arm"] == "fp"
