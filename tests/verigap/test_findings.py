@@ -288,7 +288,8 @@ def test_correlated_errors_keep_their_mean_and_reach_linear_estimators_not_at_al
     alike, together = (_correlated_step(8, 0.2, c, RLOO) for c in (0.0, 0.3))
     np.testing.assert_allclose(together, alike, atol=1e-12)
     raised = _correlated_step(8, 0.2, 0.3, GRPO) > _correlated_step(8, 0.2, 0.0, GRPO)
-    assert raised[1:4].all()  # few right rollouts, as on hard prompts; with most of them right it falls
+    # Few right rollouts, as on hard prompts; with most of them right the step falls.
+    assert raised[1:4].all()
 
 
 def test_real_groups_answer_what_simulated_groups_have_for_truth() -> None:

@@ -20,6 +20,7 @@ from verigap.findings.document import collect, read_findings
 from verigap.findings.figures import draw_forecast, draw_gaps
 from verigap.findings.page import FIGURES, render
 from verigap.findings.shared import SOURCES
+from verigap.gradient_level import DERIVED, gradient_level, write_gradient_level
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -41,10 +42,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write(results: Path, shared: Path) -> None:
-    """Write findings.json, README.md and the figures below `results`."""
+    """Write findings.json, README.md, gradient-level.md and the figures below `results`."""
     before = read_findings(results / "findings.json")
+    rollouts = shared / SOURCES["real groups"]
+    level = gradient_level(
+        results / "cpu-campaign",
+        rollouts=rollouts if rollouts.is_file() else None,
+        derived=results / DERIVED,
+    )
+    write_gradient_level(level, results)
     kept = {} if before is None else before.shared
-    findings, material = collect(results, shared, kept, None)
+    findings, material = collect(results, shared, kept, level)
     save(draw_gaps(material.curves, material.prompts_per_step), results / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), results / FIGURES["forecast"])
     write_text(results / "findings.json", json_text(findings))
