@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
 from fits.figures import Drawing, literal
-from verigap.gradient_level import BATCH, GRADIENT, REALISED, WITHIN, ZERO, run_z
+from verigap.gradient_level import BATCH, REALISED, run_z
+from verigap.gradient_real import GRADIENT, WITHIN, ZERO
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-    from verigap.gradient_level import GradientLevel, RealLevel
+    from verigap.gradient_level import GradientLevel
+    from verigap.gradient_real import RealLevel
 
 __all__ = ["draw_gradient_level"]
 
@@ -77,6 +80,7 @@ def _curves(part: SubFigure, table: pd.DataFrame, colours: dict[int, Any]) -> pd
         labels,
         title="rollouts",
         fontsize="small",
+        title_fontsize="small",
         frameon=False,
         loc="outside right center",
     )
@@ -117,8 +121,8 @@ def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
     import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
-    rows = pd.DataFrame(list(real.rows))
-    rows = rows[rows["independent"] & (rows["right"] >= 0)]
+    rows = pd.DataFrame([asdict(row) for row in real.rows])
+    rows = rows[rows["independent"] & rows["right"].notna()]
     axes = part.subplots(1, 3)
     palette = sns.color_palette("colorblind", len(REAL))
     kept: list[pd.DataFrame] = []
@@ -149,6 +153,7 @@ def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
         labels,
         title="fpr, fnr",
         fontsize="small",
+        title_fontsize="small",
         frameon=False,
         loc="outside right center",
     )

@@ -13,22 +13,19 @@ import pytest
 
 from empirical.errors import StudyError
 from empirical.real_groups import inject, read_groups
-from fits.errors import InputError
 from tests.shared_data import shared_data
 from theory import DR_GRPO, GRPO, VerifierChannel, advantages
 from theory.structures import GroupCorrelated, Independent, Rollouts, Structure
 from verigap import gradient_level as module
 from verigap.gradient_level import (
     BATCH,
-    GRADIENT,
-    WITHIN,
-    ZERO,
     gradient_level,
     main,
     run_z,
     step_table,
     write_gradient_level,
 )
+from verigap.gradient_real import GRADIENT, WITHIN, ZERO, read_derived, real_level
 
 GROUP, PROMPTS, STEPS = 8, 8, 150
 REAL = "ethsri_rollouts/olmo3_7b_base_rollouts_slim.csv"
@@ -128,7 +125,7 @@ def test_z_of_honest_runs_is_standard_normal(honest: Path, name: str) -> None:
 
 
 def test_honest_runs_are_called_calibrated_and_clean_ones_exact(honest: Path) -> None:
-    level = gradient_level(honest, rollouts=None, derived=honest / "none.json")
+    level = gradient_level(honest, check=None, derived=honest / "none")
     assert (level.runs, level.steps, level.groups) == (48, 48 * STEPS, 48 * STEPS * PROMPTS)
     assert level.clean_steps == level.clean_exact == 12 * STEPS
     for found in (level.zero_advantage, level.batch_reward_variance):
@@ -146,7 +143,7 @@ def test_errors_that_hang_together_are_noticed(tmp_path: Path) -> None:
         Made("fpr0.4", seed, GroupCorrelated(channel, 0.2), channel.fpr, channel.fnr)
         for seed in range(4)
     ]
-    level = gradient_level(campaign(tmp_path / "c", runs), derived=tmp_path / "none.json")
+    level = gradient_level(campaign(tmp_path / "c", runs), check=None, derived=tmp_path / "none")
     assert level.zero_advantage.mean_square > 20.0
     assert level.zero_advantage.p_value < 1e-6
     assert level.zero_advantage.worst_z > 8.0
@@ -155,7 +152,7 @@ def test_errors_that_hang_together_are_noticed(tmp_path: Path) -> None:
 def test_wrong_rates_are_noticed_by_both_quantities(tmp_path: Path) -> None:
     structure = Independent(VerifierChannel(0.3, 0.0))
     runs = [Made("said .4", seed, structure, 0.4, 0.0) for seed in range(4)]
-    level = gradient_level(campaign(tmp_path / "c", runs), derived=tmp_path / "none.json")
+    level = gradient_level(campaign(tmp_path / "c", runs), check=None, derived=tmp_path / "none")
     assert level.zero_advantage.worst_z < -5.0
     assert level.batch_reward_variance.worst_z > 5.0
 
@@ -170,7 +167,7 @@ def test_the_same_run_twice_is_one_run(tmp_path: Path) -> None:
         for arm, shift in (("a", 0), ("b", 100))
     ]
     twice, once = (
-        gradient_level(campaign(tmp_path / name, runs), derived=tmp_path / "none.json")
+        gradient_level(campaign(tmp_path / name, runs), check=None, derived=tmp_path / "none")
         for name, runs in (("twins", twins), ("strangers", strangers))
     )
     assert twice.zero_advantage.freedom == pytest.approx(12, rel=0.05)
@@ -191,7 +188,7 @@ def test_dependent_arms_are_shown_with_both_rates_and_left_out_of_the_calibratio
         )
     ]
     runs += [independent("fpr0.4", seed, 0.4, 0.0) for seed in range(3)]
-    level = gradient_level(campaign(tmp_path / "c", runs), derived=tmp_path / "none.json")
+    level = gradient_level(campaign(tmp_path / "c", runs), check=None, derived=tmp_path / "none")
     assert level.runs == 9
     assert level.zero_advantage.runs == 3
     names = ("tied", "tied (realised rate)", "moved", "moved (realised rate)")
@@ -206,13 +203,15 @@ def test_dependent_arms_are_shown_with_both_rates_and_left_out_of_the_calibratio
 
 def test_logs_made_before_the_variance_within_groups_was_kept(tmp_path: Path) -> None:
     runs = [independent("fpr0.4", seed, 0.4, 0.0) for seed in range(2)]
-    level = gradient_level(campaign(tmp_path / "c", runs, within=False), derived=tmp_path / "none")
+    level = gradient_level(
+        campaign(tmp_path / "c", runs, within=False), check=None, derived=tmp_path / "none"
+    )
     (arm,) = level.arms
     assert arm.reward_variance is None
     assert arm.gradient is None
     write_gradient_level(level, tmp_path / "out")
     text = (tmp_path / "out" / "gradient-level.md").read_text()
-    assert "do not hold the variance within groups" in text
+    assert "No run here logs the variance within groups" in text
     assert "real groups" not in text.split("## What this cannot show")[0]
 
 
@@ -249,7 +248,7 @@ def test_derived_numbers_stand_in_for_the_rollouts(honest: Path, tmp_path: Path)
     """Remade where the source is there, read where it is not: the same document either way."""
     out, again = tmp_path / "out", tmp_path / "again"
     csv = rollouts_csv(tmp_path / "r.csv")
-    level = gradient_level(honest, rollouts=csv)
+    level = gradient_level(honest, check=None, rollouts=csv)
     assert level.real is not None
     assert level.real.advantage_error < 1e-12
     for name in (ZERO, WITHIN, GRADIENT):
@@ -259,7 +258,7 @@ def test_derived_numbers_stand_in_for_the_rollouts(honest: Path, tmp_path: Path)
     write_gradient_level(level, out)
     derived = out / "derived" / "real-groups.json"
     assert len(json.loads(derived.read_text())["sha256"]) == 64
-    kept = gradient_level(honest, rollouts=None, derived=derived)
+    kept = gradient_level(honest, check=None, derived=derived)
     write_gradient_level(kept, again)
     for name in ("gradient-level.md", "derived/real-groups.json", "figures/gradient-level.csv"):
         assert (again / name).read_text() == (out / name).read_text()
@@ -271,23 +270,32 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROLLOUTS", Path("/nowhere.csv"))
 
 
-def test_the_field_s_own_rollouts(tmp_path: Path) -> None:
-    level = module._injected(shared_data(REAL))  # pyright: ignore[reportPrivateUsage]
+def test_the_field_s_own_rollouts() -> None:
+    level = real_level(shared_data(REAL), command=module.COMMAND)
     assert (level.groups, level.group_size) == (640, 16)
     assert level.advantage_error < 1e-6
     for name in (ZERO, WITHIN, GRADIENT):
         assert level.agreement(name).p_value > 1e-3
     pooled = {
-        (row["noise"], row["quantity"]): (row["measured"] - row["theory"]) / row["sd"]
+        (row.noise, row.quantity): row.z or 0.0
         for row in level.rows
-        if row["right"] == -1 and not row["independent"]
+        if row.right is None and not row.independent
     }
     assert pooled["per answer", ZERO] > 100.0
     assert pooled["group-correlated 0.3", WITHIN] < -100.0
     assert pooled["triggered by a box", GRADIENT] > 4.0
-    committed = json.loads((module.RESULTS / module.DERIVED).read_text())
-    assert committed["sha256"] == level.sha256
-    assert tuple(committed["rows"]) == level.rows
+    assert read_derived(module.RESULTS / module.DERIVED) == level
+
+
+def test_the_committed_page_is_that_of_the_committed_tables(tmp_path: Path) -> None:
+    level = gradient_level()
+    write_gradient_level(level, tmp_path)
+    for name in (module.TABLE, module.DERIVED):
+        assert (tmp_path / name).read_text() == (module.RESULTS / name).read_text()
+    assert level.zero_advantage.p_value > 1e-3
+    assert level.zero_advantage.worst_p > 1e-2
+    assert level.rmse_given_right < 2.0 * level.rmse_expected
+    assert level.clean_exact == level.clean_steps
 
 
 @pytest.mark.parametrize(
@@ -308,29 +316,24 @@ def test_other_csv_files_are_refused(tmp_path: Path, change: Any, message: str) 
 def test_bad_input_is_one_line_and_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], honest: Path
 ) -> None:
-    runs = [independent("clean", 0, 0.0, 0.0)]
-    clean = campaign(tmp_path / "clean", runs)
-    (tmp_path / "bare").mkdir()
-    pd.DataFrame({"run_id": ["a"]}).to_parquet(tmp_path / "bare" / "runs.parquet")
+    none, bare, out = tmp_path / "none", tmp_path / "bare", tmp_path / "out"
+    clean = campaign(tmp_path / "clean", [independent("clean", 0, 0.0, 0.0)])
+    bare.mkdir()
+    pd.read_parquet(clean / "runs.parquet").to_parquet(bare / "runs.parquet")
+    (tmp_path / "derived").mkdir()
+    (tmp_path / "derived" / "real-groups.json").write_text("{}")
     for given, message in (
-        (["--campaign", str(tmp_path / "none")], "no run table"),
-        (["--campaign", str(tmp_path / "bare")], "no step logs"),
-        (["--campaign", str(clean)], "nothing to hold against theory"),
-        (["--campaign", str(honest), "--rollouts", str(tmp_path / "no.csv")], "no such file"),
+        ((none, honest, out), "no run table"),
+        ((bare, honest, out), "no step logs"),
+        ((honest, bare, out), "no step logs"),
+        ((clean, clean, out), "nothing to hold against theory"),
+        ((honest, honest, tmp_path), "not numbers derived from real groups"),
     ):
-        assert main([*given, "--out", str(tmp_path / "out")]) == 2
-        told = capsys.readouterr()
-        assert message in told.err
-        assert told.err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_without_noise_nothing_is_left_to_chance() -> None:
-    with pytest.raises(InputError, match="enough to chance"):
-        module._calibration(  # pyright: ignore[reportPrivateUsage]
-            pd.DataFrame(
-                {"run_id": ["a"], "arm": ["clean"], "group_size": [8], "noise": ["independent"]}
-                | {ZERO: [0.1], f"{ZERO}_theory": [0.1], f"{ZERO}_variance": [0.0], "groups": [8.0]}
-            ),
-            ZERO,
-        )
+        told = zip(("--campaign", "--check", "--out"), map(str, given), strict=True)
+        assert main([word for pair in told for word in pair]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert main(["--campaign", str(honest), "--rollouts", str(none), "--out", str(out)]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert not out.exists()
