@@ -31,6 +31,8 @@ ANSWER_SECONDS: Final = 5.0  # for an address to answer at all; Ray itself would
 # Lost workers are forgiven this often per task: one that takes its worker down every time must end.
 RETRIES: Final = 8
 QUEUED: Final = 10_000  # tasks handed to Ray at a time, so that a million are no burden to it
+# Where short items share tasks, a core still gets this many: enough to even out what lasts longer.
+TASKS_PER_CORE: Final = 32
 PINNED: Final = dict.fromkeys(
     ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
@@ -92,6 +94,7 @@ def completed(
     *,
     workers: int | None = None,
     gpus: int = 0,
+    short: bool = False,
     poll: Callable[[], None] = lambda: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Result]]:
@@ -100,6 +103,8 @@ def completed(
     function, items: what pickle takes; the function's module must be installed on every node.
     workers: tasks at a time; as many as the cluster has room for if None.
     gpus: that each task needs, on one node.
+    short: items may share a task where there are many, since a task costs about a millisecond of this
+        process whatever it does; a lost worker then costs the items of its task again.
     poll: called twice a second, or more often. stop: once it is true nothing more is started, and running
         tasks get a SIGINT; those that end on it without a result are not yielded.
     A task whose worker or node is lost, or that meets an OSError, is made again, up to `RETRIES` times.
@@ -109,9 +114,8 @@ def completed(
     import ray
     from ray import exceptions
 
-    room = max(
-        (node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0
-    )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = max((node.get("GPU", 0) for node in nodes), default=0)
     if gpus > room:
         raise StudyError(f"a task needs {gpus} GPUs on one node; the cluster's best has {room:g}")
     remote: Any = ray.remote  # its types know retry_exceptions as a bool only
@@ -124,8 +128,10 @@ def completed(
         runtime_env={"env_vars": PINNED},
     )(_alike)
     expected = _releases()
-    waiting = iter(enumerate(items))
-    running: dict[Any, int] = {}
+    cores = workers or round(sum(node.get("CPU", 0) for node in nodes)) or 1
+    share = max(1, len(items) // (TASKS_PER_CORE * cores)) if short else 1
+    waiting = (range(i, min(i + share, len(items))) for i in range(0, len(items), share))
+    running: dict[Any, range] = {}
     stopping = False
 
     def cancel() -> None:
@@ -141,40 +147,40 @@ def completed(
                 following = next(waiting, None)
                 if following is None:
                     break
-                place, item = following
-                running[task.remote(expected, function, item)] = place
+                given = [items[place] for place in following]
+                running[task.remote(expected, function, given)] = following
             if not running:
                 return
             # One wakes us; whatever else has ended is taken along.
             ray.wait(list(running), num_returns=1, timeout=POLL_SECONDS)
             ended, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
             for reference in ended:
-                place = running.pop(reference)
+                places = running.pop(reference)
                 try:
-                    result = ray.get(reference)
+                    results = ray.get(reference)
                 except exceptions.TaskCancelledError:
                     continue
                 except exceptions.RayTaskError as error:
                     raise _cause(error) from error
                 except exceptions.RayError as error:
                     raise StudyError(f"Ray lost a task for good: {_one_line(error)}") from None
-                yield place, result
+                yield from zip(places, results, strict=True)
             poll()
     finally:
         cancel()
 
 
 def _alike(
-    expected: dict[str, str | None], function: Callable[[Item], Result], item: Item
-) -> Result:
-    """`function(item)`, on a worker, unless the worker would compute with other releases."""
+    expected: dict[str, str | None], function: Callable[[Item], Result], items: Sequence[Item]
+) -> list[Result]:
+    """`function` of each item, on a worker, unless the worker would compute with other releases."""
     for name, here in _releases().items():
         if here != expected[name]:
             raise StudyError(
                 f"node {socket.gethostname()} has {name} {here}, this machine {expected[name]}:"
                 " results could differ; install the same everywhere"
             )
-    return function(item)
+    return [function(item) for item in items]
 
 
 @functools.cache

@@ -17,11 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fits.batch import bootstrap_curve
+from fits.each import Each, in_turn
 from fits.errors import InputError
 from fits.files import check_target, replacing
-from fits.fit import GroupFit
+from fits.fit import CurveFit, GroupFit
 from fits.gap import ArmGap, GapReport
 from fits.joint import SurfaceFit, final_rows
+from fits.laws import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,16 +148,19 @@ def draw_fits(
     x: str,
     y: str = "accuracy",
     seed: int = 0,
+    each: Each = in_turn,
 ) -> Drawing:
     """Measured accuracies, fitted curves with 95 % bootstrap bands, and the asymptotes they claim.
 
     fits: from `fits.fit_groups`. groups: the rows of each, by label. seed: of the bootstrap.
+    each: carries out the curves' bootstraps, here or elsewhere.
     """
+    bands = each(_band, [(one.fit, groups[one.group], x, y, seed) for one in fits])
     height = max(3.1, 0.19 * len(fits) + 1.0)
     figure, ((curves, key, levels),) = _canvas(height, [1.6, 0.85, 1.0])
     strokes = _strokes([one.group for one in fits])
     rows: list[Row] = []
-    for place, one in enumerate(fits):
+    for place, (one, band) in enumerate(zip(fits, bands, strict=True)):
         group, (colour, dash) = groups[one.group], strokes[one.group]
         x_N, y_N = group[x].to_numpy(np.float64), group[y].to_numpy(np.float64)
         curves.plot(x_N, y_N, "o", color=colour, markersize=2.2, alpha=0.45, markeredgewidth=0)
@@ -163,24 +168,11 @@ def draw_fits(
             {"shows": "measured", "group": one.group, "run_id": run, x: at, y: value}
             for run, at, value in zip(group["run_id"], x_N, y_N, strict=True)
         ]
-        fit = one.fit
-        if np.isfinite(fit.theta_P).all() and fit.status in ("converged", "at bound"):
-            grid = np.linspace(
-                max(float(x_N.min()), 1e-12 if fit.law.needs_positive_x else 0.0), fit.x_max, 160
-            )
-            low_N, high_N = np.full(160, np.nan), np.full(160, np.nan)
-            if len(fit.runs) > 1 and not fit.law.needs_positive_x:
-                low_N, high_N = bootstrap_curve(
-                    fit.law,
-                    x_N,
-                    y_N,
-                    run=group["run_id"].to_numpy(),
-                    theta_P=fit.theta_P,
-                    rng=np.random.default_rng(seed),
-                    replicates=BAND_REPLICATES,
-                ).band(grid)
+        if band is not None:
+            grid, low_N, high_N = band
+            if np.isfinite(low_N).all():
                 curves.fill_between(grid, low_N, high_N, color=colour, alpha=0.18, linewidth=0)
-            line = fit.predict(grid)
+            line = one.fit.predict(grid)
             curves.plot(grid, line, color=colour, linestyle=dash, linewidth=1.3)
             rows += [
                 {"shows": "fit", "group": one.group, x: a, y: b, "low": lo, "high": hi}
@@ -196,6 +188,30 @@ def draw_fits(
     if not any(one.fit.identified for one in fits):
         levels.set_xticks([])
     return Drawing(figure, pd.DataFrame(rows))
+
+
+def _band(
+    task: tuple[CurveFit, pd.DataFrame, str, str, int],
+) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    """(x, low, high) of a fitted curve; NaN where no bootstrap can be made, None where there is no curve."""
+    fit, rows, x, y, seed = task
+    if not np.isfinite(fit.theta_P).all() or fit.status not in ("converged", "at bound"):
+        return None
+    x_N = rows[x].to_numpy(np.float64)
+    first = max(float(x_N.min()), 1e-12 if fit.law.needs_positive_x else 0.0)
+    grid = np.linspace(first, fit.x_max, 160)
+    if len(fit.runs) < 2 or fit.law.needs_positive_x:
+        return grid, np.full(160, np.nan), np.full(160, np.nan)
+    refits = bootstrap_curve(
+        fit.law,
+        x_N,
+        rows[y].to_numpy(np.float64),
+        run=rows["run_id"].to_numpy(),
+        theta_P=fit.theta_P,
+        rng=np.random.default_rng(seed),
+        replicates=BAND_REPLICATES,
+    )
+    return grid, *refits.band(grid)
 
 
 def _asymptote(axis: Axes, one: GroupFit, place: int, colour: object, y: str) -> list[Row]:

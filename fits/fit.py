@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from fits.each import Each, in_turn
 from fits.errors import InputError
 from fits.inference import (
     Data,
@@ -475,13 +476,15 @@ def fit_groups(
     law: str = "auto",
     loss: str = "auto",
     source: str = "the table",
+    each: Each = in_turn,
 ) -> list[GroupFit]:
     """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
 
     x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`.
     loss: see `check_loss`. Laws without a value at x = 0 compete only where no row is at 0, since AICc
     compares fits to the same rows. With "auto" the intervals of start and asymptote are those of every
-    law that the data support, see `allow_for_laws`.
+    law that the data support, see `allow_for_laws`. each: carries out the curves' fits, which do not
+    depend on each other, here or elsewhere.
     Raises InputError naming a missing column, a cell that is out of range, or an unknown law.
     """
     need_columns(frame, x, y, purpose="a curve", source=source)
@@ -489,26 +492,40 @@ def fit_groups(
     check_numbers(frame, y, high=1.0, source=source)
     loss = check_loss(frame, loss, source=source)
     laws = CURVE_LAWS if law == "auto" else (curve_law(law),)
-    fits: list[GroupFit] = []
-    for label, rows in group_rows(frame, group, source=source):
-        x_N, y_N, n_eval = curve_of(rows, x, y)
-        fair = [
-            one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0
-        ]
-        run = rows["run_id"].to_numpy()
-        # One loss for all laws of a curve, so that their AICc compare.
-        chosen_loss = loss_for(loss, x_N, y_N, n_eval, law=fair[0])
-        tried = [
-            fit_curve(x_N, y_N, law=one, run=run, n_eval=n_eval, loss=chosen_loss, forecast=False)
-            for one in fair
-        ]
-        chosen = min(
-            tried, key=lambda fit: (fit.aicc is None, fit.aicc if fit.aicc is not None else 0.0)
-        )
-        best = fit_curve(x_N, y_N, law=chosen.law, run=run, n_eval=n_eval, loss=chosen_loss)
-        best = allow_for_laws(best, [fit for fit in tried if fit is not chosen])
-        fits.append(GroupFit(label, best, {fit.law.name: fit.aicc for fit in tried}))
-    return fits
+    tasks = [
+        _Curve(label, *curve_of(rows, x, y), rows["run_id"].to_numpy(), laws, loss)
+        for label, rows in group_rows(frame, group, source=source)
+    ]
+    return list(each(_fit_one, tasks))
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A curve of a table, and how to fit it."""
+
+    label: str
+    x_N: FloatArray
+    y_N: FloatArray
+    n_eval: FloatArray | None
+    run_N: NDArray[Any]
+    laws: tuple[Law, ...]
+    loss: str
+
+
+def _fit_one(curve: _Curve) -> GroupFit:
+    """The laws of one curve, compared; the chosen one with its forecast."""
+    x_N, y_N, laws = curve.x_N, curve.y_N, curve.laws
+    fair = [one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0]
+    # One loss for all laws of a curve, so that their AICc compare.
+    loss = loss_for(curve.loss, x_N, y_N, curve.n_eval, law=fair[0])
+    given: dict[str, Any] = {"run": curve.run_N, "n_eval": curve.n_eval, "loss": loss}
+    tried = [fit_curve(x_N, y_N, law=one, forecast=False, **given) for one in fair]
+    chosen = min(
+        tried, key=lambda fit: (fit.aicc is None, fit.aicc if fit.aicc is not None else 0.0)
+    )
+    best = fit_curve(x_N, y_N, law=chosen.law, **given)
+    best = allow_for_laws(best, [fit for fit in tried if fit is not chosen])
+    return GroupFit(curve.label, best, {fit.law.name: fit.aicc for fit in tried})
 
 
 def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:

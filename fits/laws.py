@@ -10,7 +10,8 @@ R0 is the accuracy before training, A the asymptote. All but `log` hold at x = 0
 Fails first when training collapses: a monotone law then fits the turn with nonsense, which
 `fits.fit_curve` detects. Source: arXiv 2510.13786 (sigmoid); 2404.10102 (log-parametrisation).
 
-A law of one's own (the theory's, say) is another `Law`: nothing here knows the four by name.
+A law of one's own (the theory's, say) is another `Law`: nothing here knows the four by name. Made of module-level
+functions, as these are, a law and the fits of it can be sent to another process.
 """
 
 from __future__ import annotations
@@ -174,6 +175,18 @@ def _sigmoid_jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatArray
     return jacobian_RPN
 
 
+def _sigmoid_starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
+    return _starts(SIGMOID, inputs_KN, y_N, exponents=(0.5, 1.0, 2.0, 4.0))
+
+
+def _sigmoid_bounds(inputs_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return _bounds(inputs_KN, 0.2, 12.0)
+
+
+def _sigmoid_midpoint(theta_P: FloatArray) -> float:
+    return float(np.exp(theta_P[2]))
+
+
 SIGMOID: Final = Law(
     name="sigmoid",
     formula="start + (asymptote - start) / (1 + (midpoint/x)^slope)",
@@ -185,9 +198,9 @@ SIGMOID: Final = Law(
     ),
     predict=_sigmoid,
     jacobian=_sigmoid_jacobian,
-    starts=lambda inputs_KN, y_N: _starts(SIGMOID, inputs_KN, y_N, exponents=(0.5, 1.0, 2.0, 4.0)),
-    bounds=lambda inputs_KN: _bounds(inputs_KN, 0.2, 12.0),
-    midpoint=lambda theta_P: float(np.exp(theta_P[2])),
+    starts=_sigmoid_starts,
+    bounds=_sigmoid_bounds,
+    midpoint=_sigmoid_midpoint,
 )
 
 # --- power law to an asymptote -----------------------------------------------------------------
@@ -220,6 +233,14 @@ def _power_midpoint(theta_P: FloatArray) -> float:
     return float(np.exp(theta_P[2]) * np.expm1(np.log(2.0) * np.exp(-theta_P[3])))
 
 
+def _power_starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
+    return _starts(POWER, inputs_KN, y_N, exponents=(0.5, 1.0, 3.0))
+
+
+def _power_bounds(inputs_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return _bounds(inputs_KN, 0.1, 20.0)
+
+
 POWER: Final = Law(
     name="power",
     formula="asymptote - (asymptote - start) (1 + x/scale)^(-power)",
@@ -231,8 +252,8 @@ POWER: Final = Law(
     ),
     predict=_power,
     jacobian=_power_jacobian,
-    starts=lambda inputs_KN, y_N: _starts(POWER, inputs_KN, y_N, exponents=(0.5, 1.0, 3.0)),
-    bounds=lambda inputs_KN: _bounds(inputs_KN, 0.1, 20.0),
+    starts=_power_starts,
+    bounds=_power_bounds,
     midpoint=_power_midpoint,
 )
 
@@ -251,6 +272,19 @@ def _exponential_jacobian(inputs_KN: FloatArray, theta_RP: FloatArray) -> FloatA
     return np.stack([left_RN, 1.0 - left_RN, -rise_R1 * left_RN * ratio_RN], axis=1)
 
 
+def _exponential_starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
+    return _starts(EXPONENTIAL, inputs_KN, y_N, exponents=(1.0,))
+
+
+def _exponential_bounds(inputs_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
+    low_P, high_P = _bounds(inputs_KN, 0.1, 1.0)
+    return low_P[:3], high_P[:3]
+
+
+def _exponential_midpoint(theta_P: FloatArray) -> float:
+    return float(np.exp(theta_P[2]) * np.log(2.0))
+
+
 EXPONENTIAL: Final = Law(
     name="exponential",
     formula="asymptote - (asymptote - start) exp(-x/scale)",
@@ -261,12 +295,9 @@ EXPONENTIAL: Final = Law(
     ),
     predict=_exponential,
     jacobian=_exponential_jacobian,
-    starts=lambda inputs_KN, y_N: _starts(EXPONENTIAL, inputs_KN, y_N, exponents=(1.0,)),
-    bounds=lambda inputs_KN: (
-        _bounds(inputs_KN, 0.1, 1.0)[0][:3],
-        _bounds(inputs_KN, 0.1, 1.0)[1][:3],
-    ),
-    midpoint=lambda theta_P: float(np.exp(theta_P[2]) * np.log(2.0)),
+    starts=_exponential_starts,
+    bounds=_exponential_bounds,
+    midpoint=_exponential_midpoint,
 )
 
 # --- log-linear --------------------------------------------------------------------------------
@@ -288,6 +319,10 @@ def _log_linear_starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
     return np.array([[float(y_N.mean()) - slope * float(log_N.mean()), slope]])
 
 
+def _log_linear_bounds(_inputs_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return np.array([-50.0, -5.0]), np.array([50.0, 5.0])
+
+
 LOG: Final = Law(
     name="log",
     formula="intercept + slope log(x)",
@@ -295,7 +330,7 @@ LOG: Final = Law(
     predict=_log_linear,
     jacobian=_log_linear_jacobian,
     starts=_log_linear_starts,
-    bounds=lambda _inputs_KN: (np.array([-50.0, -5.0]), np.array([50.0, 5.0])),
+    bounds=_log_linear_bounds,
     needs_positive_x=True,
 )
 

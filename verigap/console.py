@@ -84,6 +84,7 @@ def progress(*, quiet: bool = False) -> Generator[Progress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         console=console,
+        transient=True,
         disable=quiet or not console.is_terminal,
     ) as bar:
         yield bar

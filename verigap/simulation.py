@@ -447,7 +447,9 @@ def run_spec(
     import pandas as pd
 
     began = time.perf_counter()
-    cells = [(spec, arm, seed) for arm in spec.arms for seed in spec.seeds]
+    # What every cell shares, without the lists that grow with their number: a cell may travel.
+    shared = spec.model_copy(update={"arms": [], "seeds": [], "panels": []})
+    cells = [(shared, arm, seed) for arm in spec.arms for seed in spec.seeds]
     steps = [spec.training_of(arm).steps for _, arm, _ in cells]
     done: dict[int, int] = {}
 
@@ -460,12 +462,14 @@ def run_spec(
         from empirical.cluster import completed
 
         frames: dict[int, pd.DataFrame] = {}
-        for cell, frame in completed(_cell, cells, workers=workers):
+        for cell, frame in completed(_cell, cells, workers=workers, short=True):
             frames[cell] = frame
             advanced(cell, steps[cell])
     else:
         frames = dict(_in_threads(cells, workers or os.cpu_count() or 1, advanced))
     table = pd.concat([frames[cell] for cell in range(len(cells))], ignore_index=True)
+    if any(arm.series for arm in spec.arms):
+        table["series"] = table["arm"].map({arm.name: arm.series or arm.name for arm in spec.arms})
     rollouts = int(table.groupby("run_id", sort=False)["rollouts"].max().sum())
     return Simulated(table, len(cells), rollouts, time.perf_counter() - began)
 
@@ -556,8 +560,6 @@ def _run(
         "marginal_fpr": path.marginal_fpr,
         "marginal_fnr": path.marginal_fnr,
     }
-    if any(other.series for other in spec.arms):
-        columns["series"] = arm.series or arm.name
     return pd.DataFrame(columns)
 
 

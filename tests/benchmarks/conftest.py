@@ -49,8 +49,13 @@ class Record:
     tables: list[dict[str, Any]] = field(default_factory=list)
     needs: list[dict[str, Any]] = field(default_factory=list)
 
-    def compare(self, ours: Work, others: Mapping[str, Work], *, rounds: int = ROUNDS) -> Took:
-        """Time `ours` and each of `others` `rounds` times in turn, after one round that is not kept."""
+    def compare(
+        self, ours: Work, others: Mapping[str, Work], *, rounds: int = ROUNDS, warm: bool = False
+    ) -> Took:
+        """Time `ours` and each of `others` `rounds` times in turn, after one round that is not kept.
+
+        warm: all has run before, so that no round is thrown away.
+        """
         assert rounds >= ROUNDS
         seconds: dict[str, list[float]] = {what: [] for what in others}
 
@@ -60,8 +65,10 @@ class Record:
                 work()
                 seconds[what].append(time.perf_counter() - began)
 
-        self.benchmark.pedantic(ours, setup=time_others, rounds=rounds, warmup_rounds=1)
-        kept = {what: all_rounds[1:] for what, all_rounds in seconds.items()}
+        self.benchmark.pedantic(
+            ours, setup=time_others, rounds=rounds, warmup_rounds=0 if warm else 1
+        )
+        kept = {what: all_rounds[-rounds:] for what, all_rounds in seconds.items()}
         return Took({"ours": list(self.benchmark.stats.stats.data), **kept})
 
     def once(self, work: Callable[[], Any]) -> Any:

@@ -20,6 +20,13 @@ def square(number: int) -> int:
     return number * number
 
 
+def of_process(number: int) -> tuple[int, str]:
+    """The item, and the task that it came in."""
+    import ray
+
+    return number, ray.get_runtime_context().get_task_id()
+
+
 def threads(_: int) -> list[str | None]:
     import numba
 
@@ -65,6 +72,16 @@ def test_every_item_comes_back_at_its_place() -> None:
     assert dict(completed(square, range(20))) == {n: n * n for n in range(20)}
     assert dict(completed(square, range(5), workers=1)) == {n: n * n for n in range(5)}
     assert list(completed(square, [])) == []
+
+
+def test_short_items_share_tasks_and_come_back_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "TASKS_PER_CORE", 3)
+    here = dict(
+        completed(of_process, range(20), short=True)
+    )  # six tasks of three items, one of two
+    assert {place: number for place, (number, _) in here.items()} == {n: n for n in range(20)}
+    assert len({task for _, task in here.values()}) == 7
+    assert len({task for _, task in dict(completed(of_process, range(20))).values()}) == 20
 
 
 def test_a_worker_has_one_thread_of_each_kind() -> None:

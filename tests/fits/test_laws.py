@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -30,6 +32,11 @@ def test_jacobians_are_the_derivatives(law: Law) -> None:
         bump[0, p] = h
         measured = (law.predict(inputs, theta + bump) - law.predict(inputs, theta - bump)) / (2 * h)
         np.testing.assert_allclose(jacobian[:, p], measured, atol=1e-8)
+
+
+@pytest.mark.parametrize("law", CURVE_LAWS, ids=lambda law: law.name)
+def test_a_law_travels_to_another_process(law: Law) -> None:
+    assert pickle.loads(pickle.dumps(law)) == law
 
 
 @pytest.mark.parametrize("law", [SIGMOID, POWER, EXPONENTIAL], ids=lambda law: law.name)

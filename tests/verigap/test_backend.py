@@ -16,6 +16,7 @@ from tests.verigap.command import refused, verigap
 from tests.verigap.test_simulate import SPEC, written
 from verigap.simulation import load_spec, run_spec
 
+SMOKE = Path(__file__).parents[2] / "empirical" / "results" / "cpu-smoke"
 # Four runs of about a second: long enough to be killed in the middle of.
 SWEEP = """
 population: {prompts: 400, wrong_modes: 3}
@@ -36,6 +37,24 @@ def test_a_sweep_gives_the_same_bytes_on_ray(tmp_path: Path, workers: tuple[obje
         assert done.document["runs"] == 12
     for name in ("runs.csv", "spec.yaml"):
         assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+
+
+@pytest.mark.usefixtures("ray_of_two")
+def test_fits_and_their_bootstraps_give_the_same_bytes_on_ray(tmp_path: Path) -> None:
+    for backend in ("local", "ray"):
+        out = tmp_path / backend
+        done = verigap(
+            *("fit", SMOKE, "--backend", backend, "--json"),
+            *("--out", out / "fit.json", "--figure", out / "fit.png"),
+        )
+        assert done.code == 0, done.err
+        assert len(done.document["curves"]) == 3
+    names = sorted(path.name for path in (tmp_path / "local").iterdir())
+    assert names == ["fit.csv", "fit.json", "fit.png"]
+    for name in names:
+        assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+    line = refused("fit", SMOKE, "--law", "quadratic", "--backend", "ray")
+    assert "--backend ray is for one law per curve" in line
 
 
 def kill_one_worker(killed: list[int], over: threading.Event) -> None:

@@ -1,29 +1,37 @@
-"""`--backend` and `--address`: where the runs of a command are executed."""
+"""`--backend` and `--address`: where the runs, or the fits, of a command are executed."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from verigap.console import fail
 
-__all__ = ["Address", "Backend", "BackendOption", "started"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from fits.each import Each
+
+__all__ = ["Address", "Backend", "BackendOption", "each_on", "started"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Backend(StrEnum):
-    """Where runs are executed."""
+    """Where the work is done."""
 
     local = "local"
     ray = "ray"
 
 
 BackendOption = Annotated[
-    Backend, typer.Option("--backend", help="Where runs are executed; the results are the same.")
+    Backend, typer.Option("--backend", help="Where the work is done; the results are the same.")
 ]
 Address = Annotated[
     str | None,
@@ -49,3 +57,23 @@ def started(
     # Ray prints what it has to say of lost workers and nodes on stdout, which is the document's.
     with contextlib.redirect_stdout(sys.stderr), connected(address, workers=workers):
         yield
+
+
+def each_on(backend: Backend, bar: Progress, description: str) -> Each:
+    """What calls a function on every item on a backend that is `started`; a step of the bar for each."""
+
+    def each(function: Callable[[Item], Result], items: Sequence[Item], /) -> list[Result]:
+        task = bar.add_task(description, total=len(items))
+        if backend is Backend.ray:
+            from empirical.cluster import completed
+
+            ended = completed(function, items, short=True)
+        else:
+            ended = ((place, function(item)) for place, item in enumerate(items))
+        results: dict[int, Result] = {}
+        for place, result in ended:
+            results[place] = result
+            bar.advance(task)
+        return [results[place] for place in range(len(items))]
+
+    return each

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from verigap.commands.backend import Address, Backend, BackendOption, each_on, started
 from verigap.commands.runs import (
     Figure,
     Format,
@@ -22,7 +23,7 @@ from verigap.commands.runs import (
     save_figure,
     say_what_was_read,
 )
-from verigap.console import Json, emit, write_json
+from verigap.console import Json, emit, fail, progress, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fits import RunTable
+    from fits.each import Each
     from fits.figures import Drawing
 
 
@@ -55,21 +57,35 @@ def fit(
     map: Map = None,
     set: Set = None,
     where: Where = None,
+    backend: BackendOption = Backend.local,
+    address: Address = None,
     json: Json = False,
 ) -> None:
     """Fit a scaling law to each curve of accuracy against compute, or a joint law over error rates."""
     from fits import JOINT_LAWS
 
     check_outputs(figure, out, runs=runs, manifest=manifest)
+    if law in JOINT_LAWS and backend is Backend.ray:
+        fail(f"--backend ray is for one law per curve; the {law} law is one fit of all rows")
     table = load_runs(
         runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
     )
-    if law in JOINT_LAWS:
-        document, show, draw = _joint(table, law=law, x=x, y=y, group=group, loss=loss)
-    else:
-        document, show, draw = _curves(table, law=law, x=x, y=y, group=group, loss=loss)
-    if figure is not None:
-        save_figure(figure, draw)
+    with started(backend, address), progress(quiet=json) as bar:
+        if law in JOINT_LAWS:
+            document, show, draw = _joint(table, law=law, x=x, y=y, group=group, loss=loss)
+        else:
+            document, show, draw = _curves(
+                table,
+                law=law,
+                x=x,
+                y=y,
+                group=group,
+                loss=loss,
+                each_fit=each_on(backend, bar, "curves"),
+                each_band=each_on(backend, bar, "bands"),
+            )
+        if figure is not None:
+            save_figure(figure, draw)
     if out is not None:
         write_json(out, document)
     say_what_was_read(table)
@@ -77,13 +93,30 @@ def fit(
 
 
 def _curves(
-    table: RunTable, *, law: str, x: str, y: str, group: str | None, loss: str
+    table: RunTable,
+    *,
+    law: str,
+    x: str,
+    y: str,
+    group: str | None,
+    loss: str,
+    each_fit: Each,
+    each_band: Each,
 ) -> tuple[dict[str, Any], Callable[[Console], None], Callable[[], Drawing]]:
     """The document, the view and the figure of one law per curve."""
     from fits import fit_groups
     from fits.fit import check_loss, group_rows
 
-    fits = fit_groups(table.frame, x=x, y=y, group=group, law=law, loss=loss, source=table.source)
+    fits = fit_groups(
+        table.frame,
+        x=x,
+        y=y,
+        group=group,
+        law=law,
+        loss=loss,
+        source=table.source,
+        each=each_fit,
+    )
     document = {
         "curves": [
             {
@@ -149,7 +182,7 @@ def _curves(
     def draw() -> Drawing:
         from fits.figures import draw_fits
 
-        return draw_fits(fits, dict(group_rows(table.frame, group)), x=x, y=y)
+        return draw_fits(fits, dict(group_rows(table.frame, group)), x=x, y=y, each=each_band)
 
     return document, show, draw
 
