@@ -118,6 +118,27 @@ MUTATIONS = (
         "test_estimators.py",
     ),
     Mutation(
+        "paid given the right ones",
+        "conditional.py",
+        "np.array([1.0 - channel.fnr, channel.fpr])",
+        "np.array([channel.fnr, channel.fpr])",
+        "test_conditional.py",
+    ),
+    Mutation(
+        "gradient given the right ones",
+        "conditional.py",
+        "up[paid] * (right_paid - own * paid)",
+        "up[paid] * (right_paid + own * paid)",
+        "test_conditional.py",
+    ),
+    Mutation(
+        "reward variance given the right ones",
+        "conditional.py",
+        "paid * unpaid / (size * (size - 1.0))",
+        "paid * unpaid / (size * (size + 1.0))",
+        "test_conditional.py",
+    ),
+    Mutation(
         "backward correction",
         "corrections.py",
         "(1.0 - channel.fpr) / channel.youden",

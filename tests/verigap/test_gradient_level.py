@@ -27,7 +27,7 @@ from verigap.gradient_level import (
 )
 from verigap.gradient_real import GRADIENT, WITHIN, ZERO, read_derived, real_level
 
-GROUP, PROMPTS, STEPS = 8, 8, 150
+GROUP, PROMPTS, STEPS = 8, 8, 100
 REAL = "ethsri_rollouts/olmo3_7b_base_rollouts_slim.csv"
 
 
