@@ -200,6 +200,21 @@ def test_6_correlated_errors_leave_linear_estimators_and_raise_grpo() -> None:
         assert linear == pytest.approx((1 - x) * a * (1 - a), rel=1e-6)
 
 
+@pytest.mark.parametrize("size", [4, 8, 32])
+def test_6_errors_of_a_whole_group_raise_grpo_s_step_on_hard_prompts_only(size: int) -> None:
+    """False positives that pay all wrong rollouts of a group or none (correlation 1) teach J times the clean
+    step, independent ones J A D_G(q), and D_G grows with the distance from 1/2: more iff |a - 1/2| > |q - 1/2|.
+    """
+    a = np.linspace(0.05, 0.95, 19)[:, np.newaxis]
+    x = np.array([0.05, 0.2, 0.4, 0.6])
+    alone = np.array([theory.drift(a[:, 0], theory.VerifierChannel(r, 0.0), size).drift for r in x])
+    together = (1.0 - x) * theory.drift(a, theory.VerifierChannel(0.0, 0.0), size).drift
+    nearer = np.abs(a - 0.5) - np.abs(x + (1.0 - x) * a - 0.5)
+    apart = np.abs(nearer) > 1e-9
+    np.testing.assert_array_equal((together > alone.T)[apart], (nearer > 0.0)[apart])
+    assert 0.2 < (nearer > 0.0).mean() < 0.8
+
+
 def test_6_the_effective_group_size_is_the_variance_of_the_mean_flip_and_nothing_else() -> None:
     """G/(1 + (G - 1)c) rollouts judged independently flip as much in the mean, and teach less."""
     x, correlation, size, groups = 0.2, 0.3, 8, 40_000
