@@ -13,7 +13,6 @@ from verigap.gradient_level import BATCH, REALISED, run_z
 from verigap.gradient_real import GRADIENT, WITHIN, ZERO
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
     from verigap.gradient_level import GradientLevel
@@ -28,7 +27,7 @@ LABELS: Final = {
     ZERO: "zero-advantage fraction",
     BATCH: "batch reward variance",
     WITHIN: "group's reward variance",
-    GRADIENT: "gradient along the ability",
+    GRADIENT: "gradient along ability",
 }
 
 
@@ -93,27 +92,25 @@ def _curves(part: SubFigure, table: pd.DataFrame, colours: dict[int, Any]) -> pd
 
 
 def _scores(part: SubFigure, level: GradientLevel, colours: dict[int, Any]) -> pd.DataFrame:
-    """z of every run by arm, for the fraction and for the batch's reward variance."""
+    """z of every run by arm, a panel for each quantity that is logged."""
     table = level.table[~level.table["arm"].str.endswith(REALISED)]
-    axes = part.subplots(2, 1, sharex=True)
-    z = {name: run_z(table, name) for name in (ZERO, BATCH)}
-    arms = sorted(set(z[ZERO]["arm"]) | set(z[BATCH]["arm"]))
+    z = {name: run_z(table, name) for name in LABELS}
+    z = {name: runs for name, runs in z.items() if len(runs)}
+    arms = sorted({arm for runs in z.values() for arm in runs["arm"]}, reverse=True)
+    axes = part.subplots(1, len(z), sharey=True, squeeze=False)[0]
     for axis, (name, runs) in zip(axes, z.items(), strict=True):
-        _band(axis)
+        axis.axvspan(-1.96, 1.96, color="0.9", linewidth=0, zorder=0)
+        axis.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
         for number, (size, colour) in enumerate(colours.items()):
             rows = runs[runs["group_size"] == size]
             place = np.array([arms.index(arm) for arm in rows["arm"]], dtype=np.float64)
-            # Sizes side by side, seeds of a size one above another.
-            place += (number - (len(colours) - 1) / 2) * 0.18
-            axis.plot(place, rows["z"], "o", markersize=2.8, color=colour)
-        axis.set_ylabel(f"z of a run,\n{LABELS[name]}", fontsize="small")
-    axes[-1].set_xticks(range(len(arms)), [literal(arm) for arm in arms], rotation=30, ha="right")
+            # Sizes one above another, seeds of a size side by side.
+            place -= (number - (len(colours) - 1) / 2) * 0.18
+            axis.plot(rows["z"], place, "o", markersize=2.8, color=colour)
+        axis.set_title(LABELS[name], fontsize="small", loc="left", pad=3)
+    axes[0].set_yticks(range(len(arms)), [literal(arm) for arm in arms])
+    part.supxlabel("z of a run (grey: ± 1.96; colours: rollouts, as above)", fontsize="small")
     return pd.concat([runs.assign(shows=f"z of a run, {LABELS[name]}") for name, runs in z.items()])
-
-
-def _band(axis: Axes) -> None:
-    axis.axhspan(-1.96, 1.96, color="0.9", linewidth=0, zorder=0)
-    axis.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
 
 
 def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
