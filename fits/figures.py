@@ -21,7 +21,7 @@ from fits.each import Each, in_turn
 from fits.errors import InputError
 from fits.files import check_target, replacing
 from fits.fit import CurveFit, GroupFit
-from fits.gap import ArmGap, GapReport
+from fits.gap import ArmGap, GapReport, setting_in_words
 from fits.joint import SurfaceFit, final_rows
 from fits.laws import FloatArray
 
@@ -88,15 +88,21 @@ def literal(text: str) -> str:
 
 
 def _canvas(
-    height: float, ratios: Sequence[float], *, rows: int = 1
+    height: float, ratios: Sequence[float], *, heights: Sequence[float] = (1.0,)
 ) -> tuple[Figure, NDArray[Any]]:
-    """A figure as wide as two columns of a paper and its axes, (rows, len(ratios))."""
+    """A figure as wide as two columns of a paper and its axes, (len(heights), len(ratios))."""
     import seaborn as sns
     from matplotlib.figure import Figure
 
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = figure.subplots(rows, len(ratios), width_ratios=list(ratios), squeeze=False)
+        axes = figure.subplots(
+            len(heights),
+            len(ratios),
+            width_ratios=list(ratios),
+            height_ratios=list(heights),
+            squeeze=False,
+        )
     for axis in axes.flat:
         sns.despine(ax=axis)
     return figure, axes
@@ -243,23 +249,42 @@ _VERDICT_MARKS: Final = {"closes": "o", "persists": "s", "undetermined": "D"}
 
 
 def draw_gap(report: GapReport) -> Drawing:
-    """Paired gap against compute, with t bands over seeds, and every arm's floor with its verdict."""
+    """Paired gap against compute, with t bands over seeds, and every arm's floor with its verdict.
+
+    Arms of one setting share a row of panels.
+    """
+    rows_of = [
+        [arm for arm in report.arms if arm.setting == one.setting] for one in report.settings
+    ]
     has_curves = any(len(arm.curve) > 1 for arm in report.arms)
-    height = max(2.9, 0.22 * len(report.arms) + 1.1)
-    figure, (axes,) = _canvas(height, [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0])
-    strokes = _strokes([arm.arm for arm in report.arms])
-    rows: list[Row] = []
-    if has_curves:
-        rows += _gap_curves(axes[0], report, strokes)
-    floors = axes[-1]
-    for place, arm in enumerate(reversed(report.arms)):
-        rows.append(_floor(floors, arm, place, strokes[arm.arm][0]))
-    floors.axvline(0.0, color="0.2", linewidth=0.7)
-    words = {arm.arm: f"{textwrap.shorten(arm.arm, 24)}: {arm.verdict}" for arm in report.arms}
-    _name_rows(axes[-2], floors, words, strokes)
-    floors.set_xlabel("floor of the gap, 95 %")
-    mark_level(floors, report.delta, f"δ = {report.delta:g}")
-    return Drawing(figure, pd.DataFrame(rows))
+    heights = [max(2.9, 0.22 * len(arms) + 1.1) for arms in rows_of]
+    ratios = [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0]
+    figure, axes = _canvas(sum(heights), ratios, heights=heights)
+    drawn: list[Row] = []
+    for line, arms in zip(axes, rows_of, strict=True):
+        strokes = _strokes([arm.arm for arm in arms])
+        if has_curves:
+            drawn += _gap_curves(line[0], arms, strokes, x=report.x, delta=report.delta)
+        floors = line[-1]
+        for place, arm in enumerate(reversed(arms)):
+            drawn.append(_floor(floors, arm, place, strokes[arm.arm][0]))
+        floors.axvline(0.0, color="0.2", linewidth=0.7)
+        words = {
+            arm.arm: f"{textwrap.shorten(_without_setting(arm), 24)}: {arm.verdict}" for arm in arms
+        }
+        _name_rows(line[-2], floors, words, strokes)
+        floors.set_xlabel("floor of the gap, 95 %")
+        mark_level(floors, report.delta, f"δ = {report.delta:g}")
+        if len(report.settings) > 1:
+            title = literal(setting_in_words(arms[0].setting))
+            line[0].set_title(title, fontsize="small", loc="left")
+    return Drawing(figure, pd.DataFrame(drawn))
+
+
+def _without_setting(arm: ArmGap) -> str:
+    """The arm's label without what the title of its row says."""
+    said = {f"{name}={value}" for name, value in arm.setting.items()}
+    return ",".join(part for part in arm.arm.split(",") if part not in said) or arm.arm
 
 
 def mark_level(axis: Axes, x: float, name: str) -> None:
@@ -277,9 +302,16 @@ def mark_level(axis: Axes, x: float, name: str) -> None:
     )
 
 
-def _gap_curves(axis: Axes, report: GapReport, strokes: Mapping[str, tuple[Any, Any]]) -> list[Row]:
+def _gap_curves(
+    axis: Axes,
+    arms: Sequence[ArmGap],
+    strokes: Mapping[str, tuple[Any, Any]],
+    *,
+    x: str,
+    delta: float,
+) -> list[Row]:
     rows: list[Row] = []
-    for arm in report.arms:
+    for arm in arms:
         at = np.array([point.x for point in arm.curve])
         gap = np.array([point.gap for point in arm.curve])
         low = np.array([point.ci[0] if point.ci else np.nan for point in arm.curve])
@@ -290,16 +322,16 @@ def _gap_curves(axis: Axes, report: GapReport, strokes: Mapping[str, tuple[Any, 
             axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
         axis.plot(at, gap, "o", color=colour, linestyle=dash, linewidth=1.1, markersize=2.4)
         rows += [
-            {"shows": "gap", "arm": arm.arm, report.x: a, "gap": g, "low": lo, "high": hi}
+            {"shows": "gap", "arm": arm.arm, x: a, "gap": g, "low": lo, "high": hi}
             for a, g, lo, hi in zip(at, gap, low, high, strict=True)
         ]
     # A band over few seeds can be many times wider than any gap: keep the axis on the gaps.
-    every = np.concatenate([[point.gap for point in arm.curve] for arm in report.arms])
-    reach = max(float(np.ptp(every)), 4.0 * report.delta)
+    every = np.concatenate([[point.gap for point in arm.curve] for arm in arms])
+    reach = max(float(np.ptp(every)), 4.0 * delta)
     axis.set_ylim(float(every.min()) - 0.25 * reach, float(every.max()) + 0.25 * reach)
     axis.axhline(0.0, color="0.2", linewidth=0.7)
-    axis.axhline(report.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.set_xlabel(report.x)
+    axis.axhline(delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
+    axis.set_xlabel(x)
     axis.set_ylabel("accuracy, clean minus noisy")
     _engineering(axis)
     return rows
@@ -343,7 +375,7 @@ def draw_surface(
     ]
     left_out = len(shown) - MOST_SURFACES
     shown = shown[:MOST_SURFACES]
-    figure, grid = _canvas(2.0 * len(shown) + 0.1, [1.3, 1.3, 1.0], rows=len(shown))
+    figure, grid = _canvas(2.0 * len(shown) + 0.1, [1.3, 1.3, 1.0], heights=[1.0] * len(shown))
     cells = [_surface_cells(fit, rows, axis) for _, fit, _, rows in shown]
     levels = np.concatenate([one["measured"].to_numpy(np.float64) for one in cells])
     low, high = float(levels.min()), float(max(levels.max(), levels.min() + 1e-3))

@@ -86,6 +86,21 @@ def test_the_surface_figure_shows_surface_cells_and_residuals(tmp_path: Path) ->
     np.testing.assert_allclose(np.sort(corner), np.sort(expected), atol=1e-12)
 
 
+def test_every_setting_has_a_row_of_its_own(tmp_path: Path) -> None:
+    first = matched_runs(seeds=2)
+    second = first.assign(group_size=32, run_id="large-" + first["run_id"])
+    both = pd.concat([first, second], ignore_index=True)
+    report = gap_report(both, clean=parse_selection(["arm=clean"]))
+    drawing = draw_gap(report)
+    titles = [axis.get_title(loc="left") for axis in drawing.figure.axes]
+    assert [title for title in titles if title] == ["group_size=8", "group_size=32"]
+    assert len(drawing.figure.axes) == 6
+    words = [text.get_text() for axis in drawing.figure.axes for text in axis.texts]
+    assert sum(word.startswith("fn: ") for word in words) == 2  # the title says the rest
+    assert set(drawing.data["arm"]) == {arm.arm for arm in report.arms}
+    save(drawing, tmp_path / "rows.pdf")
+
+
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     report = gap_report(matched_runs(seeds=2), clean=parse_selection(["arm=clean"]))
     with pytest.raises(InputError, match=r"\.pdf, \.svg, \.png"):

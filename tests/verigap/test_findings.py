@@ -205,9 +205,18 @@ SLOW_FN = {f"fnr{rate}": 1.5 for rate in RATES}
 
 
 def test_which_error_costs_more_is_told_from_what_was_made() -> None:
-    assert verdicts(campaign(SLOW_FN))["C4"] == "supported"
-    assert verdicts(campaign(SLOW_FP))["C4"] == "contradicted"
-    assert verdicts(campaign(SLOW_FP | SLOW_FN, noise=0.02))["C4"] == "undetermined"
+    worse_fn, worse_fp = verdicts(campaign(SLOW_FN)), verdicts(campaign(SLOW_FP))
+    assert (worse_fn["C4a"], worse_fn["C4b"]) == ("supported", "contradicted")
+    assert (worse_fp["C4a"], worse_fp["C4b"]) == ("contradicted", "supported")
+    both = verdicts(campaign(SLOW_FP | SLOW_FN, noise=0.02))
+    assert (both["C4a"], both["C4b"]) == ("undetermined", "undetermined")
+
+
+def test_where_the_group_size_decides_neither_error_is_the_worse() -> None:
+    small = campaign(SLOW_FP, sizes=(4,))
+    large = campaign(SLOW_FN, sizes=(32,))
+    found = verdicts(pd.concat([small, large], ignore_index=True))
+    assert (found["C4a"], found["C4b"]) == ("contradicted", "contradicted")
 
 
 def test_the_crossover_is_found_where_it_was_made_and_not_elsewhere() -> None:

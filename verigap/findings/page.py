@@ -323,7 +323,7 @@ def _sources(shared: Mapping[str, Derived]) -> list[str]:
         lines += [
             f"The seed paper's own cells ({grid.numbers['cells']:.0f}, 1.5B, one seed each), accuracy(more FP) −"
             f" accuracy(more FN) at equal J: {_value(mirrored)} over {mirrored.units} {mirrored.of}, taken as replicates"
-            " though they share the clean run: beside C4, not judged with it.",
+            " though they share the clean run: beside C4a and C4b, not judged with them.",
             "",
         ]
     return lines

@@ -502,20 +502,34 @@ def _claims(curves: Curves) -> tuple[Question, ...]:
                 _part(curves, _growth(curves, "inverted", None), Hypothesis("below"), "J = −.2"),
             ),
         ),
-        Question(
-            key="C4",
-            title="False negatives cost more than false positives",
-            source="2605.25252 says so; 2604.07666 prefers precision over recall, the opposite",
-            claim="At equal rates the FP arm is ahead of the FN arm, over training and at its end.",
-            compared=f"accuracy(FP) − accuracy(FN), mean of the rates {', '.join(RATES)}.",
-            unit="accuracy",
-            limits="2605.25252 trains with leave-one-out advantages, a 1.5B model and 32 prompts a step.",
-            finding=_every(
-                *(
-                    _part(curves, _reduced(curves, FP, FN, reduce), Hypothesis("above"), name)
-                    for name, reduce in WINDOWS.items()
-                )
-            ),
+        *(
+            Question(
+                key=f"C4{letter}",
+                title=f"False {worse} cost more than false {better}",
+                source=source,
+                claim=f"At equal rates the {ahead} arm is ahead of the {behind} arm, over training and at its end.",
+                compared=f"accuracy(FP) − accuracy(FN), mean of the rates {', '.join(RATES)}.",
+                unit="accuracy",
+                limits="Where C4a and C4b are both contradicted, the group size decides. 2605.25252 trains with leave-one-out advantages, a 1.5B model and 32 prompts a step.",
+                finding=_every(
+                    *(
+                        _part(curves, _reduced(curves, FP, FN, reduce), claim, name)
+                        for name, reduce in WINDOWS.items()
+                    )
+                ),
+            )
+            for letter, worse, better, ahead, behind, source, claim in (
+                ("a", "negatives", "positives", "FP", "FN", "2605.25252", Hypothesis("above")),
+                (
+                    "b",
+                    "positives",
+                    "negatives",
+                    "FN",
+                    "FP",
+                    "2604.07666: precision before recall",
+                    Hypothesis("below"),
+                ),
+            )
         ),
         Question(
             key="C5",
@@ -566,7 +580,7 @@ def _claims(curves: Curves) -> tuple[Question, ...]:
         ),
         Question(
             key="C8",
-            title="Up to 15 % symmetric noise costs less than 2 points",
+            title="Up to 15 % symmetric noise costs less than 2 points (tested at 20 %)",
             source="2604.07666",
             claim="20 % symmetric noise (both0.2), more than the claim is about, costs less than .02 at the end.",
             compared="accuracy(clean) − accuracy(both0.2) at the last step.",
