@@ -80,6 +80,10 @@ def test_support_needs_every_average_and_one_contradiction_is_enough() -> None:
     assert verdict(Part(ABOVE, yes), Part(ABOVE, open_, (yes, yes))) == "undetermined"
     assert verdict(Part(ABOVE, yes), Part(ABOVE, yes, (open_, no))) == "contradicted"
     assert verdict() == "not testable here"
+    # Against by itself, and not once eight were looked at: that neither supports nor contradicts.
+    mild = seeds(-0.01, -0.03, -0.02, -0.03, -0.002)
+    assert verdict(Part(ABOVE, mild)) == "contradicted"
+    assert verdict(Part(ABOVE, yes, (mild, *[yes] * 7))) == "undetermined"
 
 
 def test_two_seeds_are_shown_and_not_judged() -> None:

@@ -2,9 +2,8 @@
 
 Law. A seed gives one paired difference; its mean has Student's t interval over seeds. A claim is one hypothesis or
 several, each about an average over group sizes and, in passing, about each group size. It is supported where
-every average supports it (an intersection-union test, which needs no correction) and nothing contradicts it,
-contradicted where at least one average or one group size does after Holm's correction over all of them, else
-undetermined. Each test is one-sided at 2.5 %, so that a single estimate is judged as by its 95 % interval:
+every average supports it (an intersection-union test, which needs no correction) and no estimate contradicts
+it by itself, contradicted where at least one does after Holm's correction over all of them, else undetermined. Each test is one-sided at 2.5 %, so that a single estimate is judged as by its 95 % interval:
 "above b" by the interval lying above b, "within b" by its lying inside [-b, b].
 Fails first with two seeds, whose interval is right on average and now and then far too short: such estimates
 are shown and not judged.
@@ -178,7 +177,7 @@ def judge(parts: Sequence[Part]) -> Finding:
     against = min(p for p in adjusted if p is not None)
     if against < ALPHA:
         return Finding("contradicted", against, tuple(rows))
-    if for_it < ALPHA:
+    if for_it < ALPHA and all(row.verdict != "contradicted" for row in rows):
         return Finding("supported", for_it, tuple(rows))
     return Finding("undetermined", min(for_it, against), tuple(rows))
 

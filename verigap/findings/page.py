@@ -100,13 +100,19 @@ def _how_to_read(findings: Findings) -> list[str]:
     decided = sum(one.verdict in ("supported", "contradicted") for one in judged)
     return [
         "An estimate is a mean over seeds of a difference within seeds; its interval is Student's t, 95 %. Averages over"
-        " group sizes are taken within the seeds that all of them have, a seed giving one number. A claim is"
-        " *supported* if every average under it supports it (its interval lies wholly on the side that the claim names,"
-        f' or, for "no difference", wholly inside the margin, {DELTA:g} of accuracy unless said) and nothing contradicts'
-        " it; *contradicted* if an average or a single group size contradicts it after Holm's correction over all"
-        f" estimates of the claim; else *undetermined*. In the tables averages are bold. Estimates of fewer than {LEAST_UNITS} seeds are shown and not"
-        f" judged. {len(judged)} claims are judged, {decided} decided, each at {100 * ALPHA:g} % one-sided; {MARK} marks"
-        " verdicts that stand when Holm's correction is made over all claims of this page.",
+        " group sizes (bold in the tables) are taken within the seeds that all of them have, a seed giving one number."
+        " A claim is",
+        "",
+        "- *supported* if every average under it supports it and no estimate contradicts it by itself. An interval"
+        ' supports a claim if it lies wholly on the side that the claim names, or, for "no difference", wholly inside'
+        f" the margin, {DELTA:g} of accuracy unless said;",
+        "- *contradicted* if an average or a single group size contradicts it after Holm's correction over all estimates"
+        " of the claim;",
+        "- else *undetermined*; or *not testable here*, where these runs cannot be asked.",
+        "",
+        f"Estimates of fewer than {LEAST_UNITS} seeds are shown and not judged. {len(judged)} claims are judged,"
+        f" {decided} of them decided, each at {100 * ALPHA:g} % one-sided; {MARK} marks verdicts that stand when Holm's"
+        " correction is made over all claims of this page.",
         "",
     ]
 
