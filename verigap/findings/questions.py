@@ -633,7 +633,8 @@ def ask_real_groups(derived: Mapping[str, Derived]) -> tuple[Question, ...]:
             claim="Against independent errors of the same rate (.2, correlation .3) the step of grpo is larger, that of rloo the same to .1 %.",
             compared="expected step with correlated errors over that with independent ones, minus 1.",
             unit="ratio − 1",
-            limits=ours + " What training makes of it is not tested.",
+            limits=ours
+            + " On easy prompts errors of a whole group lower the step (tests/theory/test_predictions.py). What training makes of it is not tested.",
             finding=judge(
                 parts(
                     ("correlated grpo", Hypothesis("above")),
