@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fits.files import load_yaml, write_text
@@ -54,6 +56,9 @@ Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 # Far beyond any study, and short of what memory or an integer holds.
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 MOST_LOGITS: Final = 100_000_000
+
+# The columns of one run, by name: arrays by row, or what holds for all rows.
+Columns = dict[str, Any]
 
 
 class _Strict(BaseModel):
@@ -444,49 +449,68 @@ def run_spec(
     Results depend on none of these, to the bit.
     Raises UserError if a run diverges; StudyError as `empirical.cluster.completed`.
     """
-    import pandas as pd
-
     began = time.perf_counter()
     # What every cell shares, without the lists that grow with their number: a cell may travel.
     shared = spec.model_copy(update={"arms": [], "seeds": [], "panels": []})
     cells = [(shared, arm, seed) for arm in spec.arms for seed in spec.seeds]
-    steps = [spec.training_of(arm).steps for _, arm, _ in cells]
-    done: dict[int, int] = {}
+    steps_of = {arm.name: spec.training_of(arm).steps for arm in spec.arms}
+    steps = [steps_of[arm.name] for _, arm, _ in cells]
+    whole, lock = sum(steps), threading.Lock()
+    reached, advances = 0, [0] * len(cells)
 
     def advanced(cell: int, step: int) -> None:
-        done[cell] = step
-        if report is not None:
-            report(sum(done.values()), sum(steps))
+        nonlocal reached
+        with lock:  # runs call from threads of their own
+            reached += step - advances[cell]
+            advances[cell] = step
+            if report is not None:
+                report(reached, whole)
 
     if on_ray:
         from empirical.cluster import completed
 
-        frames: dict[int, pd.DataFrame] = {}
-        for cell, frame in completed(_cell, cells, workers=workers, short=True):
-            frames[cell] = frame
+        parts: dict[int, Columns] = {}
+        for cell, part in completed(_cell, cells, workers=workers, short=True):
+            parts[cell] = part
             advanced(cell, steps[cell])
     else:
-        frames = dict(_in_threads(cells, workers or os.cpu_count() or 1, advanced))
-    table = pd.concat([frames[cell] for cell in range(len(cells))], ignore_index=True)
+        parts = dict(_in_threads(cells, workers or os.cpu_count() or 1, advanced))
+    table = _table([parts[cell] for cell in range(len(cells))])
     if any(arm.series for arm in spec.arms):
         table["series"] = table["arm"].map({arm.name: arm.series or arm.name for arm in spec.arms})
     rollouts = int(table.groupby("run_id", sort=False)["rollouts"].max().sum())
     return Simulated(table, len(cells), rollouts, time.perf_counter() - began)
 
 
-def _cell(cell: tuple[Spec, Arm, int]) -> pd.DataFrame:
+def _table(parts: Sequence[Columns]) -> pd.DataFrame:
+    """The rows of all runs, in their order: one table at once, since a million small ones take minutes."""
+    import pandas as pd
+
+    rows = [len(part["step"]) for part in parts]
+
+    def column(name: str) -> NDArray[Any]:
+        values = [part[name] for part in parts]
+        if isinstance(values[0], np.ndarray):
+            return np.concatenate(values)
+        kind = object if isinstance(values[0], str) else None
+        return np.repeat(np.array(values, dtype=kind), rows)
+
+    return pd.DataFrame({name: column(name) for name in parts[0]})
+
+
+def _cell(cell: tuple[Spec, Arm, int]) -> Columns:
     """One run, on one thread: a task for Ray."""
     return _run(*cell, 1, lambda _: None)
 
 
 def _in_threads(
     cells: Sequence[tuple[Spec, Arm, int]], workers: int, advanced: Callable[[int, int], None]
-) -> Iterator[tuple[int, pd.DataFrame]]:
-    """(place, run table) of every cell, as they end."""
+) -> Iterator[tuple[int, Columns]]:
+    """(place, columns) of every cell, as they end."""
     # Runs share the cores out among themselves; a run alone takes them all.
     threads = 1 if len(cells) > 1 else None
 
-    def one(cell: int) -> pd.DataFrame:
+    def one(cell: int) -> Columns:
         return _run(*cells[cell], threads, lambda step: advanced(cell, step))
 
     # numba compiles, or loads its cache, once before threads would all do so.
@@ -503,9 +527,7 @@ def _run(
     seed: int,
     threads: int | None,
     report: Callable[[int], None],
-) -> pd.DataFrame:
-    import pandas as pd
-
+) -> Columns:
     start = spec.population_of(arm).build(seed)
     training = dataclasses.replace(spec.training_of(arm).build(), rewards=arm.rewards())
     path = bandit.simulate(
@@ -534,7 +556,7 @@ def _run(
                 for step, rate in zip(path.step, path.accuracy, strict=True)
             ]
         )
-    columns: dict[str, Any] = {
+    columns: Columns = {
         "run_id": f"{arm.name}-seed{seed}",
         "arm": arm.name,
         "model": "bandit",
@@ -560,7 +582,7 @@ def _run(
         "marginal_fpr": path.marginal_fpr,
         "marginal_fnr": path.marginal_fnr,
     }
-    return pd.DataFrame(columns)
+    return columns
 
 
 def write_study(spec: Spec, simulated: Simulated, out: Path) -> tuple[Path, Path | None]:
