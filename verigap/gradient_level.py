@@ -118,7 +118,8 @@ class Calibration:
 
     mean_square: of z, 1 if mean and variance are right. freedom: of the chi-square, arms of a seed
     counted for what they are worth (Satterthwaite, from realised covariation). p_value: two-sided.
-    within: share of |z| < 1.96. worst: arm and group size with the largest |z|, all seeds together; worst_p
+    within: share of |z| < 1.96. dispersion: squared deviations of single steps over their exact variances, 1 if
+    those are right, with a 95 % interval (jackknife over seeds; None for one seed). worst: arm and group size with the largest |z|, all seeds together; worst_p
     is its p-value after Holm's correction.
     """
 
@@ -127,6 +128,8 @@ class Calibration:
     freedom: float
     p_value: float
     within: float
+    dispersion: float
+    dispersion_ci: tuple[float, float] | None
     worst: str
     worst_z: float
     worst_p: float
@@ -318,16 +321,18 @@ def _calibration(table: pd.DataFrame, name: str) -> Calibration | None:
     from scipy import stats
     from statsmodels.stats.multitest import multipletests
 
+    from verigap.findings.estimates import jackknife
+
     noisy = table[(table["noise"] == "independent") & table[name].notna()]
     found = run_z(noisy, name)
     if found.empty:
         return None
     z, runs = found["z"], len(found)
     compared = noisy[noisy["run_id"].isin(found["run_id"])]
-    residual = compared[name] - compared[f"{name}_theory"]
-    residual = residual / np.sqrt(compared.groupby("run_id")[f"{name}_variance"].transform("sum"))
+    deviation = compared[name] - compared[f"{name}_theory"]
+    scale = np.sqrt(compared.groupby("run_id")[f"{name}_variance"].transform("sum"))
     overlap = 0.0
-    for _, seed in compared.assign(residual=residual).groupby("seed"):
+    for _, seed in compared.assign(residual=deviation / scale).groupby("seed"):
         wide = seed.pivot_table("residual", "run_id", "step", fill_value=0.0)
         residual_RT = wide.to_numpy()
         together = (residual_RT @ residual_RT.T) ** 2
@@ -336,8 +341,7 @@ def _calibration(table: pd.DataFrame, name: str) -> Calibration | None:
         np.fill_diagonal(together, 0.0)
         overlap += float(together.sum())
     square = float(np.mean(np.square(z)))
-    scale = 1.0 + max(overlap, 0.0) / runs
-    freedom = runs / scale
+    freedom = runs / (1.0 + max(overlap, 0.0) / runs)
     tail = float(stats.chi2.sf(square * freedom, freedom))
     arms = {
         f"{arm}, {size} rollouts": one
@@ -347,12 +351,20 @@ def _calibration(table: pd.DataFrame, name: str) -> Calibration | None:
     p_values = 2.0 * stats.norm.sf(np.abs(list(arms.values())))
     corrected = np.asarray(multipletests(p_values, method="holm")[1])
     worst = max(arms, key=lambda arm: abs(arms[arm]))
+    by_seed = compared.assign(square=deviation**2).groupby("seed")
+    found_S, expected_S = by_seed["square"].sum(), by_seed[f"{name}_variance"].sum()
+    dispersion, interval = float(found_S.sum() / expected_S.sum()), None
+    if len(found_S) > 1:
+        without_S = (found_S.sum() - found_S) / (expected_S.sum() - expected_S)
+        interval = jackknife("dispersion", dispersion, without_S.to_numpy(), "seeds").ci
     return Calibration(
         runs=runs,
         mean_square=square,
         freedom=freedom,
         p_value=2.0 * min(tail, 1.0 - tail),
         within=float(np.mean(np.abs(z) < 1.96)),
+        dispersion=dispersion,
+        dispersion_ci=interval,
         worst=worst,
         worst_z=arms[worst],
         worst_p=float(corrected[list(arms).index(worst)]),

@@ -134,11 +134,14 @@ def _findings(level: GradientLevel) -> Iterator[str]:
 
 
 def _calibrated(what: str, found: Calibration) -> str:
+    low, high = found.dispersion_ci or (None, None)
+    seeds = "one seed" if low is None else f"95 % over seeds [{low:.3f}, {high:.3f}]"
     return (
-        f"{what}, the {found.runs} runs with independent errors and enough left to chance: mean z²"
-        f" {found.mean_square:.2f} (1 expected; p = {found.p_value:.2g} by a chi-square with {found.freedom:.0f}"
-        f" effective degrees of freedom, as arms of a seed share uniforms), {found.within:.0%} within ± 1.96. The worst"
-        f" arm, {found.worst}, has z = {found.worst_z:+.2f} (p = {found.worst_p:.2g} after Holm)."
+        f"{what}, the {found.runs} runs with independent errors and enough left to chance. Single steps: squared"
+        f" deviations are {found.dispersion:.3f} of what theory says ({seeds}). Whole runs: mean z² {found.mean_square:.2f}"
+        f" (1 expected; p = {found.p_value:.2g} by a chi-square with {found.freedom:.0f} effective degrees of freedom, as"
+        f" arms of a seed share uniforms), {found.within:.0%} within ± 1.96. The worst arm, {found.worst}, has z ="
+        f" {found.worst_z:+.2f} (p = {found.worst_p:.2g} after Holm)."
     )
 
 

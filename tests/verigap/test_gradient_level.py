@@ -132,6 +132,10 @@ def test_honest_runs_are_called_calibrated_and_clean_ones_exact(honest: Path) ->
         assert found.p_value > 1e-3
         assert found.worst_p > 1e-3
         assert 12 <= found.freedom <= 36
+        # Steps of 36 runs; 4 standard errors of a mean square, of normal steps or milder ones.
+        assert abs(found.dispersion - 1.0) < 4.0 * np.sqrt(2.0 / (36 * STEPS)) * np.sqrt(3.0)
+        assert found.dispersion_ci is not None
+        assert found.dispersion_ci[0] < found.dispersion < found.dispersion_ci[1]
     # One rate for all prompts is wrong by far more than chance, because prompts are unequal.
     assert level.rmse_given_right < 3.0 * level.rmse_expected < level.rmse_one_rate
     assert level.rule.given_right == level.rule.cells > 0
@@ -145,6 +149,8 @@ def test_errors_that_hang_together_are_noticed(tmp_path: Path) -> None:
     ]
     level = gradient_level(campaign(tmp_path / "c", runs), check=None, derived=tmp_path / "none")
     assert level.zero_advantage.mean_square > 20.0
+    assert level.zero_advantage.dispersion_ci is not None
+    assert level.zero_advantage.dispersion_ci[0] > 1.5
     assert level.zero_advantage.p_value < 1e-6
     assert level.zero_advantage.worst_z > 8.0
 
@@ -172,6 +178,10 @@ def test_the_same_run_twice_is_one_run(tmp_path: Path) -> None:
     )
     assert twice.zero_advantage.freedom == pytest.approx(12, rel=0.05)
     assert once.zero_advantage.freedom == 24
+    only = gradient_level(
+        campaign(tmp_path / "only", twins[:1]), check=None, derived=tmp_path / "none"
+    )
+    assert only.zero_advantage.dispersion_ci is None
 
 
 def test_dependent_arms_are_shown_with_both_rates_and_left_out_of_the_calibration(
