@@ -133,12 +133,8 @@ def read_findings(path: Path) -> Findings | None:
 
 
 def digests(results: Path) -> dict[str, str]:
-    """The files that findings are computed from: sha256 by path below `results`."""
-    files = [
-        results / "cpu-campaign" / "runs.parquet",
-        *sorted((results / "cpu-campaign" / "steps").glob("*.parquet")),
-        results / "cpu-smoke" / "runs.parquet",
-    ]
+    """The run tables and step logs below `results`: sha256 by path."""
+    files = [*sorted(results.glob("*/runs.parquet")), *sorted(results.glob("*/steps/*.parquet"))]
     return {
         file.relative_to(results).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files

@@ -67,6 +67,9 @@ def render(findings: Findings) -> str:
         "",
         "## Predictions of the theory",
         "",
+        "By the numbers under which [the simulator is held against them](../../tests/theory/test_predictions.py). Numbers"
+        " like 2601.04411 are arXiv's.",
+        "",
         *(line for question in predictions for line in _question(question, stands)),
         "## Published claims",
         "",
@@ -348,7 +351,7 @@ def _limits(findings: Findings) -> list[str]:
         " few differences; evaluations of one run are never counted as replicates.",
         "- Arms share their clean runs and their uniforms, so that verdicts are not independent of each other: several"
         " that agree are less evidence than their number.",
-        "- The questions are THEORY's and the papers', but windows and margins were fixed with 152 runs in view (five seeds at"
+        "- The questions are the theory's and the papers', but windows and margins were fixed with 152 runs in view (five seeds at"
         " 8 rollouts, three at 4, two at 32). Only what has been trained since, chiefly at 16 and 32 rollouts, is news to"
         " them.",
         "",

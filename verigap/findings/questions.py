@@ -52,11 +52,9 @@ FN: Final = tuple(f"fnr{rate}" for rate in RATES)
 BOTH: Final = ("both0.2", "both0.4")
 JUST_CLOCK: Final = (*FP, *FN, *BOTH)
 KINDS: Final = {"a": ("false positives", FP), "b": ("false negatives", FN), "c": ("both", BOTH)}
-EARLY: Final = (
-    None,
-    0.45,
-)  # from the start (None); below every crossover THEORY section 2.2 names but one
-LATE: Final = (0.60, 0.75)  # above all of them
+# Climbs, from accuracy (None: the start) to accuracy: below all crossovers THEORY names but one, and above all.
+EARLY: Final = (None, 0.45)
+LATE: Final = (0.60, 0.75)
 PATH_AT: Final = (0.45, 0.55, 0.65)
 MIDDLE: Final = 100  # step from which a gap is asked whether it shrinks
 
@@ -346,7 +344,7 @@ def _predictions(curves: Curves, steps: Steps) -> tuple[Question, ...]:
             Question(
                 key="P1b",
                 title="So under plain SGD extra rollouts favour clean verifiers",
-                source="THEORY 2.1",
+                source="prediction 1",
                 claim="Under SGD the gap at equal steps grows with the group size.",
                 compared="What can be measured is the same under Adam: accuracy lost over training, mean of the eight arms with J > 0, largest minus smallest group size, by seed.",
                 unit="accuracy",
@@ -358,17 +356,17 @@ def _predictions(curves: Curves, steps: Steps) -> tuple[Question, ...]:
         Question(
             key="P2",
             title="Which error costs more depends on accuracy: false positives below ½, false negatives above",
-            source="THEORY 2.2 (G ≥ 4)",
+            source="prediction 2, for groups of 4 or more",
             claim="Under FP the climb below the crossover takes longer than under FN, the climb above it less long.",
             compared=f"log(steps under FP / steps under FN), mean of the rates {', '.join(RATES)}, from the start to accuracy {EARLY[1]:g} (claim: above 0) and from {LATE[0]:g} to {LATE[1]:g} (claim: below 0).",
             unit="log ratio",
-            limits="The crossover of a population lies at .42 to .59 by THEORY's examples, the spread of difficulties deciding; between .45 and .60 nothing is asked. Adam's memory of larger gradients makes a clock depend on the past.",
+            limits="The crossover of a population lies at .42 to .59 in the theory's examples, the spread of difficulties deciding; between .45 and .60 nothing is asked. Adam's memory of larger gradients makes a clock depend on the past.",
             finding=asymmetry,
         ),
         Question(
             key="P3",
             title="Under Adam `dr_grpo` does not remove the asymmetry",
-            source="THEORY 2.3",
+            source="prediction 3",
             claim="Below the crossover FP .4 is slower than FN .4 under dr_grpo too.",
             compared=f"log(steps under FP / steps under FN) of the dr_grpo arms, from the start to accuracy {EARLY[1]:g}.",
             unit="log ratio",
@@ -378,7 +376,7 @@ def _predictions(curves: Curves, steps: Steps) -> tuple[Question, ...]:
         Question(
             key="P4",
             title="Independent noise with J > 0 changes only the clock",
-            source="THEORY 2.4",
+            source="prediction 4",
             claim=f"At equal accuracy the policy's entropy is that of the clean arm within {100 * PATH:g} %.",
             compared=f"log(entropy / clean entropy) at accuracies {', '.join(f'{a:g}' for a in PATH_AT)} (mean), entropy being a running mean over 21 steps.",
             unit="log ratio",
@@ -393,7 +391,7 @@ def _predictions(curves: Curves, steps: Steps) -> tuple[Question, ...]:
         Question(
             key="P5",
             title="Errors tied to something the policy can learn are another matter at the same rates",
-            source="THEORY 2.5",
+            source="prediction 5",
             claim="The arm whose errors hang on the answer loses more than the one with random errors of the same marginal rate, over training and at its end.",
             compared="accuracy(fpr0.2) − accuracy(trigger0.2), over training and at the last step.",
             unit="accuracy",
@@ -566,7 +564,7 @@ def _claims(curves: Curves) -> tuple[Question, ...]:
         Question(
             key="C7",
             title="`dr_grpo` removes the asymmetry",
-            source="read off its expected gradient (THEORY 2.3, first half)",
+            source="prediction 3's first half, about SGD",
             claim=f"Under dr_grpo FP .4 and FN .4 differ by at most {DELTA:g}, over training and at its end.",
             compared="accuracy(drgrpo-fpr0.4) − accuracy(drgrpo-fnr0.4); beside it, not judged with it, P3.",
             unit="accuracy",
@@ -619,17 +617,17 @@ def ask_real_groups(derived: Mapping[str, Derived]) -> tuple[Question, ...]:
         Question(
             key="P1",
             title="The expected step saturates in the group size at 1/q, so that noise takes a larger share of it in larger groups",
-            source="THEORY 2.1",
+            source="prediction 1",
             claim="On hard prompts the ratio of the noisy to the clean expected step falls as the group grows (fpr .1, grpo).",
             compared=f"that ratio on groups whose first half has at most one right rollout, measured on the second half; by group size: {ratios or 'no data'}.",
             unit="ratio",
-            limits=ours,
+            limits=ours + " Where the step stops growing is not measured.",
             finding=judge(parts(("saturation", Hypothesis("below")))),
         ),
         Question(
             key="P6",
             title="Errors correlated within a group raise the expected step of grpo and leave that of linear estimators",
-            source="THEORY 2.6",
+            source="prediction 6",
             claim="Against independent errors of the same rate (.2, correlation .3) the step of grpo is larger, that of rloo the same to .1 %.",
             compared="expected step with correlated errors over that with independent ones, minus 1.",
             unit="ratio − 1",
@@ -645,7 +643,7 @@ def ask_real_groups(derived: Mapping[str, Derived]) -> tuple[Question, ...]:
         Question(
             key="P7",
             title="Corrections of the reward do nothing under grpo",
-            source="THEORY 2.7; the corrections are those of 2510.00915",
+            source="prediction 7; the corrections are those of 2510.00915",
             claim="Forward weights change no advantage at all, the backward correction none by more than .1 % of the largest, but for the sign where J < 0.",
             compared=f"largest change of any advantage: {changes or 'no data'}; largest advantage {numbers.get('largest advantage', float('nan')):.2f}.",
             unit="",
