@@ -114,7 +114,7 @@ def accuracy_curves(
     shape = len(flows), len(conditions), at.size
     if 0 in shape:
         return np.empty(shape)
-    last = float(at.max())
+    last = max(float(at.max()), 1.0)  # a step at least, for averages over no time are 0/0
     grid = np.linspace(0.0, last, 1 + max(1, min(math.ceil(last), _SEGMENTS)))
     laws = sorted({(c.group_size, c.estimator) for c in conditions}, key=str)
     tables = np.stack([_gradient_table(size, estimator) for size, estimator in laws])

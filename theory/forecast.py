@@ -4,13 +4,16 @@ Law. The six numbers of an `AdamFlow` are fitted by least squares with a Gaussia
 log or logit coordinates; the prior decides what the rows do not, and says so. A forecast's variance is
 the linearised posterior's plus what the calibration rows scatter about the fit, evaluation noise
 included.
-    theta    -4 +- 1.5             an untrained model that scores a few per cent
-    rate     7/T, times e^(+-.7)   logits that T full-rate steps of pure signal would move
-    signal   12/G, times e^(+-.35) what arms with noise said of it on three tasks, at G = 8, 8 and 32
+    theta    -4 +- 1.5               an untrained model that scores a few per cent
+    rate     7/T, times e^(+-1)      logits that T full-rate steps of pure signal would move
+    signal   4/sqrt G, times e^(+-.5)  a signal-to-noise ratio per group that does not depend on G
     ceiling  logit 1.2 +- .7
-    spread   1.75, times e^(+-.3)  logits
-    jitter   .1, times e^(+-1)     near 0 for a small model of 11 tokens, .2 to .4 for Qwen2.5-1.5B
-Only an arm with noise identifies `signal` and `jitter`; from a clean arm alone they are their priors.
+    spread   1.75, times e^(+-.3)    logits
+    jitter   .1, times e^(+-.7)
+Only arms with noise identify `signal`, and they or a plateau `jitter`; else they are their priors. The
+centres of these two were set with the noisy arms of three tasks in view (LOG.md): on those the forecasts
+are not blind to them. A group size at which people train is evidence of how noisy their task is, and poor
+evidence: a task trained at a G far from its own is forecast worse.
 Fails first where an accuracy falls for other reasons than the gradient (collapse after a peak), and
 where noise depends on what the policy can learn: the law then knows the rates and not the structure.
 Source: THEORY section 5; the priors and every form tried and dropped are in LOG.md.
@@ -45,8 +48,8 @@ class Fit:
 
     location, prior_location, prior_sd: of the six coordinates, by NAMES: theta, log rate, log signal,
     logit ceiling, log spread, log jitter. covariance: of the posterior, [6, 6]. discrepancy: standard deviation of a
-    run about the forecast, evaluation noise excluded where n_eval was known. noise_known: whether it
-    was. rmse: of the calibration rows. status: of the solve; message: the solver's.
+    run about the forecast, evaluation noise excluded where n_eval was known. samples: the n_eval that
+    has the calibration rows' mean evaluation noise; None where n_eval was not known. rmse: of the calibration rows. status: of the solve; message: the solver's.
     """
 
     location: FloatArray
@@ -54,7 +57,7 @@ class Fit:
     prior_location: FloatArray
     prior_sd: FloatArray
     discrepancy: float
-    noise_known: bool
+    samples: float | None
     rmse: float
     status: Literal["converged", "not converged"]
     message: str
@@ -98,7 +101,7 @@ def calibrate(
     """Fit to rows: accuracy at `step` under conditions[condition]; arrays of shape [rows].
 
     n_eval: samples behind each accuracy, where known.
-    Raises ArgumentError if there are no rows, an index or a step is out of range.
+    Raises ArgumentError if there are no rows, or an index, a step or an n_eval is out of range.
     """
     place, at = np.asarray(condition), np.asarray(step, dtype=np.float64)
     measured = check_rates("accuracy", accuracy)
@@ -108,10 +111,13 @@ def calibrate(
         raise ArgumentError(f"condition must be below {len(conditions)}, got {place.max()}")
     times, column = np.unique(at, return_inverse=True)
     prior, width = _prior(conditions, times)
-    noise = 0.0
+    noise, samples = 0.0, None
     if n_eval is not None:
-        samples = np.asarray(n_eval, dtype=np.float64)
-        noise = float(np.mean(measured * (1.0 - measured) / samples))
+        share = measured * (1.0 - measured)
+        n = _checked_samples(n_eval)
+        noise = float(np.mean(share / n))
+        # Of accuracies 0 and 1 alone nothing is known but how many samples they had.
+        samples = float(share.mean()) / noise if noise > 0.0 else float(1.0 / np.mean(1.0 / n))
 
     def modelled(point: FloatArray) -> FloatArray:
         return accuracy_curves([_flow(point)], conditions, times)[0][place, column]
@@ -144,7 +150,7 @@ def calibrate(
         prior_location=prior,
         prior_sd=width,
         discrepancy=max(math.sqrt(max(sd * sd - noise, 0.0)), DISCREPANCY),
-        noise_known=n_eval is not None,
+        samples=samples,
         rmse=float(np.sqrt(np.mean(residual**2))),
         status="converged" if solved.success else "not converged",
         message=solved.message,
@@ -161,8 +167,9 @@ def forecast(
 ) -> tuple[FloatArray, FloatArray]:
     """(accuracy, standard deviation of a measured accuracy about it), shapes [rows], in [0, 1] and above 0.
 
-    n_eval: samples behind the measured accuracy; counted only where the calibration knew its own, whose
-    scatter holds them otherwise.
+    n_eval: samples behind the measured accuracy; None: as the calibration's. Counted only where the
+    calibration knew its own, whose scatter holds them otherwise.
+    Raises ArgumentError if a step or an n_eval is out of range.
     """
     place, at = np.asarray(condition), np.asarray(step, dtype=np.float64)
     times, column = np.unique(at, return_inverse=True)
@@ -172,9 +179,17 @@ def forecast(
     curves = accuracy_curves([_flow(p) for p in points], conditions, times)[:, place, column]
     slopes = (curves[1::2] - curves[2::2]) / (2.0 * h[:, np.newaxis])
     variance = np.einsum("ir,ik,kr->r", slopes, fit.covariance, slopes) + fit.discrepancy**2
-    if fit.noise_known and n_eval is not None:
-        variance = variance + curves[0] * (1.0 - curves[0]) / np.asarray(n_eval, dtype=np.float64)
+    if fit.samples is not None:
+        samples = fit.samples if n_eval is None else _checked_samples(n_eval)
+        variance = variance + curves[0] * (1.0 - curves[0]) / samples
     return curves[0], np.sqrt(variance)
+
+
+def _checked_samples(n_eval: ArrayLike) -> FloatArray:
+    samples = np.asarray(n_eval, dtype=np.float64)
+    if not np.all(samples >= 1.0):
+        raise ArgumentError("n_eval must be at least 1")
+    return samples
 
 
 def _flow(point: FloatArray) -> AdamFlow:
@@ -195,10 +210,10 @@ def _prior(conditions: Sequence[Condition], times: FloatArray) -> tuple[FloatArr
     last = float(times.max())
     lost = max(c.warmup_steps * (1.0 - c.warmup_from) / 2.0 for c in conditions)
     full = max(last - lost, 0.5 * last, 1.0)
-    natural = np.array([7.0 / full, 12.0 / size, 1.75, 0.1])
+    natural = np.array([7.0 / full, 4.0 / math.sqrt(size), 1.75, 0.1])
     rate, signal, spread, jitter = np.log(natural)
     mean = np.array([-4.0, rate, signal, 1.2, spread, jitter])
-    return mean, np.array([1.5, 0.7, 0.35, 0.7, 0.3, 1.0])
+    return mean, np.array([1.5, 1.0, 0.5, 0.7, 0.3, 0.7])
 
 
 @dataclass(frozen=True)

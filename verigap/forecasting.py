@@ -26,9 +26,10 @@ FloatArray = NDArray[np.float64]
 
 __all__ = ["Calibration", "Forecast", "Parameter", "calibrate"]
 
-VERSION: Final = 3
+VERSION: Final = 4
 Z90: Final = 1.6448536269514722
-STEPS: Final = 1.0  # of a table of final accuracies that does not say how long its runs were
+# The length of runs whose table does not say: `rate` is relative to it, and averages over steps need one.
+STEPS: Final = 250.0
 DEFAULTS: Final[Mapping[str, Any]] = {
     "prompts_per_step": 32,
     "estimator": "grpo",
@@ -136,6 +137,8 @@ class Calibration:
         for name, shape in (("location", (count,)), ("covariance", (count, count))):
             if np.shape(fit[name]) != shape:
                 raise ValueError(f"fit.{name} must have shape {shape}")
+        if set(document["given"]) != set(DEFAULTS):
+            raise ValueError(f"given must hold {', '.join(DEFAULTS)}")
         return cls(Fit(**fit), document["given"], float(document["step"]))
 
 

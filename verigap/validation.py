@@ -192,8 +192,16 @@ def validate_forecast(
     models; whatever the model raises where the rows cannot calibrate it.
     """
     need_columns(frame, "fpr", "fnr", "group_size", purpose="a forecast", source=source)
-    for name, high in (("fpr", 1.0), ("fnr", 1.0), ("group_size", np.inf)):
-        check_numbers(frame, name, high=high, source=source)
+    highest = {
+        "fpr": 1.0,
+        "fnr": 1.0,
+        "group_size": np.inf,
+        "prompts_per_step": np.inf,
+        "beta2": 1.0,
+    }
+    for name, high in highest.items():
+        if name in frame.columns:
+            check_numbers(frame, name, high=high, source=source)
     if varying(frame, ["model"]):
         names = ", ".join(str(name) for name in frame["model"].unique()[:4])
         raise InputError(
@@ -440,7 +448,8 @@ class Prediction:
     """The forecast of one verifier and budget, and what it rests on.
 
     accuracy, ci90: in [0, 1]; the interval is for the measured accuracy. warnings: which inputs lie
-    outside what was calibrated. The rest: the inputs, and the rows that were calibrated on.
+    outside what was calibrated. steps: None where the calibrated table knows no time. The rest: the
+    inputs, and the rows that were calibrated on.
     """
 
     accuracy: float
@@ -448,7 +457,7 @@ class Prediction:
     fpr: float
     fnr: float
     group_size: int
-    steps: int
+    steps: float | None
     n_eval: int | None
     warnings: tuple[str, ...]
     calibrated_on: str
@@ -457,22 +466,39 @@ class Prediction:
 
 
 def predict_row(
-    path: Path, *, fpr: float, fnr: float, group_size: int, steps: int, n_eval: int | None = None
+    path: Path,
+    *,
+    fpr: float,
+    fnr: float,
+    group_size: int,
+    steps: float | None = None,
+    n_eval: int | None = None,
 ) -> Prediction:
     """Forecast one run's accuracy from the calibration in `path`.
 
-    fpr, fnr: in [0, 1]. group_size: at least 2. steps: at least 0. n_eval: samples of the evaluation,
-    at least 1; None: the interval is that of evaluations like the calibrated ones.
+    fpr, fnr: in [0, 1]. group_size: at least 2. steps: at least 0; None: as long as the longest calibrated
+    run; refused where the calibrated table had no step. n_eval: samples of the evaluation, at least 1;
+    None: the interval is that of evaluations like the calibrated ones.
     Raises theory.ArgumentError or InputError naming what is out of range, or a file that is no calibration.
     """
     channel = VerifierChannel(fpr, fnr)
     check_group_size(group_size)
-    if steps < 0:
-        raise InputError(f"steps must be at least 0, got {steps}")
+    if steps is not None and not 0.0 <= steps < np.inf:
+        raise InputError(f"steps must be at least 0, got {steps:g}")
     if n_eval is not None and n_eval < 1:
         raise InputError(f"n_eval must be at least 1, got {n_eval}")
     kept = read_calibration(path)
-    inputs = {"fpr": channel.fpr, "fnr": channel.fnr, "group_size": group_size, "step": steps}
+    timed = "step" in kept.calibrated
+    if steps is not None and not timed:
+        raise InputError(
+            f"{path}: its table had no step, so that nothing is known of other lengths of run: leave out"
+            " the steps"
+        )
+    if steps is None and timed:
+        steps = kept.calibration.step
+    inputs = {"fpr": channel.fpr, "fnr": channel.fnr, "group_size": float(group_size)}
+    if steps is not None:
+        inputs["step"] = steps
     row = {**inputs, **({} if n_eval is None else {"n_eval": n_eval})}
     forecast = kept.calibration.forecast(pd.DataFrame([row]))
     warnings: list[str] = []

@@ -135,5 +135,7 @@ def test_bad_input_is_named() -> None:
         AdamFlow(theta=0.0, rate=0.0, signal=1.0)
     with pytest.raises(theory.ArgumentError, match="rows of one length"):
         calibrate([Condition(CLEAN)], [], [], [])
+    with pytest.raises(theory.ArgumentError, match="n_eval must be at least 1"):
+        calibrate([Condition(CLEAN)], [0], [0.0], [0.1], n_eval=[0])
     with pytest.raises(theory.ArgumentError, match="condition must be below 1"):
         calibrate([Condition(CLEAN)], [1], [0.0], [0.1])

@@ -9,7 +9,7 @@ import pytest
 
 from fits import parse_selection
 from tests.verigap.command import refused, verigap
-from tests.verigap.test_validate import simulated
+from tests.verigap.test_validate import SAMPLES, simulated
 from verigap.console import write_json
 from verigap.validation import Validation, read_calibration, stored, validate_forecast
 
@@ -58,6 +58,32 @@ def test_the_document_says_what_was_asked_and_what_it_rests_on(calibration: Path
     assert (document["group_size"], document["steps"], document["n_eval"]) == (8, 100, None)
     assert document["warnings"] == []
     assert done.err == ""
+
+
+def test_unless_told_an_evaluation_is_as_large_as_the_calibrated_ones(calibration: Path) -> None:
+    told, untold, small = (
+        verigap(*ask(calibration, **n), "--json").document["ci90"]
+        for n in ({"n-eval": SAMPLES}, {}, {"n-eval": SAMPLES // 100})
+    )
+    assert untold == pytest.approx(told, abs=1e-9)
+    assert small[1] - small[0] > 1.5 * (told[1] - told[0])
+
+
+def test_the_length_of_a_run(validation: Validation, calibration: Path, tmp_path: Path) -> None:
+    start = verigap(*ask(calibration, fpr=0.0, steps=0), "--json").document
+    clean = validation.shown[(validation.shown["step"] == 0) & (validation.shown["fpr"] == 0)]
+    assert start["accuracy"] == pytest.approx(clean["accuracy"].iloc[0], abs=0.05)
+    unsaid = verigap("predict", calibration, "--fpr", 0.1, "--fnr", 0, "--group-size", 8, "--json")
+    assert unsaid.document["steps"] == 300
+    # A table of final accuracies without a step says nothing about other lengths.
+    final = simulated(seeds=1).query("step == 300").drop(columns="step")
+    table = tmp_path / "final.csv"
+    final.to_csv(table, index=False)
+    out = tmp_path / "final.json"
+    assert verigap("validate", table, "--calibrate-on", "fpr=0", "--out", out).code == 0
+    asked = ("predict", out, "--fpr", 0.3, "--fnr", 0, "--group-size", 8)
+    assert verigap(*asked, "--json").document["steps"] is None
+    assert "leave out the steps" in refused(*asked, "--steps", 300)
 
 
 def test_noise_costs_accuracy_and_steps_bring_it(calibration: Path) -> None:
@@ -110,6 +136,7 @@ def test_files_that_are_no_calibration_are_refused(calibration: Path, tmp_path: 
         ('{"rmse": 0.1}', "is no calibration"),
         (json.dumps(good | {"version": 99}), "version 99"),
         (json.dumps(good | {"model": {}}), "damaged calibration"),
+        (json.dumps(good | {"model": good["model"] | {"given": {}}}), "damaged calibration"),
         (json.dumps({k: v for k, v in good.items() if k != "calibrated"}), "damaged calibration"),
     ):
         path.write_text(text)

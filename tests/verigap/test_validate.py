@@ -94,6 +94,39 @@ def test_a_known_truth_is_forecast_to_the_noise_floor(done: dict[str, Any]) -> N
         assert document["rmse"] < baseline["rmse"]
 
 
+def test_a_clean_arm_that_learns_nothing_forecasts_that_nothing_is_learnt() -> None:
+    rng = np.random.default_rng(5)
+    frame = simulated(seeds=1).assign(accuracy=lambda f: rng.normal(0.11, 0.01, len(f)))
+    report = validate_forecast(frame, calibrate_on=parse_selection(["arm=clean"])).report
+    assert report.rmse < 0.025
+    assert report.coverage90 > 0.8
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "said"),
+    [
+        ("prompts_per_step", None, "column prompts_per_step: empty"),
+        ("beta2", "x", "column beta2: 'x' is not a finite number"),
+    ],
+)
+def test_cells_of_optional_columns_are_checked_too(
+    tmp_path: Path, column: str, cell: object, said: str
+) -> None:
+    frame = simulated(seeds=1).astype({"prompts_per_step": object})
+    frame["beta2"] = 0.99
+    frame[column] = frame[column].astype(object)
+    frame.loc[frame["arm"] == "fp", column] = cell
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    assert said in refused("validate", tmp_path / "runs.csv", "--calibrate-on", "arm=clean")
+
+
+def test_one_row_at_step_0_calibrates_and_forecasts() -> None:
+    frame = simulated(seeds=1)
+    done = validate_forecast(frame, calibrate_on=parse_selection(["arm=clean,step=0"]))
+    rows = done.forecasts[done.forecasts["step"] == 0]
+    assert rows["forecast"].to_numpy() == pytest.approx(rows["accuracy"].to_numpy(), abs=0.05)
+
+
 def test_every_score_can_be_recomputed_from_the_rows(done: dict[str, Any]) -> None:
     document, drawn = done["document"], done["rows"]
     rows = drawn[drawn["shows"] == "forecast row"]
@@ -361,6 +394,8 @@ def test_real_curves_calibrated_on_the_clean_arm() -> None:
     assert rmse["time-scaled-by-J-warmup"] == pytest.approx(0.041, abs=6e-4)
     assert rmse["quadratic"] is None
     assert "roughness" in document["noise_floor_basis"]
+    assert document["rmse"] <= 0.031
+    assert document["coverage90"] >= 0.8
 
 
 def test_the_seed_grid_calibrated_on_one_sided_noise() -> None:
@@ -376,14 +411,18 @@ def test_the_seed_grid_calibrated_on_one_sided_noise() -> None:
     assert document["forecast_rows"] == len(document["by_group"]) == 25
     assert document["noise_floor"] == pytest.approx(0.029, abs=5e-4)
     assert document["baselines"]["quadratic"]["aliased"] == ["fpr*fnr = 0"]
-    for name in ("margin-linear", "sqrt-margin", "margin-logit", "additive"):
-        assert document["baselines"][name]["status"] == "identified"
-        assert document["baselines"][name]["difference_ci"] is not None
+    for name in ("no-gap", "margin-linear", "sqrt-margin", "margin-logit", "additive"):
+        baseline = document["baselines"][name]
+        assert baseline["status"] == "identified"
+        low, high = baseline["difference_ci"]
+        assert low < high < 0.0
+    assert document["coverage90"] >= 0.8
 
 
-def test_our_campaign_calibrated_on_the_clean_arm_at_eight_rollouts() -> None:
+@pytest.mark.parametrize("group_size", [4, 8, 32])
+def test_our_campaign_calibrated_on_the_clean_arm_of_one_group_size(group_size: int) -> None:
     command = verigap(
-        *("validate", CAMPAIGN, "--calibrate-on", "arm=clean,group_size=8"),
+        *("validate", CAMPAIGN, "--calibrate-on", f"arm=clean,group_size={group_size}"),
         *("--warmup-steps", 0, "--group", "arm", "--json"),
     )
     assert command.code == 0, command.err
@@ -391,4 +430,9 @@ def test_our_campaign_calibrated_on_the_clean_arm_at_eight_rollouts() -> None:
     frame = pd.read_parquet(CAMPAIGN / "runs.parquet")
     assert document["forecast_rows"] == len(frame) - document["calibration_rows"]
     assert {"trigger0.2", "drgrpo-fpr0.4", "inverted"} <= set(document["by_group"])
-    assert document["rmse"] < document["baselines"]["time-scaled-by-J"]["rmse"]
+    for baseline in document["baselines"].values():
+        if baseline["status"] == "identified":
+            assert document["rmse"] < baseline["rmse"]
+            # From 4 or 32 rollouts the interval against no-gap, which the coin decides, holds 0.
+            assert group_size != 8 or baseline["difference_ci"][1] < 0.0
+    assert 0.8 <= document["coverage90"] <= 0.97

@@ -23,7 +23,12 @@ def predict(
     fpr: Annotated[float, typer.Option(help="P(reward 1 | wrong), in [0, 1].")],
     fnr: Annotated[float, typer.Option(help="P(reward 0 | right), in [0, 1].")],
     group_size: Annotated[int, typer.Option(help="Rollouts per prompt, at least 2.")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps done, at least 0.")],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Optimiser steps done, at least 0 (default: as the longest calibrated run)."
+        ),
+    ] = None,
     n_eval: Annotated[
         int | None,
         typer.Option(
@@ -47,8 +52,9 @@ def predict(
             style="bold",
             highlight=False,
         )
+        length = "" if forecast.steps is None else f", {forecast.steps:g} steps"
         console.print(
-            f"fpr {fpr:g}, fnr {fnr:g}, {group_size} rollouts a prompt, {steps} steps; calibrated on"
+            f"fpr {fpr:g}, fnr {fnr:g}, {group_size} rollouts a prompt{length}; calibrated on"
             f" {forecast.calibrated_on} of {forecast.source} ({forecast.calibration_rows} rows).",
             highlight=False,
         )
