@@ -47,7 +47,8 @@ class Outcomes:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and report.nodeid not in self.failed:
             self.failed.append(report.nodeid)
-        if report.skipped:
+        # Tests that measure nothing are skipped by --benchmark-only: those are not meant.
+        if report.skipped and "non-benchmark" not in str(report.longrepr):
             self.skipped.append(report.nodeid)
         self.ran += report.when == "call"
 

@@ -23,10 +23,11 @@ from tests.fits.synthetic import matched_runs
 from tests.verigap.test_backend import kill_one_worker
 from theory.phase import phase_diagram
 from theory.training_chain import evolve, training_chain
-from verigap.simulation import Spec, run_spec
+from verigap.simulation import Simulated, Spec, run_spec
 
 RUNS, LEAST, SECONDS = 16, 60.0, 66.0  # s of the sweep on one worker: needed, aimed at
 CURVES, TASKS, STEPS = 60, 2000, 300
+ROWS = STEPS // 50 + 1  # of a run's table
 TABLE = "Beyond one process: Ray on this machine"
 CELLS, CORES = 1_000_000, 1000
 
@@ -47,15 +48,25 @@ def sweep(steps: int, *, runs: int = RUNS) -> Spec:
 
 
 def steps_for(seconds: float) -> int:
-    """Steps that make the sweep last so long on one thread."""
-    run_spec(sweep(10, runs=2))  # compiled
-    part = run_spec(sweep(400, runs=2), workers=1)
-    return math.ceil(400 * seconds / (part.seconds * RUNS / 2) / 50) * 50
+    """Steps that make the sweep last so long on one of Ray's workers, which are warm."""
+    part = run_spec(sweep(400, runs=4), on_ray=True, workers=1)
+    return math.ceil(400 * seconds / (part.seconds * RUNS / 4) / 50) * 50
+
+
+def with_one_killed(spec: Spec) -> tuple[Simulated, int]:
+    """The sweep on two workers, one of which is killed in the middle of a run; how many were."""
+    killed: list[int] = []
+    over = threading.Event()
+    killer = threading.Thread(target=kill_one_worker, args=(killed, over))
+    killer.start()
+    try:
+        return run_spec(spec, on_ray=True, workers=2), len(killed)
+    finally:
+        over.set()
+        killer.join()
 
 
 def test_two_workers_are_nearly_twice_one(record: Record) -> None:
-    spec = sweep(steps_for(SECONDS))
-    local = run_spec(spec)
     tables: list[pd.DataFrame] = []
 
     def on(workers: int) -> None:
@@ -65,45 +76,41 @@ def test_two_workers_are_nearly_twice_one(record: Record) -> None:
     with connected("local", workers=2):
         run_spec(sweep(10), on_ray=True)  # imports and compiled code, on both workers
         start = time.perf_counter() - began
+        spec = sweep(steps_for(SECONDS))
         took = record.compare(partial(on, 2), {"one": partial(on, 1)}, warm=True)
-        killed: list[int] = []
-        over = threading.Event()
-        killer = threading.Thread(target=kill_one_worker, args=(killed, over))
-        began = time.perf_counter()
-        killer.start()
-        on(2)
-        wounded = time.perf_counter() - began
-        over.set()
-        killer.join()
+        short = sweep(spec.training.steps // 4)
+        whole = run_spec(short, on_ray=True, workers=2)
+        wounded, killed = with_one_killed(short)
+    local = run_spec(spec)
     what = f"{RUNS} runs of {local.rollouts / RUNS / 1e6:,.0f} million rollouts"
-    for how, workers, seconds, rounds in (
-        ("ray, one worker", 1, took.median("one"), len(took.seconds["one"])),
-        ("ray, two workers", 2, took.median(), len(took.seconds["ours"])),
-        ("ray, two workers, one killed in mid-run", 2, wounded, 1),
-        ("threads of one process (`--backend local`)", 2, local.seconds, 1),
-        ("ray's start, with warm workers", 2, start, 1),
+    one = took.median("one")
+    for work, how, workers, seconds, rounds in (
+        (what, "ray, one worker", 1, one, len(took.seconds["one"])),
+        (what, "ray, two workers", 2, took.median(), len(took.seconds["ours"])),
+        (what, "threads of one process (`--backend local`)", 2, local.seconds, 1),
+        ("a quarter of their steps", "ray, two workers", 2, whole.seconds, 1),
+        ("a quarter of their steps", "ray, one of two killed in mid-run", 2, wounded.seconds, 1),
+        ("nothing", "ray's start, with warm workers", 2, start, 1),
     ):
         record.row(
             TABLE,
             {
-                "what": what if "start" not in how else "nothing",
+                "what": work,
                 "by": how,
                 "workers": workers,
                 "s": seconds,
                 "rounds": rounds,
-                "times one worker": took.median("one") / seconds if "start" not in how else None,
+                "times one worker": one / seconds if work == what else None,
             },
-            note="Run tables (and the fits' estimates) are compared with the local ones byte by byte.",
+            note="Run tables, and the fits' estimates, are compared with the local ones byte by byte.",
         )
     text = local.table.to_csv()
-    record.need("Ray, one worker: s of the sweep", took.median("one"), at_least=LEAST)
+    differ = sum(table.to_csv() != text for table in tables)
+    differ += wounded.table.to_csv() != run_spec(short).table.to_csv()
+    record.need("Ray, one worker: s of the sweep", one, at_least=LEAST)
     record.need("Ray, two workers: times one", took.ratio("one"), at_least=1.7)
-    record.need("Ray: workers killed in mid-run", len(killed), at_least=1)
-    record.need(
-        "Ray: run tables that differ from the local one",
-        sum(table.to_csv() != text for table in tables),
-        at_most=0,
-    )
+    record.need("Ray: workers killed in mid-run", killed, at_least=1)
+    record.need("Ray: run tables that differ from the local one", differ, at_most=0)
 
 
 def test_fits_on_two_workers(record: Record) -> None:
@@ -146,14 +153,14 @@ def nothing(_: int) -> None:
 
 
 def tiny(cells: int) -> Spec:
-    """A sweep of cells that compute next to nothing."""
+    """A sweep of cells that compute next to nothing, and whose tables are those of `sweep(STEPS)`."""
     return Spec.model_validate(
         {
             "population": {"prompts": 2},
-            "training": {"steps": STEPS, "prompts_per_step": 1, "group_size": 2},
+            "training": {"steps": ROWS - 1, "prompts_per_step": 1, "group_size": 2},
             "arms": [{"name": "clean"}],
             "seeds": list(range(cells)),
-            "evaluate_every": 50,
+            "evaluate_every": 1,
         }
     )
 
