@@ -397,10 +397,13 @@ def _between_evaluations(
 
 
 def _evaluate(start: Population, state: State, step: int, k: int) -> list[float]:
-    log_policy = _log_softmax(state.logits())
-    policy = np.exp(log_policy)
-    pass_rate = np.clip(policy @ start.correct, 0.0, 1.0)
-    entropy = -(policy * np.where(policy > 0.0, log_policy, 0.0)).sum(axis=1)
+    accuracy, pass_at_k, entropy, fpr, fnr = kernel.evaluate(
+        state.logits(),
+        start.correct,
+        state.rates,
+        state.noise.weight[min(step, state.noise.weight.size - 1)],
+        k,
+    )
     measured = [math.nan] * 3
     if step > 0:
         towards_right = state.results.gradient @ start.correct
@@ -415,11 +418,12 @@ def _evaluate(start: Population, state: State, step: int, k: int) -> list[float]
         ]
     return [
         float(step),
-        float(pass_rate.mean()),
-        float((1.0 - (1.0 - pass_rate) ** k).mean()),
-        float(entropy.mean()),
+        accuracy,
+        pass_at_k,
+        entropy,
         *measured,
-        *_marginals(start, state, policy, step),
+        fpr,
+        fnr,
     ]
 
 
@@ -429,21 +433,6 @@ def _silent(unpaid: FloatArray, paid: FloatArray) -> BoolArray:
     `advantage_table` puts 0 where no rollout holds the advantage.
     """
     return (unpaid == 0.0) & (paid == 0.0)
-
-
-def _marginals(
-    start: Population, state: State, policy: FloatArray, step: int
-) -> tuple[float, float]:
-    """(P(paid | wrong), P(not paid | right)) over the population's rollouts."""
-    weight = float(state.noise.weight[min(step, state.noise.weight.size - 1)])
-    fpr, fnr = (
-        (1.0 - weight) * before + weight * after for before, after in zip(*state.rates, strict=True)
-    )
-    wrong, right = policy * (1.0 - start.correct), policy * start.correct
-    return (
-        float((wrong * fpr).sum() / max(float(wrong.sum()), 1e-300)),
-        float((right * fnr).sum() / max(float(right.sum()), 1e-300)),
-    )
 
 
 def _log_factorials(group_size: int) -> FloatArray:
@@ -484,7 +473,10 @@ class State:
             reference=np.zeros((prompts, arms)),
         )
         correct = start.correct.astype(np.float64)
-        self.rates = [_rates(structure, start, seed=seed, end=end) for end in (False, True)]
+        # [start and end of a drift, fpr and fnr, prompts, arms]
+        self.rates = np.array(
+            [_rates(structure, start, seed=seed, end=end) for end in (False, True)]
+        )
         self.noise = kernel.Noise(
             accept=np.stack(
                 [correct * (1.0 - fnr) + (1.0 - correct) * fpr for fpr, fnr in self.rates]

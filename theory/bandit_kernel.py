@@ -40,6 +40,7 @@ __all__ = [
     "Stretch",
     "advance_alone",
     "advance_together",
+    "evaluate",
     "gradients",
     "move_own",
     "move_shared",
@@ -293,7 +294,7 @@ def _draw_counts(key: Any, step: Any, size: Any, log_factorials: Any, block: Any
     last = counts.shape[0] - 1
     for b in range(LANES):
         rows[_MASS + b], rows[_LEFT + b] = 1.0, size  # not yet drawn
-    for j in range(last + 1):
+    for j in range(last):
         a, unpaid = j // 2, j % 2
         if unpaid:
             for b in range(LANES):
@@ -316,8 +317,8 @@ def _draw_counts(key: Any, step: Any, size: Any, log_factorials: Any, block: Any
         for b in range(LANES):
             counts[j, b] = rows[_DRAW + b]
             rows[_LEFT + b] -= rows[_DRAW + b]
-    for b in range(LANES):  # rounding may leave some of the mass
-        counts[last, b] += rows[_LEFT + b]
+    for b in range(LANES):
+        counts[last, b] = rows[_LEFT + b]
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -632,3 +633,45 @@ def advance_together(stretch: Any) -> None:
             gradients(t, epoch, stretch, (0, stretch.blocks.partial.shape[0]))
             move_own(t, epoch, stretch, (0, stretch.parameters.own.shape[0]))
             move_shared(t, epoch, stretch)
+
+
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def evaluate(logits: Any, correct: Any, rates: Any, weight: Any, k: Any) -> Any:
+    """Mean P(right), pass at k and entropy of policies; P(paid | wrong), P(not paid | right) over them.
+
+    rates: [2, 2, prompts, arms], (fpr, fnr) at the start and at the end of a drift, `weight` of the way
+    to which it is. Not a number where a logit is none: a run that diverged must show.
+    """
+    prompts, arms = logits.shape
+    accuracy, pass_at_k, entropy = 0.0, 0.0, 0.0
+    wrong, wrong_paid, right, right_unpaid = 0.0, 0.0, 0.0, 0.0
+    policy = np.empty(arms)
+    for p in range(prompts):
+        top = logits[p].max()
+        total, spread, hit = 0.0, 0.0, 0.0
+        for a in range(arms):
+            policy[a] = math.exp(logits[p, a] - top)
+            total += policy[a]
+            if policy[a] > 0.0:
+                spread += policy[a] * (top - logits[p, a])
+        for a in range(arms):
+            share = policy[a] / total
+            fpr = (1.0 - weight) * rates[0, 0, p, a] + weight * rates[1, 0, p, a]
+            fnr = (1.0 - weight) * rates[0, 1, p, a] + weight * rates[1, 1, p, a]
+            hit += share * correct[a]
+            wrong += share * (1.0 - correct[a])
+            wrong_paid += share * (1.0 - correct[a]) * fpr
+            right += share * correct[a]
+            right_unpaid += share * correct[a] * fnr
+        if hit > 1.0:  # by rounding
+            hit = 1.0
+        accuracy += hit
+        pass_at_k += 1.0 - (1.0 - hit) ** k
+        entropy += math.log(total) + spread / total
+    return (
+        accuracy / prompts,
+        pass_at_k / prompts,
+        entropy / prompts,
+        wrong_paid / max(wrong, 1e-300),
+        right_unpaid / max(right, 1e-300),
+    )
