@@ -54,8 +54,8 @@ from theory.structures import (
 
 Optimiser = Literal["sgd", "adam"]
 
-_PROMPT_WORK: Final = 40  # what a prompt's step costs besides its rollouts, in rollouts
-_PARALLEL_WORK: Final = 300_000  # rollouts below which sharing them out costs more than it brings
+_PROMPT_WORK: Final = 70  # what a prompt's step costs besides its rollouts, in rollouts
+_PARALLEL_WORK: Final = 600_000  # rollouts below which sharing them out costs more than it brings
 
 __all__ = [
     "Population",

@@ -84,6 +84,18 @@ def _of_bits(typing: Any, bits: Any) -> Any:
     return nb.float64(nb.int64), _reinterpret
 
 
+@_intrinsic
+def _fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once."""
+    del typing, a, b, c
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.fma(*arguments)
+
+    return nb.float64(nb.float64, nb.float64, nb.float64), generate
+
+
 @nb.njit(inline="always", cache=True)
 def exp(z: Any) -> Any:
     """e**z, e**-700 below that: 2**n times a Taylor polynomial of degree 12 on |r| <= log(2)/2, error 2 ulp.
@@ -91,22 +103,22 @@ def exp(z: Any) -> Any:
     Written out, because it vectorises, and gives the same bits on every platform, which libm does not.
     """
     z = max(z, -700.0)
-    shifted = z * _LOG2E + _MAGIC
+    shifted = _fma(z, _LOG2E, _MAGIC)
     n = shifted - _MAGIC
-    r = (z - n * _LN2_HIGH) - n * _LN2_LOW
+    r = _fma(n, -_LN2_LOW, _fma(n, -_LN2_HIGH, z))
     e = 1.0 / 479001600.0
-    e = e * r + 1.0 / 39916800.0
-    e = e * r + 1.0 / 3628800.0
-    e = e * r + 1.0 / 362880.0
-    e = e * r + 1.0 / 40320.0
-    e = e * r + 1.0 / 5040.0
-    e = e * r + 1.0 / 720.0
-    e = e * r + 1.0 / 120.0
-    e = e * r + 1.0 / 24.0
-    e = e * r + 1.0 / 6.0
-    e = e * r + 0.5
-    e = e * r + 1.0
-    e = e * r + 1.0
+    e = _fma(e, r, 1.0 / 39916800.0)
+    e = _fma(e, r, 1.0 / 3628800.0)
+    e = _fma(e, r, 1.0 / 362880.0)
+    e = _fma(e, r, 1.0 / 40320.0)
+    e = _fma(e, r, 1.0 / 5040.0)
+    e = _fma(e, r, 1.0 / 720.0)
+    e = _fma(e, r, 1.0 / 120.0)
+    e = _fma(e, r, 1.0 / 24.0)
+    e = _fma(e, r, 1.0 / 6.0)
+    e = _fma(e, r, 0.5)
+    e = _fma(e, r, 1.0)
+    e = _fma(e, r, 1.0)
     return e * _of_bits((_bits_of(shifted) << 52) + _ONE)  # 2**n, by its exponent field
 
 
@@ -120,12 +132,12 @@ def log(x: Any) -> Any:
     s = (m - 1.0) / (m + 1.0)
     s2 = s * s
     series = 1.0 / 13.0
-    series = series * s2 + 1.0 / 11.0
-    series = series * s2 + 1.0 / 9.0
-    series = series * s2 + 1.0 / 7.0
-    series = series * s2 + 1.0 / 5.0
-    series = series * s2 + 1.0 / 3.0
-    series = series * s2 + 1.0
+    series = _fma(series, s2, 1.0 / 11.0)
+    series = _fma(series, s2, 1.0 / 9.0)
+    series = _fma(series, s2, 1.0 / 7.0)
+    series = _fma(series, s2, 1.0 / 5.0)
+    series = _fma(series, s2, 1.0 / 3.0)
+    series = _fma(series, s2, 1.0)
     return 2.0 * s * series + n * _LN2
 
 
