@@ -18,7 +18,7 @@ import numpy as np
 from theory.kernels import exp, log, log_relative_mass, philox, proposed_binomial, unit
 
 COUNTED_GROUP: Final = 256  # up to here counting every rollout is faster than drawing binomials
-LANES: Final = 128  # prompts a vector loop handles at once; any value gives the same results
+LANES: Final = 128  # prompts a vector loop handles at once; results depend on it by rounding only
 _INVERTED_MEAN: Final = 10.0  # binomials of smaller means are drawn by inversion, else by rejection
 ROWS: Final = 11
 _TOP, _SUM = 0 * LANES, 1 * LANES  # of policies

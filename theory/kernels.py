@@ -1,8 +1,9 @@
-"""Compiled pieces the simulators share: Philox words inside loops, and exact binomial draws.
+"""Compiled pieces the simulators share: Philox words, exponential and logarithm, binomial proposals.
 
 Law. `philox` gives the words of `theory.rng.philox_words`, so a compiled loop and a NumPy expression
-agree on every draw. `binomial` is exact in distribution: inversion where the mean is small, Hormann's
-transformed rejection (BTRS) where it is large.
+agree on every draw. All pieces are plain arithmetic, so that loops over them vectorise and give the same
+bits on every platform. A `proposed_binomial` that stands is exact in distribution (Hormann's transformed
+rejection, BTRS), up to the 2**-32 of its two words.
 Fails first when one counter serves two draws: every caller states which counters it consumes.
 When changing this file, delete the __pycache__ beside it: numba's cache of a caller does not notice.
 Source: Salmon, Moraes, Dror, Shaw 2011; Hormann 1993, "The generation of binomial random variates".
@@ -61,9 +62,8 @@ def unit(word: Any) -> Any:
     return (word + 0.5) * 2.0**-32
 
 
-_intrinsic: Any = (
-    intrinsic  # its stubs want the typing context, which the compiler passes, from callers
-)
+# Its stubs want callers to pass the typing context, which the compiler does.
+_intrinsic: Any = intrinsic
 
 
 def _reinterpret(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
