@@ -98,7 +98,8 @@ def test_cost_is_linear_or_better(record: Record, curve: Curve) -> None:
         },
         note="Power laws fitted by `fits` (its log-linear law on log cost), with 95 % intervals: of time by Student's t over"
         f" {len(seconds[first])} rounds; of memory, which repeats exactly, by profile likelihood over the five sizes. The bandit"
-        " runs on one thread. Memory is what Python and NumPy allocate beyond what is given.",
+        " runs on one thread. Memory is what Python and NumPy allocate beyond what is given (not what compiled loops do: a band of a few MB a thread"
+        " for chains).",
     )
     for cost, power, interval in (
         ("time", time_power, time_ci),
