@@ -453,7 +453,7 @@ def _one_condition_per_run(table: pd.DataFrame, origin: NDArray[Any], source: st
                 if pd.isna(value)
                 else f"{value:g}"
                 if isinstance(value, float)
-                else repr(value)
+                else repr(value.item() if isinstance(value, np.generic) else value)
                 for value in (table[name].iloc[row], before)
             )
             raise _bad(source, str(origin[row]), name, f"{now}, but run {run!r} began with {was}")

@@ -45,6 +45,7 @@ __all__ = [
     "multiplier",
     "per_ten_points",
     "run_demo",
+    "still_behind",
 ]
 
 LOGGED: Final = "cpu-campaign"
@@ -267,14 +268,20 @@ def _order(arm: DemoArm) -> tuple[bool, bool, float, float]:
 
 def means(gap: ArmGap, end: Lost, final: Multiplier, delta: float) -> str:
     """The verdict for who has this verifier: what it costs, and what would change that."""
+    if gap.verdict == "closes" and gap.basis != "asymptote":
+        return f"Costs compute, and less than {delta:g} of accuracy when the runs stop."
     if gap.verdict == "closes":
-        when = "in the long run" if gap.basis == "asymptote" else "when the runs stop"
-        return f"Costs compute, and less than {delta:g} of accuracy {when}."
+        lasts = (
+            f" When the runs stop it is still {end.measured:.3f} behind."
+            if still_behind(end, delta)
+            else ""
+        )
+        return f"Costs compute, and less than {delta:g} of accuracy in the long run, if the fitted curves hold.{lasts}"
     if gap.verdict == "undetermined":
         settle = gap.would_settle_it
         return "Open." if settle is None else f"Open. To settle it: {settle.text}."
     if gap.basis == "asymptote":
-        return f"Costs accuracy for good: about {gap.floor:.3f}, however long it trains."
+        return f"Costs accuracy for good if the fitted curves hold: about {gap.floor:.3f}, however long it trains."
     behind = f"Still {end.measured:.3f} behind when the runs stop"
     if final.multiplier is None:
         return f"{behind}, and its curve does not head for the clean arm's end."
@@ -282,6 +289,13 @@ def means(gap: ArmGap, end: Lost, final: Multiplier, delta: float) -> str:
         f"{behind}. Its curve, drawn out, reaches the clean arm's end with {multiplier(final)} times the compute; it"
         " has not bent enough to say where it ends."
     )
+
+
+def still_behind(end: Lost, delta: float) -> bool:
+    """Whether the interval of the last measurement lies above the smallest gap of interest."""
+    from fits.gap import verdict_of
+
+    return verdict_of(end.ci, delta) == "persists"
 
 
 def multiplier(one: Multiplier) -> str:
@@ -308,11 +322,12 @@ def answers(demo: Demo) -> dict[str, str]:
         "Can more compute buy it back?": _bought_back(demo),
         "What should be fixed first?": _fix_first(demo.comparable),
         "Could it have been forecast?": (
-            f"Shown only the clean arm at {GROUP_SIZE} rollouts a prompt, the simulator forecast the other "
+            f"Calibrated on the clean arm at {GROUP_SIZE} rollouts a prompt alone, the simulator forecast the other "
             f"{score.forecast_rows:,} evaluations with an error of {score.rmse:.3f} (root mean square), against "
             f"{best.rmse:.3f} for the best forecast that costs nothing ({demo.best_baseline}) and "
             f"{demo.noise_floor:.3f} for evaluation noise alone. {100 * score.coverage90:.0f} % lie in "
-            "their 90 % intervals."
+            "their 90 % intervals. This forecast is not blind: the simulator's form and the centres of two priors were "
+            "chosen with these runs in view (LOG.md)."
         ),
     }
 
@@ -338,18 +353,26 @@ def _span(arms: Sequence[DemoArm], value: Callable[[DemoArm], float]) -> str:
 
 
 def _bought_back(demo: Demo) -> str:
-    """The verdicts, by what they say."""
-    groups = (
-        (f"Yes, to within {DELTA:g}", lambda a: a.verdict == "closes"),
-        ("Not within these runs", lambda a: a.verdict == "persists" and a.basis != "asymptote"),
-        ("No, at any budget", lambda a: a.verdict == "persists" and a.basis == "asymptote"),
-        ("Undetermined", lambda a: a.verdict == "undetermined"),
-    )
+    """The verdicts, by what they say and what they rest on."""
+    words = {
+        ("closes", "asymptote"): f"Yes, to within {DELTA:g}, if the fitted curves hold",
+        ("closes", "largest budget"): f"Yes, to within {DELTA:g}, within these runs",
+        ("persists", "largest budget"): "Not within these runs",
+        ("persists", "asymptote"): "No, at any budget, if the fitted curves hold",
+    }
     said: list[str] = []
-    for words, belongs in groups:
-        names = [arm.arm for arm in demo.arms if belongs(arm)]
-        if names:
-            said.append(f"{words}: {listed(names)}.")
+    for (verdict, basis), answer in words.items():
+        own = [arm for arm in demo.arms if (arm.verdict, arm.basis) == (verdict, basis)]
+        if not own:
+            continue
+        said.append(f"{answer}: {listed(arm.arm for arm in own)}.")
+        behind = [arm for arm in own if still_behind(arm.end, DELTA)]
+        if verdict == "closes" and behind:
+            lost = listed(f"{arm.arm} by {arm.end.measured:.3f}" for arm in behind)
+            said.append(f"Of these, still more than {DELTA:g} behind when the runs stop: {lost}.")
+    undetermined = [arm.arm for arm in demo.arms if arm.verdict == "undetermined"]
+    if undetermined:
+        said.append(f"Undetermined: {listed(undetermined)}.")
     return " ".join(said)
 
 

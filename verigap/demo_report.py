@@ -166,7 +166,8 @@ def _every_budget(demo: Demo) -> Section:
                     for arm in demo.arms
                 ),
                 text_columns=frozenset({"arm", *columns}),
-                note="Verdict and gap in the long run; a dash where there are no matched runs.",
+                note="Verdict and gap in the long run, judged where two seeds or more give an interval; "
+                "empirical/results/README.md judges from three seeds on. A dash where there are no matched runs.",
             ),
         ),
         figures=(

@@ -306,18 +306,21 @@ def _scores(axis: Axes, report: Report) -> None:
 
     names = ["verigap", *report.baselines]
     values = [report.rmse, *(one.rmse for one in report.baselines.values())]
+    reach = 1.08 * max(value for value in values if value is not None)
+    # Words stand where the line of the noise floor does not.
+    right = (report.noise_floor or 0.0) < 0.5 * reach
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         y = len(names) - 1 - place
         if value is None:
             axis.text(
-                0.05,
+                0.97 if right else 0.03,
                 y,
                 "unidentified",
+                ha="right" if right else "left",
                 va="center",
                 fontsize="small",
                 style="italic",
                 color="0.35",
-                backgroundcolor="white",
                 transform=axis.get_yaxis_transform(),
             )
             continue
@@ -326,7 +329,7 @@ def _scores(axis: Axes, report: Report) -> None:
         axis.plot([value], [y], "o", color=colour, markersize=4.5)
     if report.noise_floor is not None:
         mark_level(axis, report.noise_floor, "noise floor")
-    axis.set_xlim(0.0, 1.08 * max(value for value in values if value is not None))
+    axis.set_xlim(0.0, reach)
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 18)) for name in names[::-1]])
     axis.set_xlabel("RMSE")

@@ -50,6 +50,7 @@ __all__ = [
     "Compared",
     "GradientLevel",
     "RuleCheck",
+    "beside",
     "gradient_level",
     "run_z",
     "step_table",
@@ -154,6 +155,7 @@ class RuleCheck:
 class GradientLevel:
     """The headline numbers, and what the tables and the figure show.
 
+    runs: of both folders; check_runs: those of the second.
     clean_steps, clean_exact: steps of clean arms, and those whose fraction is exactly what theory says.
     rmse_given_right, rmse_one_rate: of the fraction, over arms and group sizes with independent noise;
     rmse_expected: what chance alone leaves of the first.
@@ -163,6 +165,7 @@ class GradientLevel:
     """
 
     runs: int
+    check_runs: int
     steps: int
     groups: int
     clean_steps: int
@@ -180,43 +183,42 @@ class GradientLevel:
     table: pd.DataFrame
 
 
-def step_table(*folders: Path) -> pd.DataFrame:
+def step_table(folder: Path) -> pd.DataFrame:
     """One row per run and step: what was measured, with its exact mean and variance given who was right.
 
-    folders: as `empirical.results` writes them. Columns: those of the runs (run_id, arm, seed, group_size …),
+    folder: as `empirical.results` writes it. Columns: those of the runs (run_id, arm, seed, group_size …),
     first_accuracy and last_accuracy of its evaluations, step, groups, pass_rate, clean, one_rate, and for each
     quantity q: q, q_theory, q_variance, with q NaN where the log lacks it. Runs whose errors are not
     independent appear twice, with the nominal rates and, as "ARM (realised rate)", with those the run met.
     Raises InputError where there is no run table or no step log.
     """
     tables: list[pd.DataFrame] = []
-    for folder in folders:
-        try:
-            evaluations = pd.read_parquet(folder / "runs.parquet").sort_values("step")
-        except OSError as error:
-            raise InputError(f"{folder}: no run table ({error})") from None
-        files = sorted((folder / "steps").glob("*.parquet"))
-        if not files:
-            raise InputError(f"{folder}: no step logs below steps/")
-        described: dict[str, Any] = {
-            rows["run_id"].iloc[0]: rows.iloc[0].to_dict()
-            | {
-                "first_accuracy": rows["accuracy"].iloc[0],
-                "last_accuracy": rows["accuracy"].iloc[-1],
-            }
-            for _, rows in evaluations.groupby("run_id")
+    try:
+        evaluations = pd.read_parquet(folder / "runs.parquet").sort_values("step")
+    except OSError as error:
+        raise InputError(f"{folder}: no run table ({error})") from None
+    files = sorted((folder / "steps").glob("*.parquet"))
+    if not files:
+        raise InputError(f"{folder}: no step logs below steps/")
+    described: dict[str, Any] = {
+        rows["run_id"].iloc[0]: rows.iloc[0].to_dict()
+        | {
+            "first_accuracy": rows["accuracy"].iloc[0],
+            "last_accuracy": rows["accuracy"].iloc[-1],
         }
-        for file in files:
-            for run_id, log in pd.read_parquet(file).groupby("run_id"):
-                run = described[str(run_id)]
-                tables.append(_levels(run, log, VerifierChannel(run["fpr"], run["fnr"])))
-                if run["noise"] != "independent":
-                    met = VerifierChannel(
-                        _share(log["paid_wrong"], log["wrong"]),
-                        _share(log["unpaid_right"], log["right"]),
-                    )
-                    realised = _levels(run, log, met)
-                    tables.append(realised.assign(arm=realised["arm"] + REALISED))
+        for _, rows in evaluations.groupby("run_id")
+    }
+    for file in files:
+        for run_id, log in pd.read_parquet(file).groupby("run_id"):
+            run = described[str(run_id)]
+            tables.append(_levels(run, log, VerifierChannel(run["fpr"], run["fnr"])))
+            if run["noise"] != "independent":
+                met = VerifierChannel(
+                    _share(log["paid_wrong"], log["wrong"]),
+                    _share(log["unpaid_right"], log["right"]),
+                )
+                realised = _levels(run, log, met)
+                tables.append(realised.assign(arm=realised["arm"] + REALISED))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -430,20 +432,19 @@ def gradient_level(
     """Compare step logs, and real groups with injected noise, with the exact law.
 
     campaign, check: folders as `empirical.results` writes them; the second adds runs that log what early runs
-    of the first lack. rollouts: a CSV for `empirical.real_groups`; None takes our workplace's, and where there
-    is none what was derived from it (`derived`); without that too, `real` is None.
+    of the first lack. rollouts: a CSV for `empirical.real_groups`; None takes what was derived from one
+    (`derived`); without that too, `real` is None.
     Raises InputError where a folder has no run table or no step log, or no noise to speak of is left, and
     InputError or StudyError where `rollouts` is no such CSV.
     """
-    table = step_table(campaign) if check is None else step_table(campaign, check)
+    first = step_table(campaign)
+    table = first if check is None else pd.concat([first, step_table(check)], ignore_index=True)
     zero, batch = _calibration(table, ZERO), _calibration(table, BATCH)
     if zero is None or batch is None:
         raise InputError(
             f"{campaign}: no run with independent errors leaves enough to chance: nothing to hold against"
             " theory"
         )
-    if rollouts is None and ROLLOUTS.exists():
-        rollouts = ROLLOUTS
     real = read_derived(derived) if rollouts is None else real_level(rollouts, command=COMMAND)
     arms = _arms(table)
     independent = [arm for arm in arms if arm.independent]
@@ -452,6 +453,7 @@ def gradient_level(
     own = table[~table["arm"].str.endswith(REALISED)]
     return GradientLevel(
         runs=int(own["run_id"].nunique()),
+        check_runs=int(own["run_id"].nunique() - first["run_id"].nunique()),
         steps=len(own),
         groups=int(own["groups"].sum()),
         clean_steps=len(clean),
@@ -472,6 +474,12 @@ def gradient_level(
 
 def _rms(values: Sequence[float]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
+
+
+def beside(campaign: Path) -> Path | None:
+    """The folder of further runs that lies beside a campaign's; None where there is none."""
+    folder = campaign.parent / CHECK.name
+    return folder if folder.exists() else None
 
 
 def write_gradient_level(level: GradientLevel, out: Path = RESULTS) -> None:
@@ -495,14 +503,16 @@ def main(arguments: Sequence[str]) -> int:
         prog=COMMAND, description="Measured against finite-group theory."
     )
     parser.add_argument("--campaign", type=Path, default=CAMPAIGN)
-    parser.add_argument("--check", type=Path, default=CHECK)
-    parser.add_argument("--rollouts", type=Path)
+    parser.add_argument(
+        "--check", type=Path, help="further runs (default: gradient-check beside the campaign)"
+    )
+    parser.add_argument("--rollouts", type=Path, default=ROLLOUTS if ROLLOUTS.exists() else None)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
     try:
         level = gradient_level(
             given.campaign,
-            check=given.check,
+            check=given.check or beside(given.campaign),
             rollouts=given.rollouts,
             derived=given.out / DERIVED,
         )

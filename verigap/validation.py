@@ -261,7 +261,7 @@ def validate_forecast(
         forecast_rows=len(targets),
         warmup_steps=warmup,
         warmup_basis=warmup_basis,
-        notes=_notes(shown, targets),
+        notes=_notes(shown, targets, calibration.given),
     )
     calibrated = {
         name: (float(shown[name].min()), float(shown[name].max()))
@@ -284,13 +284,19 @@ def _warmup(frame: pd.DataFrame, source: str) -> tuple[float, str]:
     return float(values[0]), "as the run table or --warmup-steps says"
 
 
-def _notes(shown: pd.DataFrame, targets: pd.DataFrame) -> tuple[str, ...]:
-    """What a reader of the scores should know about the rows."""
+def _notes(shown: pd.DataFrame, targets: pd.DataFrame, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a reader of the scores should know about the rows. given: see `Calibration`."""
     notes: list[str] = []
     if varying(pd.concat([shown, targets]), ["step"]) and (targets["step"] == 0).any():
         notes.append(
             f"{int((targets['step'] == 0).sum())} forecast rows are at step 0, before noise"
         )
+    for name, assumed in given.items():
+        if varying(shown, [name]):
+            notes.append(
+                f"the calibration rows differ in {name}: `verigap predict`, which is not told it, assumes that of the"
+                f" first row, {assumed}"
+            )
     if "seed" in shown.columns and set(shown["seed"]) & set(targets["seed"]):
         notes.append(
             "forecast runs share seeds with the calibration: where seeds are matched, part of their"
@@ -447,7 +453,8 @@ def read_calibration(path: Path) -> Stored:
 class Prediction:
     """The forecast of one verifier and budget, and what it rests on.
 
-    accuracy, ci90: in [0, 1]; the interval is for the measured accuracy. warnings: which inputs lie
+    accuracy, ci90: in [0, 1]; the interval is for the measured accuracy. estimator, prompts_per_step: what was
+    assumed, that of the first calibration row. warnings: which inputs lie
     outside what was calibrated. steps: None where the calibrated table knows no time. The rest: the
     inputs, and the rows that were calibrated on.
     """
@@ -459,6 +466,8 @@ class Prediction:
     group_size: int
     steps: float | None
     n_eval: int | None
+    estimator: str
+    prompts_per_step: int
     warnings: tuple[str, ...]
     calibrated_on: str
     source: str
@@ -517,6 +526,8 @@ def predict_row(
         group_size=group_size,
         steps=steps,
         n_eval=n_eval,
+        estimator=str(kept.calibration.given["estimator"]),
+        prompts_per_step=int(kept.calibration.given["prompts_per_step"]),
         warnings=tuple(warnings),
         calibrated_on=kept.calibrated_on,
         source=kept.source,

@@ -385,6 +385,7 @@ RUN = "run_id,arm,step,fpr,seed,accuracy\n"
         ("a,c,0,0,0,.5\na,c,1,.4,0,.5\n", "row 2 .*column fpr: 0.4, but run 'a' began with 0"),
         ("a,c,0,.1,0,.5\na,c,1,,0,.5\n", "row 2 .*column fpr: empty, but run 'a' began with 0.1"),
         ("a,c,0,0,,.5\na,c,1,0,3,.5\n", "row 2 .*column seed: 3, but run 'a' began with empty"),
+        ("a,c,0,0,0,.5\na,c,1,0,3,.5\n", "row 2 .*column seed: 3, but run 'a' began with 0$"),
         ("a,c,0,0,0,.5\na,d,1,0,0,.5\n", "row 2 .*column arm: 'd', but run 'a' began with 'c'"),
         ("a,c,1e30,0,0,.5\n", "row 1 .*column step: 1e30 is above 2"),
         ("a,c,0,0,9007199254740994,.5\n", "row 1 .*column seed: 9007199254740994 is above 2"),

@@ -30,6 +30,7 @@ from verigap.demo import (
     means,
     multiplier,
     per_ten_points,
+    still_behind,
 )
 
 CAMPAIGN = ROOT / "empirical" / "results" / "cpu-campaign"
@@ -171,9 +172,13 @@ NEVER = Multiplier("a", 0.8, None, None, 1.0, "no finite amount")
 @pytest.mark.parametrize(
     ("gap", "final", "said"),
     [
-        (gap_of("closes"), REACHES, "less than 0.01 of accuracy in the long run"),
+        (
+            gap_of("closes"),
+            REACHES,
+            r"in the long run, if the fitted curves hold\. When the runs stop it is still 0\.125 behind",
+        ),
         (gap_of("closes", basis="largest budget"), REACHES, "of accuracy when the runs stop"),
-        (gap_of("persists"), NEVER, "for good: about 0.250"),
+        (gap_of("persists"), NEVER, "for good if the fitted curves hold: about 0.250"),
         (gap_of("persists", basis="largest budget"), NEVER, "0.125 behind .* does not head for"),
         (
             gap_of("persists", basis="largest budget"),
@@ -185,6 +190,41 @@ NEVER = Multiplier("a", 0.8, None, None, 1.0, "no finite amount")
 )
 def test_a_verdict_says_no_more_than_it_rests_on(gap: ArmGap, final: Multiplier, said: str) -> None:
     assert re.search(said, means(gap, END, final, 0.01))
+
+
+def test_an_answer_says_where_a_fitted_curve_speaks_and_the_measured_end_another_way(
+    demo: tuple[Done, Path],
+) -> None:
+    """Every arm once, under its verdict and basis; of those that close, who is still behind for sure."""
+    document = demo[0].document
+    answer = document["answers"]["Can more compute buy it back?"]
+    words = {
+        ("closes", "asymptote"): "Yes, to within 0.01, if the fitted curves hold: ",
+        ("closes", "largest budget"): "Yes, to within 0.01, within these runs: ",
+        ("persists", "largest budget"): "Not within these runs: ",
+        ("persists", "asymptote"): "No, at any budget, if the fitted curves hold: ",
+    }
+    for (verdict, basis), said in words.items():
+        arms = [a for a in document["arms"] if (a["verdict"], a["basis"]) == (verdict, basis)]
+        assert (said in answer) == bool(arms)
+        if arms:
+            sentence = answer.split(said)[1].split(". ")[0]
+            assert set(re.split(", | and ", sentence.rstrip("."))) == {a["arm"] for a in arms}
+    behind = {
+        f"{arm['arm']} by {arm['end']['measured']:.3f}"
+        for arm in document["arms"]
+        if arm["verdict"] == "closes" and (arm["end"]["ci"] or [0.0])[0] > 0.01
+    }
+    found = re.search(r"still more than 0.01 behind when the runs stop: (.*?\d)\. ", answer + " ")
+    assert (set() if found is None else set(re.split(", | and ", found[1]))) == behind
+
+
+def test_the_measured_end_is_behind_where_its_interval_says_so() -> None:
+    assert still_behind(END, 0.01)
+    assert not still_behind(replace(END, ci=(0.005, 0.2)), 0.01)
+    assert not still_behind(replace(END, ci=None), 0.01)
+    near = means(gap_of("closes"), replace(END, ci=(0.0, 0.02)), REACHES, 0.01)
+    assert near.endswith("if the fitted curves hold.")
 
 
 def test_prices_are_compounded_over_ten_points() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from verigap.gradient_level import (
     write_gradient_level,
 )
 from verigap.gradient_real import GRADIENT, WITHIN, ZERO, read_derived, real_level
+from verigap.gradient_report import document
 
 GROUP, PROMPTS, STEPS = 8, 8, 100
 REAL = "ethsri_rollouts/olmo3_7b_base_rollouts_slim.csv"
@@ -127,6 +128,7 @@ def test_z_of_honest_runs_is_standard_normal(honest: Path, name: str) -> None:
 def test_honest_runs_are_called_calibrated_and_clean_ones_exact(honest: Path) -> None:
     level = gradient_level(honest, check=None, derived=honest / "none")
     assert (level.runs, level.steps, level.groups) == (48, 48 * STEPS, 48 * STEPS * PROMPTS)
+    assert level.check_runs == 0
     assert level.clean_steps == level.clean_exact == 12 * STEPS
     for found in (level.zero_advantage, level.batch_reward_variance):
         assert found.p_value > 1e-3
@@ -276,7 +278,7 @@ def test_derived_numbers_stand_in_for_the_rollouts(honest: Path, tmp_path: Path)
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the workplace's rollouts, so that `rollouts=None` means none."""
+    """Without the workplace's rollouts, which the command takes unless told others."""
     monkeypatch.setattr(module, "ROLLOUTS", Path("/nowhere.csv"))
 
 
@@ -347,3 +349,30 @@ def test_bad_input_is_one_line_and_code_2(
     assert main(["--campaign", str(honest), "--rollouts", str(none), "--out", str(out)]) == 2
     assert "no such file" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_further_runs_are_those_beside_the_campaign_and_counted(tmp_path: Path) -> None:
+    """The command takes no folder of this repository for another campaign."""
+    seeds = range(2)
+    alone = campaign(tmp_path / "a" / "c", [independent("fpr0.4", s, 0.4, 0.0) for s in seeds])
+    beside = campaign(tmp_path / "b" / "c", [independent("fpr0.4", s, 0.4, 0.0) for s in seeds])
+    campaign(tmp_path / "b" / "gradient-check", [independent("fnr0.4", 7, 0.0, 0.4)])
+    for given, said in ((alone, "2 runs (0 of them"), (beside, "3 runs (1 of them")):
+        out = given.parent / "out"
+        assert main(["--campaign", str(given), "--out", str(out)]) == 0
+        assert said in (out / "gradient-level.md").read_text()
+
+
+def test_scatter_that_is_not_theory_s_is_said_in_words(tmp_path: Path) -> None:
+    runs = [independent("fpr0.4", seed, 0.4, 0.0) for seed in range(4)]
+    level = gradient_level(campaign(tmp_path / "c", runs), check=None, derived=tmp_path / "none")
+
+    def findings(dispersion: float, interval: tuple[float, float] | None) -> str:
+        found = replace(level.zero_advantage, dispersion=dispersion, dispersion_ci=interval)
+        page = document(replace(level, zero_advantage=found), command="c", figure="f")
+        return page.split("## Zero-advantage")[0]
+
+    assert "more scatter than theory's, by 50.0%" in findings(1.5, (1.2, 1.8))
+    assert "less scatter than theory's, by 2.8%" in findings(0.972, (0.954, 0.991))
+    assert "scatter" not in findings(1.01, (0.99, 1.03)).split("Reward variance")[0]
+    assert "scatter" not in findings(1.5, None).split("Reward variance")[0]

@@ -56,8 +56,22 @@ def test_the_document_says_what_was_asked_and_what_it_rests_on(calibration: Path
     assert 0.0 <= low < document["accuracy"] < high <= 1.0
     assert (document["fpr"], document["fnr"]) == (0.1, 0.0)
     assert (document["group_size"], document["steps"], document["n_eval"]) == (8, 100, None)
+    assert (document["estimator"], document["prompts_per_step"]) == ("grpo", 8)
     assert document["warnings"] == []
     assert done.err == ""
+
+
+def test_what_predict_is_not_told_is_said_to_be_the_first_row_s(tmp_path: Path) -> None:
+    frame = simulated(seeds=1)
+    frame["estimator"] = frame["arm"].map(lambda arm: "dr_grpo" if arm == "clean" else "grpo")
+    table, out = tmp_path / "runs.csv", tmp_path / "c.json"
+    frame.to_csv(table, index=False)
+    chosen = ("--calibrate-on", "arm=clean", "--calibrate-on", "arm=fp")
+    notes = verigap("validate", table, *chosen, "--out", out, "--json").document["notes"]
+    (note,) = (one for one in notes if "differ in" in one)
+    assert "differ in estimator" in note
+    assert note.endswith("dr_grpo")
+    assert "Assumed: dr_grpo, 8 prompts a step." in " ".join(verigap(*ask(out)).out.split())
 
 
 def test_unless_told_an_evaluation_is_as_large_as_the_calibrated_ones(calibration: Path) -> None:

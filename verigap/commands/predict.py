@@ -55,7 +55,8 @@ def predict(
         length = "" if forecast.steps is None else f", {forecast.steps:g} steps"
         console.print(
             f"fpr {fpr:g}, fnr {fnr:g}, {group_size} rollouts a prompt{length}; calibrated on"
-            f" {forecast.calibrated_on} of {forecast.source} ({forecast.calibration_rows} rows).",
+            f" {forecast.calibrated_on} of {forecast.source} ({forecast.calibration_rows} rows)."
+            f" Assumed: {forecast.estimator}, {forecast.prompts_per_step} prompts a step.",
             highlight=False,
         )
 

@@ -16,11 +16,11 @@ from fits import InputError
 from fits.figures import save
 from fits.files import write_text
 from verigap.console import json_text
-from verigap.findings.document import collect, read_findings
+from verigap.findings.document import collect, read_kept
 from verigap.findings.figures import draw_forecast, draw_gaps
 from verigap.findings.page import FIGURES, render
 from verigap.findings.shared import SOURCES
-from verigap.gradient_level import DERIVED, gradient_level, write_gradient_level
+from verigap.gradient_level import DERIVED, beside, gradient_level, write_gradient_level
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -42,16 +42,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write(results: Path, shared: Path) -> None:
-    """Write findings.json, README.md, gradient-level.md and the figures below `results`."""
-    before = read_findings(results / "findings.json")
-    rollouts = shared / SOURCES["real groups"]
+    """Write findings.json, README.md, gradient-level.md and the figures below `results`.
+
+    From nothing but what lies there and in `shared`.
+    """
+    kept = read_kept(results / "findings.json")
+    rollouts, campaign = shared / SOURCES["real groups"], results / "cpu-campaign"
     level = gradient_level(
-        results / "cpu-campaign",
+        campaign,
+        check=beside(campaign),
         rollouts=rollouts if rollouts.is_file() else None,
         derived=results / DERIVED,
     )
     write_gradient_level(level, results)
-    kept = {} if before is None else before.shared
     findings, material = collect(results, shared, kept, level)
     save(draw_gaps(material.curves, material.prompts_per_step), results / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), results / FIGURES["forecast"])

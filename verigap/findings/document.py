@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pandas as pd
 
@@ -44,7 +44,10 @@ __all__ = [
     "Material",
     "collect",
     "read_findings",
+    "read_kept",
 ]
+
+Kind = TypeVar("Kind")
 
 CALIBRATE_ON: Final = "arm=clean,group_size=8"
 STUDY: Final = "studies/cpu-campaign.yaml"
@@ -83,6 +86,7 @@ class Gradient:
     """The headline of `verigap.gradient_level`; see there."""
 
     runs: int
+    check_runs: int
     steps: int
     groups: int
     clean_steps: int
@@ -122,19 +126,40 @@ class Material:
 
 def read_findings(path: Path) -> Findings | None:
     """The findings.json at `path`, None where there is none. Raises InputError where it is not one."""
+    return _read(path, Findings)
+
+
+def read_kept(path: Path) -> Mapping[str, Derived]:
+    """What the findings.json at `path`, of this version or an older one, keeps of data that are not here."""
+    found = _read(path, _Kept)
+    return {} if found is None else found.shared
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The part of `Findings` that cannot be remade."""
+
+    shared: Mapping[str, Derived]
+
+
+def _read(path: Path, kind: type[Kind]) -> Kind | None:
     from pydantic import TypeAdapter, ValidationError
 
     if not path.exists():
         return None
     try:
-        return TypeAdapter(Findings).validate_json(path.read_text(encoding="utf-8"))
+        return TypeAdapter(kind).validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise InputError(f"{path}: {error.error_count()} entries are not findings") from error
 
 
 def digests(results: Path) -> dict[str, str]:
-    """The run tables and step logs below `results`: sha256 by path."""
-    files = [*sorted(results.glob("*/runs.parquet")), *sorted(results.glob("*/steps/*.parquet"))]
+    """What the numbers are made of below `results`: sha256 by path.
+
+    Run tables and step logs of every folder, and what is kept of real groups of rollouts.
+    """
+    patterns = ("*/runs.parquet", "*/steps/*.parquet", "derived/*.json")
+    files = [file for pattern in patterns for file in sorted(results.glob(pattern))]
     return {
         file.relative_to(results).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
@@ -227,6 +252,7 @@ def _floors(frame: pd.DataFrame) -> tuple[Floor, ...]:
 def _gradient(level: GradientLevel) -> Gradient:
     return Gradient(
         runs=level.runs,
+        check_runs=level.check_runs,
         steps=level.steps,
         groups=level.groups,
         clean_steps=level.clean_steps,

@@ -35,6 +35,7 @@ __all__ = [
     "after_holm",
     "contradiction",
     "estimate",
+    "is_small",
     "jackknife",
     "judge",
     "support",
@@ -173,13 +174,41 @@ def judge(parts: Sequence[Part]) -> Finding:
     if not averages or not all(row.counts for row in averages):
         return Finding("undetermined" if rows else "not testable here", None, tuple(rows))
     for_it = max(support(row.estimate, row.hypothesis) for row in averages)
-    adjusted = holm([contradiction(row.estimate, row.hypothesis) for row in counted])
-    against = min(p for p in adjusted if p is not None)
+    against = min(_against(counted))
     if against < ALPHA:
         return Finding("contradicted", against, tuple(rows))
     if for_it < ALPHA and all(row.verdict != "contradicted" for row in rows):
         return Finding("supported", for_it, tuple(rows))
     return Finding("undetermined", min(for_it, against), tuple(rows))
+
+
+def _against(counted: Sequence[Judged]) -> list[float]:
+    """p of each estimate's contradiction, after Holm's correction over all of them."""
+    adjusted = holm([contradiction(row.estimate, row.hypothesis) for row in counted])
+    return [p for p in adjusted if p is not None]
+
+
+def is_small(finding: Finding, least: float) -> bool:
+    """Whether a verdict on direction alone ("above 0", "below 0") rests on estimates smaller than `least`.
+
+    Support rests on every average, so that one small average makes it small; for contradiction one estimate is
+    enough, so that all that contradict must be small.
+    """
+    if finding.verdict == "supported":
+        resting = [row for row in finding.rows if row.average]
+        enough = any
+    elif finding.verdict == "contradicted":
+        counted = [row for row in finding.rows if row.counts]
+        resting = [row for row, p in zip(counted, _against(counted), strict=True) if p < ALPHA]
+        enough = all
+    else:
+        return False
+    return enough(
+        row.hypothesis.kind != "within"
+        and row.hypothesis.bound == 0.0
+        and abs(row.estimate.value) < least
+        for row in resting
+    )
 
 
 def _alone(found: Estimate, claim: Hypothesis, *, average: bool) -> Judged:

@@ -8,7 +8,15 @@ from typing import Final
 from fits.gap import verdict_in_words, verdict_of
 from fits.inference import Interval
 from verigap.findings.document import Findings, Floor, Gradient
-from verigap.findings.estimates import ALPHA, LEAST_UNITS, Estimate, Finding, Judged, after_holm
+from verigap.findings.estimates import (
+    ALPHA,
+    LEAST_UNITS,
+    Estimate,
+    Finding,
+    Judged,
+    after_holm,
+    is_small,
+)
 from verigap.findings.forecasts import Part, Score
 from verigap.findings.questions import DELTA, JUST_CLOCK, Question
 from verigap.findings.shared import Derived
@@ -18,6 +26,7 @@ __all__ = ["FIGURES", "render"]
 FIGURES: Final = {"gap": "figures/gap.png", "forecast": "figures/forecast.png"}
 DASH: Final = "–"
 MARK: Final = "†"
+SMALL: Final = f"by less than {DELTA:g}"
 
 
 def render(findings: Findings) -> str:
@@ -48,7 +57,7 @@ def render(findings: Findings) -> str:
                 [
                     f"[{question.key}](#{question.key.lower()})",
                     question.title,
-                    _verdict(question.finding, stands[question.key]),
+                    _verdict(question, stands[question.key]),
                     "<br>".join(
                         f"{row.estimate.label}: {_value(row.estimate)}"
                         for row in question.finding.rows
@@ -115,7 +124,9 @@ def _how_to_read(findings: Findings) -> list[str]:
         "",
         f"Estimates of fewer than {LEAST_UNITS} seeds are shown and not judged. {len(judged)} claims are judged,"
         f" {decided} of them decided, each at {100 * ALPHA:g} % one-sided; {MARK} marks verdicts that stand when Holm's"
-        " correction is made over all claims of this page.",
+        f" correction is made over all claims of this page. The smallest difference of interest is {DELTA:g} of accuracy:"
+        f" a verdict on a direction alone (claim > 0 or < 0) is marked *{SMALL}* where it rests on smaller ones, that is,"
+        " if *supported* and any of its averages is smaller, or *contradicted* and all estimates that do so are.",
         "",
     ]
 
@@ -137,7 +148,7 @@ def _question(question: Question, stands: Mapping[str, bool]) -> list[str]:
     return [
         f'<a id="{question.key.lower()}"></a>',
         "",
-        f"### {question.key}. {question.title}: {_verdict(question.finding, stands[question.key])}",
+        f"### {question.key}. {question.title}: {_verdict(question, stands[question.key])}",
         "",
         f"Claim ({question.source}): {question.claim}",
         "",
@@ -189,7 +200,9 @@ def _arms(findings: Findings) -> list[str]:
         "Accuracy lost against the clean arm of the same estimator and group size: time average over training, and at the"
         f" last step, judged with δ = {DELTA:g} (*closes*: upper limit below it; *persists*: lower limit above it). Last"
         " column: what `verigap gap` says of the floor, the difference of fitted asymptotes where both are identified:"
-        " a statement about a law beyond the data, which may differ from the last step. No correction is made over"
+        " a statement about a law beyond the data, which may differ from the last step. The last step is judged from"
+        f" {LEAST_UNITS} seeds on, as all of this page; `gap`, and the demo with it, judges wherever there is an interval,"
+        " which is from two seeds on. No correction is made over"
         f" these {len(rows)} arms: take the intervals as they are. In {len(apart)} of them the law says *closes* where the"
         f" last step, measured, *persists*{': ' + '; '.join(apart) if apart else ''}.",
         "",
@@ -228,7 +241,9 @@ def _forecasts(findings: Findings) -> list[str]:
         "",
         "`verigap validate`: the simulator is calibrated on the rows named and forecasts all others; so are baselines that"
         " know no theory. RMSE; in brackets ours minus theirs with its 95 % interval over groups (arms, cells), below 0"
-        " where ours is better. A baseline that the calibration rows leave open is unidentified.",
+        " where ours is better. A baseline that the calibration rows leave open is unidentified. These scores are not"
+        " blind: the simulator's form and the centres of two priors were chosen with the rows scored here in view"
+        " ([validate.md](../../docs/validate.md), [LOG.md](../../LOG.md)).",
         "",
         *_table(
             ["", *(name for name, _ in scores)],
@@ -294,10 +309,12 @@ def _parts(title: str, parts: Mapping[str, Part], best: str | None) -> list[str]
 def _gradient(gradient: Gradient | None) -> list[str]:
     if gradient is None:
         return []
+    further = "[gradient-check](gradient-check)"
+    check = f"{gradient.check_runs} of them of {further}; " if gradient.check_runs else ""
     return [
         "## Gradient level",
         "",
-        f"From the step logs of {gradient.runs} runs ({gradient.steps:,} steps, {gradient.groups:,} groups), given how many"
+        f"From the step logs of {gradient.runs} runs ({check}{gradient.steps:,} steps, {gradient.groups:,} groups), given how many"
         " rollouts of each group are right, nothing fitted: in clean arms the zero-advantage fraction is exactly the"
         f" theory's in {gradient.clean_exact:,} of {gradient.clean_steps:,} steps. With independent noise it misses by an"
         f" RMSE of {gradient.rmse_given_right:.4f} over arms and group sizes, where chance alone leaves"
@@ -358,8 +375,10 @@ def _limits(findings: Findings) -> list[str]:
     ]
 
 
-def _verdict(finding: Finding, stands: bool) -> str:
-    return f"{finding.verdict}{' ' + MARK if stands else ''}"
+def _verdict(question: Question, stands: bool) -> str:
+    small = question.unit == "accuracy" and is_small(question.finding, DELTA)
+    size = f" ({SMALL})" if small else ""
+    return f"{question.finding.verdict}{size}{' ' + MARK if stands else ''}"
 
 
 def _value(found: Estimate, *, interval: bool = True) -> str:

@@ -335,7 +335,12 @@ def _predictions(curves: Curves, steps: Steps) -> tuple[Question, ...]:
     )
     fate = _every(
         *(
-            _part(curves, _reduced(curves, ["fpr0.2"], ["trigger0.2"], reduce), ahead, name)
+            _part(
+                curves,
+                _reduced(curves, ["fpr0.2"], ["trigger0.2"], reduce),
+                Hypothesis("above", DELTA),
+                name,
+            )
             for name, reduce in WINDOWS.items()
         )
     )
@@ -392,7 +397,7 @@ def _predictions(curves: Curves, steps: Steps) -> tuple[Question, ...]:
             key="P5",
             title="Errors tied to something the policy can learn are another matter at the same rates",
             source="prediction 5",
-            claim="The arm whose errors hang on the answer loses more than the one with random errors of the same marginal rate, over training and at its end.",
+            claim=f"The arm whose errors hang on the answer loses at least {DELTA:g} more than the one with random errors of the same marginal rate, over training and at its end.",
             compared="accuracy(fpr0.2) − accuracy(trigger0.2), over training and at the last step.",
             unit="accuracy",
             limits="One trigger, at a marginal fpr of .2 at the start; the rate moves as the policy learns. Plateau and collapse: C5.",
@@ -426,6 +431,20 @@ def _between_sizes(curves: Curves, arms: Sequence[str], claim: Hypothesis) -> li
     return [Part(claim, between(whole[1], whole[0]), tuple(each))]
 
 
+def _lost_at_end(curves: Curves, arms: Sequence[str]) -> Callable[[int], Series]:
+    """Accuracy lost at the last step, mean of `arms`."""
+    return _reduced(curves, ["clean"] * len(arms), arms, at_end)
+
+
+def _at_largest(curves: Curves, values: Callable[[int], Series], claim: Hypothesis) -> list[Part]:
+    """One hypothesis at the largest group size with seeds enough; none where only one size has them."""
+    enough = {s: v for s in curves.group_sizes if len(v := values(s)) >= LEAST_UNITS}
+    if len(enough) < 2:
+        return []
+    size = max(enough)
+    return [Part(claim, estimate(f"{size} rollouts", enough[size]))]
+
+
 def _path(curves: Curves, steps: Steps, arm: str, size: int) -> Series:
     """log(entropy / clean entropy) at equal accuracy, mean over PATH_AT; {seed: value}."""
     levels: dict[str, list[Series]] = {"clean": [], arm: []}
@@ -451,16 +470,17 @@ def _path(curves: Curves, steps: Steps, arm: str, size: int) -> Series:
 
 def _claims(curves: Curves) -> tuple[Question, ...]:
     small = Hypothesis("within", DELTA)
+    lasting = Hypothesis("above", DELTA)
     return (
         *(
             Question(
                 key=f"C1{letter}",
-                title=f"The gap persists when training goes on: {kind}",
+                title=f"The gap does not shrink as training goes on: {kind}",
                 source="2605.25252 says so; 2601.04411 says it closes where J > 0",
                 claim=f"From step {MIDDLE} to the last the accuracy lost does not shrink.",
                 compared=f"change of the gap, mean of {', '.join(arms)}.",
                 unit="accuracy",
-                limits="A gap that shrinks need not end at 0: `gap` on asymptotes is in the table of arms, and 300 steps of one small model are no large compute.",
+                limits="A gap that shrinks may still persist: that is asked next.",
                 finding=judge(
                     _part(
                         curves,
@@ -475,8 +495,21 @@ def _claims(curves: Curves) -> tuple[Question, ...]:
         ),
         *(
             Question(
+                key=f"C1{letter}",
+                title=f"The gap persists at the end of training: {kind}",
+                source="2605.25252 says so; 2601.04411 says it closes where J > 0",
+                claim=f"At the last step more than {DELTA:g} of accuracy is lost.",
+                compared=f"accuracy lost at the last step, mean of {', '.join(arms)}.",
+                unit="accuracy",
+                limits="300 steps of one small model are no large compute: what `gap` makes of the curves' asymptotes is in the table of arms.",
+                finding=judge(_part(curves, _lost_at_end(curves, arms), lasting)),
+            )
+            for letter, (kind, arms) in zip("def", KINDS.values(), strict=True)
+        ),
+        *(
+            Question(
                 key=f"C2{letter}",
-                title=f"The gap persists when rollouts per prompt are scaled: {kind}",
+                title=f"The gap does not shrink as rollouts per prompt are scaled: {kind}",
                 source="2605.25252, whose compute axis this is",
                 claim="At equal steps a larger group does not shrink the accuracy lost.",
                 compared=f"accuracy lost over training, mean of {', '.join(arms)}: the largest minus the smallest group size, and each minus the one before it.",
@@ -485,6 +518,19 @@ def _claims(curves: Curves) -> tuple[Question, ...]:
                 finding=judge(_between_sizes(curves, arms, Hypothesis("above"))),
             )
             for letter, (kind, arms) in KINDS.items()
+        ),
+        *(
+            Question(
+                key=f"C2{letter}",
+                title=f"The gap persists at the most rollouts per prompt: {kind}",
+                source="2605.25252, whose compute axis this is",
+                claim=f"At the last step of the largest group size that has {LEAST_UNITS} seeds more than {DELTA:g} of accuracy is lost.",
+                compared=f"accuracy lost at the last step, mean of {', '.join(arms)}, at that group size.",
+                unit="accuracy",
+                limits="Says nothing of larger groups, and is not asked where only one size has the seeds. All sizes: C1d to C1f.",
+                finding=judge(_at_largest(curves, _lost_at_end(curves, arms), lasting)),
+            )
+            for letter, (kind, arms) in zip("def", KINDS.values(), strict=True)
         ),
         Question(
             key="C3",
@@ -626,9 +672,9 @@ def ask_real_groups(derived: Mapping[str, Derived]) -> tuple[Question, ...]:
         ),
         Question(
             key="P6",
-            title="Errors correlated within a group raise the expected step of grpo and leave that of linear estimators",
+            title="Errors correlated within a group raise the expected step of grpo on hard prompts and leave that of linear estimators",
             source="prediction 6",
-            claim="Against independent errors of the same rate (.2, correlation .3) the step of grpo is larger, that of rloo the same to .1 %.",
+            claim="On prompts that are mostly hard, against independent errors of the same rate (.2, correlation .3), the step of grpo is larger, that of rloo the same to .1 %.",
             compared="expected step with correlated errors over that with independent ones, minus 1.",
             unit="ratio − 1",
             limits=ours

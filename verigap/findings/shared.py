@@ -18,7 +18,8 @@ import pandas as pd
 from fits import gap_report, parse_selection, read_runs
 from fits.laws import FloatArray
 from theory import VerifierChannel, advantages, corrections
-from theory.estimators import GRPO, RLOO, Estimator, advantage_table
+from theory.conditional import given_right
+from theory.estimators import GRPO, RLOO, Estimator
 from verigap.findings.estimates import Estimate, estimate, jackknife
 from verigap.findings.forecasts import Score, score
 
@@ -161,30 +162,11 @@ def _leave_one_out(values_N: FloatArray) -> FloatArray:
     return (values_N.sum() - values_N) / (len(values_N) - 1)
 
 
-def _step_given(size: int, channel: VerifierChannel, estimator: Estimator = GRPO) -> FloatArray:
-    """E[(1/G) sum_i A_i 1{right_i}] for R = 0..G right rollouts, over independent flips; (G + 1,)."""
-    from scipy.stats import binom
-
-    unpaid, paid = advantage_table(size, estimator)
-    expected = np.zeros(size + 1)
-    for right in range(size + 1):
-        K = np.arange(right + 1)
-        M = np.arange(size - right + 1)
-        chance = np.outer(
-            binom.pmf(K, right, 1.0 - channel.fnr), binom.pmf(M, size - right, channel.fpr)
-        )
-        S = K[:, None] + M[None, :]
-        step = (K[:, None] * paid[S] + (right - K[:, None]) * unpaid[S]) / size
-        # The (S)-th entry of the table is the advantage when S rollouts are paid; the ends have none.
-        expected[right] = float((chance * np.nan_to_num(step)).sum())
-    return expected
-
-
 def _subgroup_step(size: int, whole: int, channel: VerifierChannel) -> FloatArray:
-    """The same of a group of `size` drawn from `whole` rollouts of which R = 0..whole are right; (whole + 1,)."""
+    """Expected step of a group of `size` drawn from `whole` rollouts of which R = 0..whole are right; (whole + 1,)."""
     from scipy.stats import hypergeom
 
-    given = _step_given(size, channel)
+    given = given_right(np.arange(size + 1), channel, size).gradient
     return np.array(
         [
             float(hypergeom.pmf(np.arange(size + 1), whole, right, size) @ given)
@@ -194,9 +176,14 @@ def _subgroup_step(size: int, whole: int, channel: VerifierChannel) -> FloatArra
 
 
 def _correlated_step(size: int, fpr: float, correlation: float, estimator: Estimator) -> FloatArray:
-    """`_step_given` with a group's fpr drawn from a Beta of that mean and correlation; (G + 1,)."""
+    """Expected step of R = 0..G right ones, a group's fpr drawn from a Beta of that mean and correlation; (G + 1,)."""
+
+    def step(rate: float) -> FloatArray:
+        channel = VerifierChannel(rate, 0.0)
+        return given_right(np.arange(size + 1), channel, size, estimator=estimator).gradient
+
     if correlation == 0.0:
-        return _step_given(size, VerifierChannel(fpr, 0.0), estimator)
+        return step(fpr)
     from scipy.stats import beta
 
     strength = 1.0 / correlation - 1.0
@@ -204,9 +191,7 @@ def _correlated_step(size: int, fpr: float, correlation: float, estimator: Estim
     rates = beta.ppf(at, fpr * strength, (1.0 - fpr) * strength)
     # The midpoints of equal shares miss the mean slightly; the linear estimators would show it.
     rates *= fpr / rates.mean()
-    return np.mean(
-        [_step_given(size, VerifierChannel(float(rate), 0.0), estimator) for rate in rates], axis=0
-    )
+    return np.mean([step(float(rate)) for rate in rates], axis=0)
 
 
 def _corrections(right_NG: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> dict[str, float]:
