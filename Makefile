@@ -19,7 +19,9 @@ SHARED ?= ../shared/data
 demo: $(VENV)/.installed-core
 	$(BIN)/verigap demo
 
+# numba's cache does not notice a change in a module that a compiled one calls.
 test: $(VENV)/.installed-tests lint
+	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-tests
@@ -32,6 +34,7 @@ results: $(VENV)/.installed-core
 	$(BIN)/python -m verigap.findings --shared $(SHARED)
 
 bench: $(VENV)/.installed-tests
+	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
 	$(BIN)/python -m tests.benchmarks.results
 
 format: $(VENV)/.installed-tests

@@ -341,7 +341,7 @@ def simulate(
     seed: in [0, 2**32); with the step, the prompt and the rollout it decides every draw, so results
         depend on neither `threads` nor the order of evaluation.
     evaluate_every: steps between evaluations, at least 1. k: of pass@k.
-    threads: numba threads; None: as many as numba would take if the work is worth it.
+    threads: at least 1; None: as many as numba would take. Used where the work is worth it.
     report: called with the number of steps done at every evaluation.
     Raises ArgumentError naming the argument and the value.
     """
@@ -350,6 +350,10 @@ def simulate(
         raise ArgumentError(f"evaluate_every must be at least 1, got {evaluate_every}")
     if k < 1:
         raise ArgumentError(f"k must be at least 1, got {k}")
+    if threads is None:
+        threads = nb.get_num_threads()
+    if threads < 1:
+        raise ArgumentError(f"threads must be at least 1, got {threads}")
     prompts = len(start.logits)
     per_step = training.prompts_per_step or prompts
     if per_step > prompts:
@@ -358,7 +362,6 @@ def simulate(
         )
     state = State(start, training, structure, per_step=per_step, seed=seed)
     evaluations = [_evaluate(start, state, 0, k)]
-    threads = threads or nb.get_num_threads()
     with ThreadPoolExecutor(threads) as pool:
         for first, last, visits in _visits(prompts, per_step, training.steps, seed):
             for begin, stop in _between_evaluations(first, last, evaluate_every, training.steps):

@@ -310,9 +310,8 @@ def _draw_counts(key: Any, step: Any, size: Any, log_factorials: Any, block: Any
             chance = policy[a, b] - paid if unpaid else paid
             share = chance / rows[_MASS + b]
             rows[_MASS + b] -= chance
-            rows[_RATE + b] = (
-                share if share < 1.0 else 1.0
-            )  # also if nothing is left, or is a number
+            # Where no mass is left, or less by a rounding, the share is no number or negative.
+            rows[_RATE + b] = share if 0.0 <= share < 1.0 else 1.0
         _draw_binomials(j, key, step, log_factorials, block)
         for b in range(LANES):
             counts[j, b] = rows[_DRAW + b]

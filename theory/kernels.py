@@ -5,7 +5,7 @@ agree on every draw. All pieces are plain arithmetic, so that loops over them ve
 bits on every platform. A `proposed_binomial` that stands is exact in distribution (Hormann's transformed
 rejection, BTRS), up to the 2**-32 of its two words.
 Fails first when one counter serves two draws: every caller states which counters it consumes.
-When changing this file, delete the __pycache__ beside it: numba's cache of a caller does not notice.
+When changing this file, delete the __pycache__ beside it (`make test` does): numba's cache of a caller does not notice.
 Source: Salmon, Moraes, Dror, Shaw 2011; Hormann 1993, "The generation of binomial random variates".
 """
 

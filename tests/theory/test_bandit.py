@@ -229,6 +229,21 @@ def test_counts_are_multinomial(group: int, share: float) -> None:
     assert not counts[:, chances == 0.0].any()
 
 
+@pytest.mark.parametrize("group", [COUNTED_GROUP, COUNTED_GROUP + 1, 1024])
+def test_prompts_with_no_doubt_left_do_not_disturb_their_neighbours(group: int) -> None:
+    """A lane whose mass is all on one arm beside lanes that draw by rejection."""
+    logits = np.zeros((5, 4))
+    logits[0, 0] = 60.0
+    start = Population(logits, np.array([1.0, 0, 0, 0]), np.zeros(4, dtype=bool))
+    training = Training(steps=1, group_size=group)
+    path = simulate(start, training, Independent(CHANNEL), seed=1)
+    assert path.pass_rates[0] == 1.0
+    others = simulate(
+        dataclasses.replace(start, logits=np.zeros((5, 4))), training, Independent(CHANNEL), seed=1
+    )
+    np.testing.assert_array_equal(path.pass_rates[1:], others.pass_rates[1:])
+
+
 @pytest.mark.parametrize(("name", "silent"), [("reinforce", 0.2025), ("rloo", 0.505)])
 def test_a_group_is_silent_by_its_advantages(name: str, silent: float) -> None:
     """G = 2, a = .3, fpr .4, fnr .1: q = .55. Without a baseline an all-paid group is not silent."""
@@ -389,6 +404,12 @@ def test_pass_at_k_and_entropy_of_a_known_policy() -> None:
                 population([0.5]), Training(1, prompts_per_step=2), Independent(CHANNEL), seed=0
             ),
             "prompts_per_step must be at most the 1 prompts there are, got 2",
+        ),
+        (
+            lambda: simulate(
+                population([0.5]), Training(1), Independent(CHANNEL), seed=0, threads=0
+            ),
+            "threads must be at least 1, got 0",
         ),
         (
             lambda: simulate(population([0.5]), Training(1), Independent(CHANNEL), seed=-1),
