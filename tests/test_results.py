@@ -1,4 +1,4 @@
-"""`make bench`: a need that is missed is in the file, and in the exit code."""
+"""`make bench`: a need that is missed is in the file, and in the exit code; what measured nothing leaves the file."""
 
 from __future__ import annotations
 
@@ -36,3 +36,37 @@ def test_every_row_is_written_and_a_missed_need_fails(
     assert "| after the need |  |  |  |" in text
     assert f"| {'yes' if code == 0 else '**no**'} |" in text
     assert ("failed:" in text) == (code == 1)
+
+
+@pytest.mark.parametrize(
+    ("test", "code"),
+    [
+        ("def test_one(record):\n    record.need('n', 1, at_least=2)\n    record.once(dict)\n", 1),
+        ("import nowhere_at_all\n", 2),
+        ("def test_one(record):\n    record.once(dict)\n    raise KeyboardInterrupt\n", 2),
+        ("", 5),
+    ],
+    ids=["a need missed", "not collected", "interrupted", "no benchmark"],
+)
+def test_the_file_is_written_only_where_every_benchmark_ran(
+    tmp_path: Path, test: str, code: int
+) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.benchmarks.conftest import record\n")
+    (tmp_path / "test_one.py").write_text(test)
+    file = tmp_path / "RESULTS.md"
+    file.write_text("measured before")
+    there = f"results.FILE = pathlib.Path({str(file)!r})"  # whose folder holds the benchmarks
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import pathlib; from tests.benchmarks import results; {there}; raise SystemExit(results.main())",
+        ],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    kept = file.read_text() == "measured before"
+    assert kept == (code != 1)
+    assert done.stderr.count("RESULTS.md is left as it was") == kept

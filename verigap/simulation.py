@@ -513,12 +513,14 @@ def _in_threads(
     def one(cell: int) -> Columns:
         return _run(*cells[cell], threads, lambda step: advanced(cell, step))
 
-    # numba compiles, or loads its cache, once before threads would all do so.
-    yield 0, one(0)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = {pool.submit(one, cell): cell for cell in range(1, len(cells))}
+    # All may start at once: numba compiles under a lock of its own, so that the first compiles for all.
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        futures = {pool.submit(one, cell): cell for cell in range(len(cells))}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    finally:  # a run that diverged ends the sweep: what has not begun never does
+        pool.shutdown(cancel_futures=True)
 
 
 def _run(

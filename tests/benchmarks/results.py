@@ -4,7 +4,7 @@
     python -m tests.benchmarks.results -k bandit            some of them, by pytest's arguments; to stdout
 
 The exit code is pytest's: not 0 where a benchmark failed or a need was missed; the file is written all
-the same and says which. How a benchmark records: tests/benchmarks/conftest.py.
+the same and says which. Where the benchmarks could not be collected, or were interrupted, it stays as it was. How a benchmark records: tests/benchmarks/conftest.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pytest
 from empirical.environment import memory_gb, processor, releases
 
 FILE = Path(__file__).with_name("RESULTS.md")
+MEASURED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)  # every benchmark was run
 PACKAGES = (
     "verigap",
     "numpy",
@@ -90,8 +91,8 @@ def lines(document: Mapping[str, Any], outcomes: Outcomes, load: Sequence[float]
         f" Load average of the last minute at the start {load[0]:.2f}, at the end {load[1]:.2f}.\n"
     )
     yield (
-        "Seconds are wall-clock. Times that are compared were taken in turn, in one process, one round of each after the"
-        " other, after a round that is not kept; medians of at least 5 rounds unless a table says otherwise.\n"
+        "Seconds are wall-clock. Unless a table says otherwise, times that are compared were taken in turn, in one process, one"
+        " round of each after the other, after a round that is not kept, and are medians of at least 5 rounds.\n"
     )
     if outcomes.failed:
         yield f"**{len(outcomes.failed)} of {outcomes.ran} benchmarks failed:** {', '.join(f'`{name}`' for name in outcomes.failed)}\n"
@@ -154,8 +155,10 @@ def main() -> int:
     code, text = run(arguments)
     if arguments:
         sys.stdout.write(text)
-    else:
+    elif code in MEASURED:
         FILE.write_text(text, encoding="utf-8")
+    else:
+        sys.stderr.write(f"{FILE.name} is left as it was: pytest ended with {code}, not all ran\n")
     return code
 
 

@@ -2,8 +2,9 @@
 matrices one verifier at a time.
 
 Error: the larger of the errors of the mean and of the standard deviation of final accuracy, against a
-chain on 5,003 points. That of Monte Carlo falls as paths^(-1/2), which is measured here and then carried
-to the paths that an error of 1e-4 takes; its time per path is measured too.
+chain on 5,003 points. For chains that is convergence of the grid: what they converge to is held to the
+mean and the standard deviation of all paths drawn. Monte Carlo's error falls as paths^(-1/2), which is
+measured here and then carried to the paths that an error of 1e-4 takes; its time per path is measured too.
 """
 
 from __future__ import annotations
@@ -106,6 +107,13 @@ def by_numpy(setting: Setting, paths: int) -> FloatArray:
     return special.expit(logit)
 
 
+def standard_errors(drawn: FloatArray) -> FloatArray:
+    """Those of the mean and of the standard deviation of independent draws."""
+    off = drawn - drawn.mean()
+    variance, fourth = (off**2).mean(), (off**4).mean()
+    return np.sqrt([variance, (fourth - variance**2) / (4 * variance)]) / np.sqrt(len(drawn))
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_monte_carlo_at_equal_error(record: Record, setting: Setting) -> None:
     exact = by_chain(setting, EXACT)
@@ -113,6 +121,8 @@ def test_monte_carlo_at_equal_error(record: Record, setting: Setting) -> None:
     enough = min(points for points in POINTS if errors[points].max() <= ERROR)
 
     drawn = by_simulator(setting, 4 * ROUNDS * max(SIZES), seed=17)
+    apart = np.array([drawn.mean(), drawn.std()]) - exact
+    apart_se = np.abs(apart) / standard_errors(drawn)
     errors_of = {}
     for n in SIZES:
         groups = drawn.reshape(
@@ -141,7 +151,8 @@ def test_monte_carlo_at_equal_error(record: Record, setting: Setting) -> None:
                 "error of the mean": errors[points][0],
                 "error of the sd": errors[points][1],
             },
-            note=f"Final accuracy of one prompt; errors against a chain on {EXACT:,} points. Monte Carlo: seconds of {PATHS:,}"
+            note=f"Final accuracy of one prompt; errors against a chain on {EXACT:,} points, which for chains is convergence of their"
+            f" grid. What they converge to is held to the mean and sd of all paths drawn, in standard errors. Monte Carlo: seconds of {PATHS:,}"
             f" paths times the paths that bring its error to {ERROR:g}; the exponent of its error in the paths, fitted to"
             f" samples of {SIZES[0]:,} to {SIZES[-1]:,} paths by `fits`, should be -0.5.",
         )
@@ -159,6 +170,23 @@ def test_monte_carlo_at_equal_error(record: Record, setting: Setting) -> None:
                 f"over the chain at {ERROR:g}": took.ratio(by) / PATHS * paths,
             },
         )
+    record.row(
+        TABLE,
+        {
+            "setting": str(setting),
+            "by": "all paths drawn",
+            "error of the mean": abs(apart[0]),
+            "error of the sd": abs(apart[1]),
+            "paths": len(drawn),
+            "mean, standard errors": apart_se[0],
+            "sd, standard errors": apart_se[1],
+        },
+    )
+    record.need(
+        f"chain from the paths drawn, mean and sd: standard errors, {setting}",
+        apart_se.max(),
+        at_most=4.0,
+    )
     assert interval is not None
     record.need(
         f"Monte Carlo's error falls as a square root: exponent, {setting}",

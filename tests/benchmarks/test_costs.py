@@ -72,7 +72,7 @@ CURVES = (
     Curve("phase", "cells", diagram, (625, 1225, 2500, 5041, 10_201)),
     Curve("fits", "refits", refits, (625, 1250, 2500, 5000, 10_000)),
 )
-LINEAR = 1.05  # cost is above linear where an exponent's interval lies above this
+LINEAR = 1.1  # an exponent estimated above this is above linear
 
 
 @pytest.mark.parametrize("curve", CURVES, ids=lambda curve: f"{curve.what}, {curve.against}")
@@ -101,10 +101,6 @@ def test_cost_is_linear_or_better(record: Record, curve: Curve) -> None:
         " runs on one thread. Memory is what Python and NumPy allocate beyond what is given (not what compiled loops do: a band of a few MB a thread"
         " for chains).",
     )
-    for cost, power, interval in (
-        ("time", time_power, time_ci),
-        ("memory", memory_power, memory_ci),
-    ):
-        low = power if interval is None else interval[0]
-        what = f"{curve.what} against {curve.against}: exponent of {cost}, lower 95 % limit"
-        record.need(what, low, at_most=LINEAR)
+    for cost, power in (("time", time_power), ("memory", memory_power)):
+        what = f"{curve.what} against {curve.against}: exponent of {cost}"
+        record.need(what, power, at_most=LINEAR)

@@ -31,21 +31,28 @@ def curves(count: int, *, seed: int = 0) -> tuple[FloatArray, FloatArray]:
     return x, SIGMOID.predict(x[None], TRUTH[None]) + rng.normal(0.0, 0.02, (count, POINTS))
 
 
-def law(x: FloatArray, *theta: float) -> FloatArray:
-    return SIGMOID.predict(x[None], np.array([theta]))[0]
+def law(log_x: FloatArray, start: float, end: float, middle: float, slope: float) -> FloatArray:
+    """The sigmoid as a user would write it, in the parameters of ours."""
+    return start + (end - start) / (1.0 + np.exp(np.exp(slope) * (middle - log_x)))
+
+
+def logarithms(x: FloatArray) -> FloatArray:
+    """log x; at x = 0 that of a number which leaves the curve where it starts."""
+    return np.log(np.maximum(x, 1e-12))
 
 
 def by_scipy(x: FloatArray, y: FloatArray, *, bounded: bool) -> FloatArray:
     """A loop of curve_fit from the truth, as the refits below; returns half the sums of squares."""
     low, high = SIGMOID.bounds(x[None])
+    log_x = logarithms(x)
     losses = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizeWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         for row in y:
             options: dict[str, Any] = {"bounds": (low, high)} if bounded else {"maxfev": 5000}
-            theta, _ = curve_fit(law, x, row, p0=TRUTH, **options)
-            losses.append(0.5 * float(np.sum((row - law(x, *theta)) ** 2)))
+            theta, _ = curve_fit(law, log_x, row, p0=TRUTH, **options)
+            losses.append(0.5 * float(np.sum((row - law(log_x, *theta)) ** 2)))
     return np.array(losses)
 
 
@@ -71,6 +78,7 @@ def test_one_law_one_curve(record: Record) -> None:
     starts = SIGMOID.starts(x[None], y[0])
     five = np.repeat(np.arange(5), POINTS), curves(5)[1].ravel()
     low, high = SIGMOID.bounds(x[None])
+    log_x = logarithms(x)
     took = record.compare(
         lambda: solve(SIGMOID, x[None], y, starts),
         {
@@ -78,7 +86,9 @@ def test_one_law_one_curve(record: Record) -> None:
             "whole": lambda: fit_curve(
                 np.tile(x, 5), five[1], run=five[0], law=SIGMOID, forecast=False
             ),
-            "scipy": lambda: [curve_fit(law, x, y[0], p0=p0, bounds=(low, high)) for p0 in starts],
+            "scipy": lambda: [
+                curve_fit(law, log_x, y[0], p0=p0, bounds=(low, high)) for p0 in starts
+            ],
         },
         rounds=31,
     )
@@ -102,6 +112,7 @@ def test_refits(record: Record, count: int) -> None:
             "unbounded": lambda: by_scipy(x, y[:SLICE], bounded=False),
             "bootstrap": bootstrapped(count),
         },
+        rounds=15,
     )
     memory = {
         "ours": peak_memory(lambda: batched(x, y)),
