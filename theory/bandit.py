@@ -370,6 +370,8 @@ def simulate(
                     evaluations.append(_evaluate(start, state, stop, k))
                     if report is not None:
                         report(stop)
+    with np.errstate(invalid="ignore"):  # of a run that diverged, inf - inf
+        pass_rates = _softmax(state.logits()) @ start.correct
     table = np.array(evaluations)
     step = table[:, 0].astype(np.int64)
     return Trajectory(
@@ -384,7 +386,7 @@ def simulate(
         snr=table[:, 6],
         marginal_fpr=table[:, 7],
         marginal_fnr=table[:, 8],
-        pass_rates=_softmax(state.logits()) @ start.correct,
+        pass_rates=pass_rates,
     )
 
 
