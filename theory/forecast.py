@@ -47,9 +47,10 @@ class Fit:
     """A calibrated flow.
 
     location, prior_location, prior_sd: of the six coordinates, by NAMES: theta, log rate, log signal,
-    logit ceiling, log spread, log jitter. covariance: of the posterior, [6, 6]. discrepancy: standard deviation of a
-    run about the forecast, evaluation noise excluded where n_eval was known. samples: the n_eval that
-    has the calibration rows' mean evaluation noise; None where n_eval was not known. rmse: of the calibration rows. status: of the solve; message: the solver's.
+    logit ceiling, log spread, log jitter. covariance: of the posterior, [6, 6]. discrepancy: standard
+    deviation of a run about the forecast, evaluation noise excluded where n_eval was known. samples: the
+    n_eval that has the calibration rows' mean evaluation noise; None where n_eval was not known. rmse: of
+    the calibration rows. status: of the solve; message: the solver's.
     """
 
     location: FloatArray
