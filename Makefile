@@ -2,7 +2,7 @@
 #
 #   make demo    light core into .venv, then the main job end to end on data in the repository
 #   make test    what the tests need into .venv, then lint, types, layering and every test
-#   make results remake empirical/results/README.md, its numbers and figures from the committed tables
+#   make results remake paper/generated/results.md, its numbers and figures from the committed tables
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md (leave the machine alone meanwhile)
 #   make format  apply ruff's formatting and safe fixes
 
@@ -31,7 +31,7 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/lint-imports
 
 results: $(VENV)/.installed-core
-	$(BIN)/python -m verigap.findings --shared $(SHARED)
+	$(BIN)/python -m paper results --shared $(SHARED)
 
 bench: $(VENV)/.installed-tests
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]

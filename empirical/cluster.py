@@ -18,8 +18,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from empirical import extras
-from empirical.environment import releases
 from empirical.errors import StudyError
+from empirical.machine import releases
 
 __all__ = ["completed", "connected"]
 

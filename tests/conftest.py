@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from empirical import cluster
+from tests.builders import independent, logged_campaign
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,19 @@ def ray_of_two() -> Iterator[None]:
         pytest.skip("needs the cluster extra")
     with cluster.connected("local", workers=2):
         yield
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four arms of twelve seeds whose flips are what the table says."""
+    runs = [
+        independent(arm, seed, fpr, fnr, estimator=estimator)
+        for seed in range(12)
+        for arm, fpr, fnr, estimator in (
+            ("clean", 0.0, 0.0, "grpo"),
+            ("fpr0.4", 0.4, 0.0, "grpo"),
+            ("both0.2", 0.2, 0.2, "dr_grpo"),
+            ("inverted", 0.7, 0.5, "grpo"),
+        )
+    ]
+    return logged_campaign(tmp_path_factory.mktemp("honest") / "results", runs)

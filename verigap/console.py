@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
-import math
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from fits.plain import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,27 +30,6 @@ class UserError(ValueError):
 def fail(message: str) -> NoReturn:
     """Raise UserError with `message`, which names what was wrong and where."""
     raise UserError(message)
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON holds it: dataclasses as objects, arrays as lists, non-finite numbers as null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    listed = getattr(value, "tolist", None)  # NumPy arrays and scalars
-    return value if listed is None else plain(listed())
-
-
-def json_text(document: Any) -> str:
-    """`document` as every command prints it."""
-    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
 
 
 def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from empirical.environment import memory_gb, processor, releases
+from empirical.machine import memory_gb, processor, releases
 
 FILE = Path(__file__).with_name("RESULTS.md")
 MEASURED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)  # every benchmark was run

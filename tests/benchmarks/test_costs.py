@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 import theory
+from empirical.simulate import run_spec
 from tests.benchmarks.conftest import Record, peak_memory
 from tests.benchmarks.laws import exponent, in_words
-from tests.benchmarks.test_fits import batched, curves
-from tests.benchmarks.test_ray import sweep
+from tests.benchmarks.workloads import batched, curves, sweep
 from theory.bandit import Training, population, simulate
 from theory.phase import phase_diagram
 from theory.structures import Independent
 from theory.training_chain import evolve, training_chain
-from verigap.simulation import run_spec
 
 
 def bandit(

@@ -10,30 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning, curve_fit
 
 from fits import SIGMOID, fit_curve
 from fits.batch import bootstrap_curve
 from fits.solve import solve
 from tests.benchmarks.conftest import Record, peak_memory
+from tests.benchmarks.workloads import POINTS, TRUTH, FloatArray, batched, curves, law
 
-FloatArray = NDArray[np.float64]
-
-TRUTH = np.array([0.1, 0.8, np.log(1e4), np.log(1.5)])
-POINTS, SLICE = 40, 100
+SLICE = 100
 ONE, MANY = "One fit", "Many fits"
-
-
-def curves(count: int, *, seed: int = 0) -> tuple[FloatArray, FloatArray]:
-    rng = np.random.default_rng(seed)
-    x = np.linspace(0.0, 1e5, POINTS)
-    return x, SIGMOID.predict(x[None], TRUTH[None]) + rng.normal(0.0, 0.02, (count, POINTS))
-
-
-def law(log_x: FloatArray, start: float, end: float, middle: float, slope: float) -> FloatArray:
-    """The sigmoid as a user would write it, in the parameters of ours."""
-    return start + (end - start) / (1.0 + np.exp(np.exp(slope) * (middle - log_x)))
 
 
 def logarithms(x: FloatArray) -> FloatArray:
@@ -54,10 +40,6 @@ def by_scipy(x: FloatArray, y: FloatArray, *, bounded: bool) -> FloatArray:
             theta, _ = curve_fit(law, log_x, row, p0=TRUTH, **options)
             losses.append(0.5 * float(np.sum((row - law(log_x, *theta)) ** 2)))
     return np.array(losses)
-
-
-def batched(x: FloatArray, y: FloatArray) -> FloatArray:
-    return solve(SIGMOID, x[None], y, np.repeat(TRUTH[None], len(y), axis=0)).loss_R
 
 
 def bootstrapped(count: int) -> Callable[[], Any]:

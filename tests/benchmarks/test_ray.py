@@ -17,15 +17,16 @@ import pandas as pd
 import pytest
 
 from empirical.cluster import TASKS_PER_CORE, completed, connected
+from empirical.simulate import Simulated, Spec, run_spec
 from fits import fit_groups
 from tests.benchmarks.conftest import Record, on_one_thread, peak_memory
-from tests.fits.synthetic import matched_runs
-from tests.verigap.test_backend import kill_one_worker
+from tests.benchmarks.workloads import SWEEP_RUNS as RUNS
+from tests.benchmarks.workloads import sweep
+from tests.builders import kill_one_worker, matched_runs
 from theory.phase import phase_diagram
 from theory.training_chain import evolve, training_chain
-from verigap.simulation import Simulated, Spec, run_spec
 
-RUNS, LEAST, SECONDS = 16, 60.0, 66.0  # s of the sweep on one worker: needed, aimed at
+LEAST, SECONDS = 60.0, 66.0  # s of the sweep on one worker: needed, aimed at
 PROBED = 4000  # steps of four runs that size it: 2.5 s
 CURVES, TASKS, STEPS = 60, 2000, 300
 ROWS = STEPS // 50 + 1  # of a run's table
@@ -33,19 +34,6 @@ TABLE = "Beyond one process: Ray on this machine"
 CELLS, CORES = 1_000_000, 1000
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs the cluster extra")
-
-
-def sweep(steps: int, *, runs: int = RUNS) -> Spec:
-    """`runs` runs of 2,000 prompts at 8 arms a prompt, group size 16."""
-    return Spec.model_validate(
-        {
-            "population": {"prompts": 2000, "right_modes": 4, "wrong_modes": 4},
-            "training": {"steps": steps, "group_size": 16},
-            "arms": [{"name": "clean"}, {"name": "fpr0.3", "fpr": 0.3}],
-            "seeds": list(range(runs // 2)),
-            "evaluate_every": 50,
-        }
-    )
 
 
 def steps_for(seconds: float) -> int:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from empirical.rewards import NoisyVerifier
-from empirical.runs import RunFolder
+from empirical.training.folder import RunFolder
+from empirical.training.rewards import NoisyVerifier
 from empirical.verifiers import Verdict, strict
 from tests.benchmarks.conftest import Record
-from tests.empirical.test_training import study
+from tests.builders import tiny_study as study
 from theory import VerifierChannel
 from theory.structures import Independent
 
@@ -50,9 +50,9 @@ def test_step_time_with_and_without_the_wrapper(record: Record, tmp_path: Path) 
     from transformers import TrainerCallback
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    from empirical.models import load_policy, prepare_tiny
-    from empirical.tasks import load_task
-    from empirical.training import trainer_config
+    from empirical.training.models import load_policy, prepare_tiny
+    from empirical.training.run import trainer_config
+    from empirical.training.tasks import load_task
 
     torch.set_num_threads(1)
     steps = 2 * PAIRS * STEPS + 2

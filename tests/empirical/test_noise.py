@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from empirical.errors import StudyError
 from empirical.noise import Arm, Selector, structure
-from empirical.rewards import NoisyVerifier, VerlReward
+from empirical.training.rewards import NoisyVerifier, VerlReward
 from empirical.verifiers import strict
 from theory import VerifierChannel
 from theory.structures import (

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from empirical.rewards import METRIC_PREFIX, NoisyVerifier
+from empirical.training.rewards import METRIC_PREFIX, NoisyVerifier
 from empirical.verifiers import strict
 from theory import DR_GRPO, GRPO, Estimator, VerifierChannel
 from theory.conditional import given_right

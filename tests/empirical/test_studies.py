@@ -8,30 +8,11 @@ import pytest
 import yaml
 
 from empirical.errors import StudyError
-from empirical.launch import selected
 from empirical.studies import Study, read_study
+from empirical.training.launch import selected
+from tests.builders import minimal
 
-SHIPPED = sorted((Path(__file__).parents[2] / "empirical" / "studies").glob("*.yaml"))
-
-
-def minimal(**changes: object) -> dict[str, object]:
-    study: dict[str, object] = {
-        "name": "s",
-        "task": {"kind": "two_step_arithmetic"},
-        "models": [{"kind": "tiny_qwen2", "name": "tiny"}],
-        "arms": {"clean": None, "noisy": {"fpr": 0.2}},
-        "group_sizes": [4, 8],
-        "seeds": [0, 1, 2],
-        "training": {"steps": 10, "learning_rate": 1e-5},
-        "evaluation": {"steps": [0, 10], "samples": 100},
-        "hardware": {
-            "flops_per_second": 1e9,
-            "prompt_tokens": 6,
-            "completion_tokens": 12,
-            "source": "x",
-        },
-    }
-    return study | changes
+SHIPPED = sorted((Path(__file__).parents[2] / "empirical" / "studies").glob("trained/*.yaml"))
 
 
 def written(tmp_path: Path, content: object) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from fits import InputError, fit_groups, fit_surface, gap_report, parse_selection
 from fits.figures import draw_fits, draw_gap, draw_surface, save
 from fits.fit import group_rows
-from tests.fits.synthetic import matched_runs
+from tests.builders import matched_runs
 
 
 def test_the_gap_figure_shows_the_report(tmp_path: Path) -> None:

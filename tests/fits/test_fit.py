@@ -10,7 +10,7 @@ from fits import EXPONENTIAL, LOG, POWER, SIGMOID, InputError, find_turn, fit_cu
 from fits.fit import allow_for_laws
 from fits.inference import student_interval
 from tests.benchmarks.coverage import COURSES, experiments
-from tests.fits.synthetic import matched_runs
+from tests.builders import matched_runs
 
 
 def sigmoid_runs(

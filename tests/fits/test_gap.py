@@ -8,7 +8,7 @@ import pytest
 
 from fits import InputError, gap_report, parse_selection
 from fits.gap import chance_in_words, seeds_needed, verdict_of
-from tests.fits.synthetic import ARMS, CLEAN, matched_runs
+from tests.builders import ARMS, CLEAN, matched_runs
 
 IS_CLEAN = parse_selection(["fpr=0,fnr=0"])
 

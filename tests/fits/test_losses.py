@@ -10,7 +10,7 @@ from fits import InputError, fit_groups, gap_report, parse_selection
 from fits.fit import check_loss, fit_curve, loss_for
 from fits.laws import EXPONENTIAL, LOG
 from fits.losses import BINOMIAL, LEAST_SQUARES, Loss, beta_binomial, huber, loss_named
-from tests.fits.synthetic import matched_runs
+from tests.builders import matched_runs
 
 LOSSES = [LEAST_SQUARES, huber(0.05), BINOMIAL, beta_binomial(0.02)]
 

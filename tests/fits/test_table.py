@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fits import InputError, read_runs, validate_runs, write_runs
-from tests.fits.synthetic import matched_runs
+from tests.builders import matched_runs
 from tests.shared_data import shared_data
 
 HEADER = "run_id,step,fpr,fnr,accuracy\n"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.verigap.command import refused, verigap
+from tests.commands.command import refused, verigap
 from verigap import __version__
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.builders import ROOT
+
 NAMES = ("theory", "fits", "empirical", "verigap")
 HEAVY = ("torch", "transformers", "trl", "matplotlib", "seaborn", "statsmodels")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fits import InputError
-from verigap.report import Report, Section, Table, picture, write_report
+from verigap.report.model import Report, Section, Table, picture, write_report
 
 
 def report_with(cell: str) -> Report:

@@ -24,11 +24,11 @@ def demo(
     if out.exists() and not out.is_dir():
         fail(f"{out}: is a file; --out names a folder")
 
+    from empirical.demo import GROUP_SIZE, LOGGED, answers, gap_table, interval, run_demo
+    from empirical.validate.predict import stored
     from fits import write_runs
-    from verigap.demo import GROUP_SIZE, LOGGED, answers, gap_table, interval, run_demo
-    from verigap.demo_report import demo_report
-    from verigap.report import write_report
-    from verigap.validation import stored
+    from verigap.report.demo import demo_report
+    from verigap.report.model import write_report
 
     with progress() as bar:
         task = bar.add_task("gaps and forecasts", total=None)

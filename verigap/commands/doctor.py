@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def doctor(*, json: Json = False) -> None:
     """Say what this machine can and cannot do, and what would make it able."""
-    from empirical.doctor import examine
+    from empirical.machine import examine
 
     report = examine()
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verigap.commands.backend import Address, Backend, BackendOption, each_on, started
-from verigap.commands.runs import (
+from verigap.console import Json, emit, fail, progress, write_json
+from verigap.options import (
+    Address,
+    Backend,
+    BackendOption,
     Figure,
     Format,
     Loss,
@@ -19,11 +22,12 @@ from verigap.commands.runs import (
     Set,
     Where,
     check_outputs,
+    each_on,
     load_runs,
     save_figure,
     say_what_was_read,
+    started,
 )
-from verigap.console import Json, emit, fail, progress, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.commands.runs import (
+from verigap.console import Json, emit, write_json
+from verigap.options import (
     Figure,
     Format,
     Loss,
@@ -22,7 +23,6 @@ from verigap.commands.runs import (
     save_figure,
     say_what_was_read,
 )
-from verigap.console import Json, emit, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.commands.runs import (
+from verigap.console import Json, emit
+from verigap.options import (
     Format,
     Manifest,
     Map,
@@ -19,7 +20,6 @@ from verigap.commands.runs import (
     load_runs,
     say_what_was_read,
 )
-from verigap.console import Json, emit
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -54,9 +54,9 @@ def phase(
     import pandas as pd
 
     import theory
+    from empirical.simulation_figures import phase_figure, save_figure
     from fits.table import write_runs
     from theory.phase import phase_diagram
-    from verigap.simulation_figures import phase_figure, save_figure
 
     chosen = theory.estimator_named(estimator)
     sizes = _grid("--group-size", group_size)

@@ -38,7 +38,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Forecast the measured accuracy under a verifier and a budget, with its 90 % interval."""
-    from verigap.validation import predict_row
+    from empirical.validate.predict import predict_row
 
     forecast = predict_row(
         calibration, fpr=fpr, fnr=fnr, group_size=group_size, steps=steps, n_eval=n_eval

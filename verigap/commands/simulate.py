@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verigap.commands.backend import Address, Backend, BackendOption, started
 from verigap.console import Json, emit, fail, progress
+from verigap.options import Address, Backend, BackendOption, started
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +31,8 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
+    from empirical import simulate as simulation
     from fits.files import check_target
-    from verigap import simulation
 
     if (spec is None) == (preset is None):
         fail(
@@ -50,7 +50,13 @@ def simulate(
             workers=workers,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    table, figure = simulation.write_study(study, simulated, out)
+    table, figure = simulation.write_study(study, simulated, out), None
+    if study.panels:
+        from empirical.simulation_figures import save_figure, study_figure
+
+        figure = out / "figure.png"
+        drawn = study_figure(simulated.table, study.panels, arms=study.arms, about=study.about)
+        save_figure(drawn, figure)
     document: dict[str, Any] = {
         "runs": simulated.runs,
         "rows": len(simulated.table),

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.commands.backend import Address, Backend, BackendOption, started
 from verigap.console import Json, emit, fail, progress
+from verigap.options import Address, Backend, BackendOption, started
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from empirical.launch import Launch
+    from empirical.training.launch import Launch
 
 
 COLUMNS = ["step", "rollouts", "tokens", "flops", "gpu_hours", "seconds", "accuracy", "n_eval"]
@@ -45,10 +45,10 @@ def train(
     json: Json = False,
 ) -> None:
     """Train the matched runs of a study, skipping complete ones and resuming interrupted ones."""
-    from empirical.accounting import estimate
-    from empirical.launch import launch, launch_on_ray, selected
-    from empirical.results import TABLE, merged, read_committed, run_table
+    from empirical.collect import TABLE, merged, read_committed, run_table
     from empirical.studies import read_study
+    from empirical.training.accounting import estimate
+    from empirical.training.launch import launch, launch_on_ray, selected
     from fits.table import write_runs
 
     wanted = read_study(study)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.commands.runs import (
+from verigap.console import Json, emit, write_json
+from verigap.options import (
     Figure,
     Format,
     Manifest,
@@ -21,12 +22,11 @@ from verigap.commands.runs import (
     save_figure,
     say_what_was_read,
 )
-from verigap.console import Json, emit, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from verigap.validation import Report
+    from empirical.validate.score import Report
 
 
 def validate(
@@ -62,8 +62,9 @@ def validate(
     json: Json = False,
 ) -> None:
     """Calibrate the simulator on the selected rows only, forecast every other row, score it beside baselines."""
+    from empirical.validate.forecast import validate_forecast
+    from empirical.validate.predict import stored
     from fits import parse_selection
-    from verigap.validation import stored, validate_forecast
 
     check_outputs(figure, out, runs=runs, manifest=manifest)
     selection = parse_selection(calibrate_on)
@@ -81,7 +82,7 @@ def validate(
         table.frame, calibrate_on=selection, group=group, source=table.source
     )
     if figure is not None:
-        from verigap.figures import draw_validation
+        from empirical.figures import draw_validation
 
         save_figure(figure, lambda: draw_validation(validation))
     if out is not None:

@@ -1,0 +1,199 @@
+"""From run folders to tables, and the committed tables that count as done.
+
+A run is complete when its table holds its last evaluation; whether its folder still exists does not
+matter, so a campaign goes on from the committed table alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from empirical.errors import StudyError
+from empirical.studies import RunSpec, Study, read_study
+from empirical.training.folder import RunFolder, eval_rows
+from fits.files import write_text
+from fits.table import write_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "TABLE",
+    "Collected",
+    "Committed",
+    "code_note",
+    "collect",
+    "merged",
+    "read_committed",
+    "run_table",
+]
+
+TABLE = "runs.parquet"
+NOTE = "environments.md"
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a study's `results` folder holds.
+
+    table: the committed run table, None where there is none yet. models: folder of initial weights.
+    """
+
+    table: Path | None = None
+    models: Path | None = None
+
+    def complete(self, runs: Sequence[RunSpec]) -> frozenset[str]:
+        """Ids of those of `runs` whose last evaluation is in the table."""
+        if self.table is None:
+            return frozenset()
+        import pandas as pd
+
+        frame = pd.read_parquet(self.table, columns=["run_id", "step"])
+        reached = frame.groupby("run_id")["step"].max()
+        return frozenset(
+            run.run_id for run in runs if reached.get(run.run_id, -1) >= run.evaluation.steps[-1]
+        )
+
+
+def read_committed(study: Study, study_file: Path) -> Committed:
+    """The committed results of a study; empty where it names none or they are not there yet."""
+    if study.results is None:
+        return Committed()
+    folder = study_file.parent / study.results
+    table, models = folder / TABLE, folder / "models"
+    return Committed(table if table.exists() else None, models if models.exists() else None)
+
+
+def run_table(out: Path, *, complete_only: bool = False) -> pd.DataFrame:
+    """The run table of all run folders below `out`, sorted by run and step; one row per evaluation."""
+    import pandas as pd
+
+    rows = [
+        row
+        for path in sorted(out.glob("*/spec.json"))
+        if (folder := RunFolder(path.parent)).done or not complete_only
+        for row in eval_rows(folder.rows())
+    ]
+    return pd.DataFrame(rows)
+
+
+def merged(committed: pd.DataFrame | None, fresh: pd.DataFrame) -> pd.DataFrame:
+    """Both tables, a run's fresh rows taking the place of its committed ones."""
+    import pandas as pd
+
+    if committed is None or committed.empty:
+        return fresh
+    if fresh.empty:
+        return committed
+    kept = committed[~committed["run_id"].isin(fresh["run_id"].unique())]
+    return pd.concat([kept, fresh], ignore_index=True) if len(kept) else fresh
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a study's results folder holds: runs, rows, and the note on their code (`code_note`)."""
+
+    runs: int
+    rows: int
+    note: str | None
+
+
+def code_note(environments: Iterable[Mapping[str, Any]]) -> str | None:
+    """What is to be said of the code runs come from; None where it is one commit, nothing changed.
+
+    environments: the runs' env.json.
+    """
+    states = Counter(
+        (git.get("sha"), git.get("dirty"))
+        for git in (environment.get("git", {}) for environment in environments)
+    )
+    if all(sha is not None and dirty is False for sha, dirty in states) and len(states) <= 1:
+        return None
+
+    def told(sha: str | None, dirty: bool | None) -> str:
+        if sha is None:
+            return "not known"
+        return f"commit {sha}" + (", with our modules modified" if dirty else "")
+
+    lines = [f"- {told(*state)}: {count} runs" for state, count in states.most_common()]
+    return "The runs of this table were not all made by one clean commit.\n\n" + "\n".join(lines)
+
+
+def collect(study: Study, study_file: Path, out: Path) -> Collected:
+    """Bring the complete runs below `out` into the study's committed results; say how much is there.
+
+    Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, each run's
+    environment as a line of `environments.jsonl`, `environments.md` where the runs come from several
+    commits or a modified tree, and the initial weights. What earlier collections wrote stays, so a
+    campaign may move from machine to machine.
+    Raises StudyError if the study names no results folder.
+    """
+    if study.results is None:
+        raise StudyError(f"{study_file}: names no results folder")
+    import pandas as pd
+
+    folder = study_file.parent / study.results
+    (folder / "steps").mkdir(parents=True, exist_ok=True)
+    known = folder / TABLE
+    fresh = run_table(out, complete_only=True)
+    table = merged(pd.read_parquet(known) if known.exists() else None, fresh)
+    table = table.sort_values(["group_size", "seed", "arm", "run_id", "step"], ignore_index=True)
+    write_runs(table, known)
+    environments_file = folder / "environments.jsonl"
+    environments: dict[str, str] = {}
+    if environments_file.exists():
+        for line in environments_file.read_text(encoding="utf-8").splitlines():
+            environments[json.loads(line)["run_id"]] = line
+    steps: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted(out.glob("*/DONE")):
+        run = RunFolder(path.parent)
+        spec = run.spec()
+        environment = json.loads((run.path / "env.json").read_text(encoding="utf-8"))
+        environments[spec.run_id] = json.dumps({"run_id": spec.run_id, **environment})
+        log = pd.DataFrame([row for row in run.rows() if row["kind"] == "train"])
+        log = log.drop(columns="kind")
+        log.insert(0, "run_id", spec.run_id)
+        steps.setdefault(f"g{spec.group_size}-s{spec.seed}", []).append(log)
+    for name, logs in steps.items():
+        path = folder / "steps" / f"{name}.parquet"
+        old = pd.read_parquet(path) if path.exists() else None
+        both = merged(old, _small(pd.concat(logs, ignore_index=True)))
+        write_runs(both.sort_values(["run_id", "step"], ignore_index=True), path)
+    write_text(environments_file, "".join(environments[key] + "\n" for key in sorted(environments)))
+    note = code_note(json.loads(line) for line in environments.values())
+    if note is None:
+        (folder / NOTE).unlink(missing_ok=True)
+    else:
+        write_text(folder / NOTE, f"{note}\n")
+    for weights in (out / "models").glob("*"):
+        kept = folder / "models" / weights.name
+        if not kept.exists() and not weights.name.startswith("."):
+            shutil.copytree(weights, kept)
+    return Collected(int(table["run_id"].nunique()), len(table), note)
+
+
+def _small(log: pd.DataFrame) -> pd.DataFrame:
+    """Per-step logs at the precision they deserve; counts and ratios of at most 256 are exact still."""
+    floats = log.select_dtypes("float64").columns
+    return log.astype(dict.fromkeys(floats, "float32"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Collect a study's complete runs into its committed results: STUDY.yaml OUT."""
+    study_file, out = map(Path, arguments)
+    found = collect(read_study(study_file), study_file, out)
+    sys.stderr.write(f"{found.runs} runs, {found.rows} rows\n")
+    if found.note is not None:
+        sys.stderr.write(f"{found.note}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

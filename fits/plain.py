@@ -1,0 +1,32 @@
+"""Results as the plain data that JSON holds, and their text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+__all__ = ["json_text", "plain"]
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON holds it: dataclasses as objects, arrays as lists, non-finite numbers as null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    listed = getattr(value, "tolist", None)  # NumPy arrays and scalars
+    return value if listed is None else plain(listed())
+
+
+def json_text(document: Any) -> str:
+    """`document` as every command prints it."""
+    return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"

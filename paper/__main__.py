@@ -1,0 +1,113 @@
+"""Remake what the repository says of its own runs, below paper/generated.
+
+python -m paper results [--results FOLDER] [--shared FOLDER] [--out FOLDER]
+python -m paper steps [--campaign FOLDER] [--check FOLDER] [--rollouts CSV] [--out FOLDER]
+
+`results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from empirical.errors import StudyError
+from empirical.step_law.logged import CAMPAIGN, COMMAND, GradientLevel, beside, gradient_level
+from empirical.step_law.real import write_derived
+from fits import InputError
+from fits.figures import save
+from fits.files import write_text
+from fits.plain import json_text
+from paper.figures.gradient_level import draw_gradient_level
+from paper.figures.results import draw_forecast, draw_gaps
+from paper.numbers import collect, read_kept
+from paper.pages import gradient_level as step_page
+from paper.pages.results import FIGURES, render
+from paper.public_data import SOURCES
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+GENERATED: Final = ROOT / "paper" / "generated"
+SHARED: Final = ROOT.parent / "shared" / "data"
+DERIVED: Final = Path("derived/real-groups.json")
+STEPS: Final = Path("gradient-level.md")
+STEPS_FIGURE: Final = Path("figures/gradient-level.png")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Remake; what needs data below --shared that are not there is kept as it is."""
+    parser = argparse.ArgumentParser(prog="python -m paper", description=main.__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    results = parts.add_parser("results", help="numbers, pages and figures")
+    results.add_argument("--results", type=Path, default=ROOT / "empirical" / "results")
+    results.add_argument("--shared", type=Path, default=SHARED)
+    results.add_argument("--out", type=Path, default=GENERATED)
+    steps = parts.add_parser("steps", help="step logs and real groups against exact theory")
+    steps.add_argument("--campaign", type=Path, default=CAMPAIGN)
+    steps.add_argument("--check", type=Path, help="default: gradient-check beside the campaign")
+    steps.add_argument("--rollouts", type=Path, default=_present(SHARED / SOURCES["real groups"]))
+    steps.add_argument("--out", type=Path, default=GENERATED)
+    given = parser.parse_args(arguments)
+    try:
+        if given.part == "results":
+            write(given.results, given.shared, given.out)
+        else:
+            level = gradient_level(
+                given.campaign,
+                check=given.check or beside(given.campaign),
+                rollouts=given.rollouts,
+                derived=given.out / DERIVED,
+            )
+            write_steps(level, given.out)
+    except (InputError, StudyError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _present(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
+    """Write findings.json, results.md, gradient-level.md and the figures below `out`.
+
+    From nothing but the tables below `results`, what lies in `shared`, and what `out` keeps of data that do not.
+    """
+    kept = read_kept(out / "findings.json")
+    campaign = results / "cpu-campaign"
+    level = gradient_level(
+        campaign,
+        check=beside(campaign),
+        rollouts=_present(shared / SOURCES["real groups"]),
+        derived=out / DERIVED,
+    )
+    write_steps(level, out)
+    findings, material = collect(results, shared, kept, level, out / DERIVED)
+    save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
+    save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
+    write_text(out / "findings.json", json_text(findings))
+    write_text(out / "results.md", render(findings))
+    absent = sorted(set(SOURCES) - {n for n in SOURCES if (shared / SOURCES[n]).exists()})
+    if absent:
+        sys.stderr.write(f"not in {shared}: {', '.join(absent)}: their numbers are kept\n")
+
+
+def write_steps(level: GradientLevel, out: Path = GENERATED) -> None:
+    """Write gradient-level.md, figures/gradient-level.png (and .csv) and derived/real-groups.json below `out`.
+
+    Raises InputError where the file system refuses.
+    """
+    if level.real is not None:
+        write_derived(level.real, out / DERIVED)
+    save(draw_gradient_level(level), out / STEPS_FIGURE)
+    write_text(
+        out / STEPS,
+        step_page.document(level, command=COMMAND, figure=STEPS_FIGURE.as_posix()),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Figures of the pages and of the manuscript: each draws numbers it is given."""

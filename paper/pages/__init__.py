@@ -1,0 +1,1 @@
+"""Generated pages: numbers in words and tables, nothing computed."""
