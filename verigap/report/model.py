@@ -79,7 +79,7 @@ def write_report(report: Report, path: Path) -> None:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verigap"),
+        loader=jinja2.PackageLoader("verigap.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
