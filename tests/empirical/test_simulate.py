@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from empirical.simulate import Spec, preset_names, preset_spec, run_spec, write_study
+from empirical.simulate import (
+    PRESETS,
+    Spec,
+    load_spec,
+    preset_names,
+    preset_spec,
+    run_spec,
+    write_study,
+)
+from empirical.simulation_figures import save_figure, study_figure
 from fits import read_runs
 from tests.builders import SWEEP_SPEC, spec_file
 from tests.commands.command import refused, verigap
@@ -83,7 +92,7 @@ def test_files_that_are_no_spec(tmp_path: Path) -> None:
     assert "no such file" in refused("simulate", tmp_path / "none.yaml", "--out", out)
     assert "is a file" in refused("simulate", spec_file(tmp_path, SWEEP_SPEC), "--out", empty)
     assert "there is no preset 'zzz'" in refused("simulate", "--preset", "zzz", "--out", out)
-    assert "give a SWEEP_SPEC.yaml or one --preset" in refused("simulate", "--out", out)
+    assert "give a SPEC.yaml or one --preset" in refused("simulate", "--out", out)
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -95,10 +104,12 @@ def test_every_preset_runs_and_draws_its_figure(name: str, tmp_path: Path) -> No
     short["training"] = short["training"] | {"steps": 4}
     short["population"] = short["population"] | {"prompts": min(64, spec.population.prompts)}
     simulated = run_spec(Spec.model_validate(short))
-    table, figure = write_study(Spec.model_validate(short), simulated, tmp_path)
+    table = write_study(Spec.model_validate(short), simulated, tmp_path)
     assert len(read_runs(table).frame) == 3 * len(spec.arms)
-    assert figure is not None
-    assert figure.stat().st_size > 5_000
+    assert preset_spec(name) == load_spec(Path(str(PRESETS)) / f"{name}.yaml")
+    figure = study_figure(simulated.table, spec.panels, arms=spec.arms, about=spec.about)
+    save_figure(figure, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5_000
 
 
 def test_same_j_different_fate(tmp_path: Path) -> None:
@@ -147,8 +158,6 @@ panels:
 
 
 def test_a_name_is_drawn_as_it_is_written() -> None:
-    from empirical.simulation_figures import study_figure
-
     spec = Spec.model_validate(
         {"arms": [{"name": "$x$"}], "panels": [{"title": "$y$"}], "about": "$z$", "seeds": [0]}
         | {"population": {"prompts": 8}, "training": {"steps": 2}}
@@ -163,8 +172,6 @@ def test_a_name_is_drawn_as_it_is_written() -> None:
 
 def test_arms_share_colours_and_dashes_as_they_say() -> None:
     """Curves that coincide all show: dashes of different colours do not begin at one place."""
-    from empirical.simulation_figures import study_figure
-
     spec = preset_spec("dr-grpo")
     short = spec.model_dump() | {"seeds": [0]}
     short["training"] = short["training"] | {"steps": 1}

@@ -13,9 +13,16 @@ from empirical.step_law.logged import (
     gradient_level,
 )
 from empirical.step_law.real import GRADIENT, WITHIN, ZERO
+from paper import __main__ as module
 from paper.__main__ import DERIVED, GENERATED, STEPS, main, write_steps
 from paper.pages.gradient_level import document
 from tests.builders import independent, logged_campaign, rollouts_csv
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the workplace's rollouts, which the command takes unless told others."""
+    monkeypatch.setattr(module, "SHARED", Path("/nowhere"))
 
 
 def test_logs_made_before_the_variance_within_groups_was_kept(tmp_path: Path) -> None:
