@@ -3,7 +3,8 @@
 #   make demo    light core into .venv, then the main job end to end on data in the repository
 #   make test    what the tests need into .venv, then lint, types, layering and every test
 #   make results remake paper/generated/results.md, its numbers and figures from the committed tables
-#   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md (leave the machine alone meanwhile)
+#   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md
+#                (leave the machine alone meanwhile)
 #   make format  apply ruff's formatting and safe fixes
 
 PYTHON ?= python3

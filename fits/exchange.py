@@ -35,8 +35,9 @@ DRAWS: Final = 2000
 class Multiplier:
     """Compute a noisy arm needs, over what the clean arm needs, to reach one accuracy.
 
-    target: that accuracy, None where a curve is missing. multiplier: None where no finite amount does. ci: 95 %, an upper end of None is unbounded.
-    p_no_finite_amount: probability, over seeds, that no amount of compute reaches it.
+    target: that accuracy, None where a curve is missing. multiplier: None where no finite amount does.
+    ci: 95 %, an upper end of None is unbounded. p_no_finite_amount: probability, over seeds, that no
+    amount of compute reaches it.
     """
 
     arm: str

@@ -170,11 +170,12 @@ def gap_report(
 ) -> GapReport:
     """The gap of every noisy arm of a run table against its clean arm.
 
-    clean: which rows are the clean arm; a column of the setting (`fits.table.SETTING`) that it names, and
-    holds at one value, is the reference for arms of every value of it. delta: smallest gap of interest,
-    accuracy. x: compute column. group: columns that make an arm (default: see `fits.fit.group_rows`); one
-    that the clean runs vary in, though it is none of the verifier's, is part of the setting. law: one law for all arms, or
-    "auto" for the least total AICc. loss: see `fits.fit.check_loss`. seed: of the draws behind the exchange rate's intervals.
+    clean: which rows are the clean arm; a column of the setting (`fits.table.SETTING`) that it names,
+    and holds at one value, is the reference for arms of every value of it. delta: smallest gap of
+    interest, accuracy. x: compute column. group: columns that make an arm (default: see
+    `fits.fit.group_rows`); one that the clean runs vary in, though it is none of the verifier's, is part
+    of the setting. law: one law for all arms, or "auto" for the least total AICc. loss: see
+    `fits.fit.check_loss`. seed: of the draws behind the exchange rate's intervals.
     Raises InputError naming a missing column, a delta outside (0, 1), or the lack of a clean arm.
     """
     if not 0.0 < delta < 1.0:

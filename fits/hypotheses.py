@@ -1,10 +1,11 @@
 """Estimates over matched seeds, hypotheses about them, and verdicts that allow for asking several times.
 
-Law. A seed gives one paired difference; its mean has Student's t interval over seeds. A claim is one hypothesis or
-several, each about an average over group sizes and, in passing, about each group size. It is supported where
-every average supports it (an intersection-union test, which needs no correction) and no estimate contradicts
-it by itself, contradicted where at least one does after Holm's correction over all of them, else undetermined. Each test is one-sided at 2.5 %, so that a single estimate is judged as by its 95 % interval:
-"above b" by the interval lying above b, "within b" by its lying inside [-b, b].
+Law. A seed gives one paired difference; its mean has Student's t interval over seeds. A claim is one
+hypothesis or several, each about an average over group sizes and, in passing, about each group size. It
+is supported where every average supports it (an intersection-union test, which needs no correction) and
+no estimate contradicts it by itself, contradicted where at least one does after Holm's correction over
+all of them, else undetermined. Each test is one-sided at 2.5 %, so that a single estimate is judged as
+by its 95 % interval: "above b" by the interval lying above b, "within b" by its lying inside [-b, b].
 Fails first with two seeds, whose interval is right on average and now and then far too short: such estimates
 are shown and not judged.
 Source: Berger 1982 (intersection-union); Schuirmann 1987 (two one-sided tests); Holm 1979.

@@ -1,9 +1,9 @@
 """Intervals for fitted laws: t over runs, profile likelihood within a run, and what the data cannot see.
 
-Law. At the optimum of a loss with expected second derivative w, let J be the Jacobian and r the residual, both scaled by
-sqrt(w). The influence of run s on the estimate is psi_s = S (J'J)^-1 J_s' r_s; the estimate plus its
-influence is the run's pseudo-value, exact for a linear law, and Student's t on the S pseudo-values is
-the interval. It needs no model of what a run's evaluations share.
+Law. At the optimum of a loss with expected second derivative w, let J be the Jacobian and r the
+residual, both scaled by sqrt(w). The influence of run s on the estimate is psi_s = S (J'J)^-1 J_s' r_s;
+the estimate plus its influence is the run's pseudo-value, exact for a linear law, and Student's t on the
+S pseudo-values is the interval. It needs no model of what a run's evaluations share.
 Fails first with two or three runs of very unequal length, and wherever the law is far from linear
 within the interval: `identified` guards the second.
 Source: Bell & McCaffrey 2002 (few clusters); Jaeckel 1972 (infinitesimal jackknife);
@@ -69,9 +69,10 @@ class Data:
 class Fit:
     """What every fit says of itself, be it of one curve or of a surface.
 
-    loss: what was minimised, by name. theta_P: the estimate in the solver's coordinates, NaN where there is none. params: in natural units,
-    empty then. ci: 95 % intervals in natural units, None where `ci_reason` says why. identified: whether
-    the estimate may be believed; `reason` says why not. n: rows fitted. rmse, aicc: None without a fit.
+    loss: what was minimised, by name. theta_P: the estimate in the solver's coordinates, NaN where there
+    is none. params: in natural units, empty then. ci: 95 % intervals in natural units, None where
+    `ci_reason` says why. identified: whether the estimate may be believed; `reason` says why not. n:
+    rows fitted. rmse, aicc: None without a fit.
     """
 
     law: Law

@@ -106,9 +106,10 @@ class Calibration:
 
     mean_square: of z, 1 if mean and variance are right. freedom: of the chi-square, arms of a seed
     counted for what they are worth (Satterthwaite, from realised covariation). p_value: two-sided.
-    within: share of |z| < 1.96. dispersion: squared deviations of single steps over their exact variances, 1 if
-    those are right, with a 95 % interval (jackknife over seeds; None for one seed). worst: arm and group size with the largest |z|, all seeds together; worst_p
-    is its p-value after Holm's correction.
+    within: share of |z| < 1.96. dispersion: squared deviations of single steps over their exact
+    variances, 1 if those are right, with a 95 % interval (jackknife over seeds; None for one seed).
+    worst: arm and group size with the largest |z|, all seeds together; worst_p is its p-value after
+    Holm's correction.
     """
 
     runs: int

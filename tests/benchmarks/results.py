@@ -4,7 +4,8 @@
     python -m tests.benchmarks.results -k bandit            some of them, by pytest's arguments; to stdout
 
 The exit code is pytest's: not 0 where a benchmark failed or a need was missed; the file is written all
-the same and says which. Where the benchmarks could not be collected, or were interrupted, it stays as it was. How a benchmark records: tests/benchmarks/conftest.py.
+the same and says which. Where the benchmarks could not be collected, or were interrupted, it stays as it
+was. How a benchmark records: tests/benchmarks/conftest.py.
 """
 
 from __future__ import annotations
