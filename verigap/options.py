@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
+import inspect
 import sys
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -25,17 +29,10 @@ __all__ = [
     "Backend",
     "BackendOption",
     "Figure",
-    "Format",
     "Loss",
-    "Manifest",
-    "Map",
-    "Metric",
-    "Runs",
-    "Set",
-    "Where",
-    "check_outputs",
+    "Reading",
     "each_on",
-    "load_runs",
+    "reads_runs",
     "save_figure",
     "say_what_was_read",
     "started",
@@ -44,26 +41,6 @@ __all__ = [
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Runs = Annotated[
-    Path,
-    typer.Argument(metavar="RUNS", help="A table, a log, a run folder or a folder of run folders."),
-]
-Format = Annotated[
-    str, typer.Option("--format", help="What RUNS is; auto recognises it and says so on stderr.")
-]
-Metric = Annotated[
-    str | None, typer.Option("--metric", help="The logged value that is the accuracy, of several.")
-]
-Manifest = Annotated[
-    Path | None,
-    typer.Option("--manifest", help="YAML, run: {arm, fpr, fnr, seed, …}, for logs without them."),
-]
-Map = Annotated[
-    list[str] | None, typer.Option("--map", help="Copy columns: column=source,… (repeatable).")
-]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Fill columns: column=value,… (repeatable).")
-]
 Figure = Annotated[
     Path | None,
     typer.Option("--figure", help="Draw to .pdf, .svg or .png; its data go to .csv beside."),
@@ -76,37 +53,107 @@ Loss = Annotated[
         " where n_eval is known and differs between rows, else least-squares.",
     ),
 ]
-Where = Annotated[
-    list[str] | None,
-    typer.Option("--where", help="Keep rows: fpr=0,step>=50; commas AND, repeated flags OR."),
-]
 
 
-def load_runs(
-    runs: Path,
-    *,
-    format: str = "auto",
-    metric: str | None = None,
-    manifest: Path | None = None,
-    map: list[str] | None = None,
-    set: list[str] | None = None,
-    where: list[str] | None = None,
-) -> RunTable:
-    """Read RUNS as the options say; `say_what_was_read` tells the user about it.
+@dataclass(frozen=True)
+class Reading:
+    """RUNS and how to read it: the options that every command which reads runs shares, written once."""
 
-    Raises fits.InputError for anything the user must mend.
+    runs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUNS", help="A table, a log, a run folder or a folder of run folders."
+        ),
+    ]
+    format: Annotated[
+        str, typer.Option(help="What RUNS is; auto recognises it and says so on stderr.")
+    ] = "auto"
+    metric: Annotated[
+        str | None, typer.Option(help="The logged value that is the accuracy, of several.")
+    ] = None
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="YAML, run: {arm, fpr, fnr, seed, …}, for logs without them."),
+    ] = None
+    map: Annotated[
+        list[str] | None, typer.Option(help="Copy columns: column=source,… (repeatable).")
+    ] = None
+    set: Annotated[
+        list[str] | None, typer.Option(help="Fill columns: column=value,… (repeatable).")
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep rows: fpr=0,step>=50; commas AND, repeated flags OR."),
+    ] = None
+
+    def load(self, **constants: object) -> RunTable:
+        """The run table, columns of `constants` filled besides (None is left out).
+
+        `say_what_was_read` tells the user about it. Raises fits.InputError for anything the user must mend.
+        """
+        from fits import parse_assignments, read_runs
+
+        said = [f"{name}={value}" for name, value in constants.items() if value is not None]
+        return read_runs(
+            self.runs,
+            format=self.format,
+            metric=self.metric,
+            manifest=self.manifest,
+            columns=parse_assignments(self.map or [], option="--map"),
+            constants=parse_assignments([*(self.set or []), *said], option="--set"),
+            where=self.where or [],
+        )
+
+    def check_outputs(self, figure: Path | None, out: Path | None) -> None:
+        """Refuse before the work what could not be written after it, or would overwrite what is read."""
+        from fits.files import check_target
+        from fits.readers import table_in
+
+        outputs = [] if out is None else [out]
+        if figure is not None:
+            from fits import figures
+
+            figures.check_figure(figure)
+            outputs += [figure, figure.with_suffix(".csv")]
+        table = table_in(self.runs) if self.runs.is_dir() else self.runs
+        read = {path.resolve() for path in (table, self.manifest) if path is not None}
+        for output in outputs:
+            check_target(output)
+            if output.resolve() in read:
+                fail(f"{output}: is read by this command; write its output elsewhere")
+            if sum(other.resolve() == output.resolve() for other in outputs) > 1:
+                fail(f"{output}: both --out and --figure would write it")
+
+
+def reads_runs(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, whose first parameter is a `Reading`, with that parameter's fields as its options.
+
+    They stand first (RUNS) and before --json in the help, as the command line's parser reads a signature.
     """
-    from fits import parse_assignments, read_runs
+    own = list(inspect.signature(command).parameters.values())[1:]
+    hints = get_type_hints(command, include_extras=True)
+    fields = dataclasses.fields(Reading)
+    types = get_type_hints(Reading, include_extras=True)
 
-    return read_runs(
-        runs,
-        format=format,
-        metric=metric,
-        manifest=manifest,
-        columns=parse_assignments(map or [], option="--map"),
-        constants=parse_assignments(set or [], option="--set"),
-        where=where or [],
+    @functools.wraps(command)
+    def reading(runs: Path, **options: Any) -> None:
+        taken = {f.name: options.pop(f.name) for f in fields[1:]}
+        command(Reading(runs, **taken), **options)
+
+    shared = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=types[f.name]
+        )
+        for f in fields[1:]
+    ]
+    mine = [one.replace(annotation=hints[one.name]) for one in own]
+    first = inspect.Parameter(
+        "runs", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=types["runs"]
     )
+    parameters = [first, *mine[:-1], *shared, *mine[-1:]]
+    reading.__dict__["__signature__"] = inspect.Signature(parameters)
+    reading.__annotations__ = {one.name: one.annotation for one in parameters}
+    return reading
 
 
 def say_what_was_read(table: RunTable) -> None:
@@ -120,29 +167,6 @@ def say_what_was_read(table: RunTable) -> None:
     said = f"{table.source}: {FORMATS[table.format][0]}, {len(table.frame)} rows of {count} runs"
     for line in (said, *table.notes):
         sys.stderr.write(line + "\n")
-
-
-def check_outputs(
-    figure: Path | None, out: Path | None, *, runs: Path, manifest: Path | None
-) -> None:
-    """Refuse before the work what could not be written after it, or would overwrite what is read."""
-    from fits.files import check_target
-    from fits.readers import table_in
-
-    outputs = [] if out is None else [out]
-    if figure is not None:
-        from fits import figures
-
-        figures.check_figure(figure)
-        outputs += [figure, figure.with_suffix(".csv")]
-    table = table_in(runs) if runs.is_dir() else runs
-    read = {path.resolve() for path in (table, manifest) if path is not None}
-    for output in outputs:
-        check_target(output)
-        if output.resolve() in read:
-            fail(f"{output}: is read by this command; write its output elsewhere")
-        if sum(other.resolve() == output.resolve() for other in outputs) > 1:
-            fail(f"{output}: both --out and --figure would write it")
 
 
 def save_figure(figure: Path, draw: Callable[[], Drawing]) -> None:

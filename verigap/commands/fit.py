@@ -13,17 +13,10 @@ from verigap.options import (
     Backend,
     BackendOption,
     Figure,
-    Format,
     Loss,
-    Manifest,
-    Map,
-    Metric,
-    Runs,
-    Set,
-    Where,
-    check_outputs,
+    Reading,
     each_on,
-    load_runs,
+    reads_runs,
     save_figure,
     say_what_was_read,
     started,
@@ -39,8 +32,9 @@ if TYPE_CHECKING:
     from fits.figures import Drawing
 
 
+@reads_runs
 def fit(
-    runs: Runs,
+    read: Reading,
     *,
     group: Annotated[
         str | None,
@@ -55,12 +49,6 @@ def fit(
     loss: Loss = "auto",
     figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
-    format: Format = "auto",
-    metric: Metric = None,
-    manifest: Manifest = None,
-    map: Map = None,
-    set: Set = None,
-    where: Where = None,
     backend: BackendOption = Backend.local,
     address: Address = None,
     json: Json = False,
@@ -68,12 +56,10 @@ def fit(
     """Fit a scaling law to each curve of accuracy against compute, or a joint law over error rates."""
     from fits import JOINT_LAWS
 
-    check_outputs(figure, out, runs=runs, manifest=manifest)
+    read.check_outputs(figure, out)
     if law in JOINT_LAWS and backend is Backend.ray:
         fail(f"--backend ray is for one law per curve; the {law} law is one fit of all rows")
-    table = load_runs(
-        runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
-    )
+    table = read.load()
     with started(backend, address), progress(quiet=json) as bar:
         if law in JOINT_LAWS:
             document, show, draw = _joint(table, law=law, x=x, y=y, group=group, loss=loss)

@@ -10,16 +10,9 @@ import typer
 from verigap.console import Json, emit, write_json
 from verigap.options import (
     Figure,
-    Format,
     Loss,
-    Manifest,
-    Map,
-    Metric,
-    Runs,
-    Set,
-    Where,
-    check_outputs,
-    load_runs,
+    Reading,
+    reads_runs,
     save_figure,
     say_what_was_read,
 )
@@ -30,8 +23,9 @@ if TYPE_CHECKING:
     from fits.gap import SettingGap
 
 
+@reads_runs
 def gap(
-    runs: Runs,
+    read: Reading,
     *,
     clean: Annotated[
         list[str] | None,
@@ -47,21 +41,13 @@ def gap(
     loss: Loss = "auto",
     figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
-    format: Format = "auto",
-    metric: Metric = None,
-    manifest: Manifest = None,
-    map: Map = None,
-    set: Set = None,
-    where: Where = None,
     json: Json = False,
 ) -> None:
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
     from fits import gap_report, parse_selection
 
-    check_outputs(figure, out, runs=runs, manifest=manifest)
-    table = load_runs(
-        runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
-    )
+    read.check_outputs(figure, out)
+    table = read.load()
     report = gap_report(
         table.frame,
         clean=parse_selection(clean or ["fpr=0,fnr=0"]),
@@ -70,7 +56,7 @@ def gap(
         group=group,
         law=law,
         loss=loss,
-        source=str(runs),
+        source=str(read.runs),
     )
 
     def show(console: Console) -> None:

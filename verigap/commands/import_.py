@@ -9,15 +9,8 @@ import typer
 
 from verigap.console import Json, emit
 from verigap.options import (
-    Format,
-    Manifest,
-    Map,
-    Metric,
-    Runs,
-    Set,
-    Where,
-    check_outputs,
-    load_runs,
+    Reading,
+    reads_runs,
     say_what_was_read,
 )
 
@@ -25,25 +18,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+@reads_runs
 def import_(
-    runs: Runs,
+    read: Reading,
     *,
     out: Annotated[Path, typer.Option(help="The table to write: .csv or .parquet.")],
-    format: Format = "auto",
-    metric: Metric = None,
-    manifest: Manifest = None,
-    map: Map = None,
-    set: Set = None,
-    where: Where = None,
     json: Json = False,
 ) -> None:
     """Read a log, a table or run folders and write the checked run table."""
     from fits import write_runs
 
-    check_outputs(None, out, runs=runs, manifest=manifest)
-    table = load_runs(
-        runs, format=format, metric=metric, manifest=manifest, map=map, set=set, where=where
-    )
+    read.check_outputs(None, out)
+    table = read.load()
     write_runs(table.frame, out)
     document = {
         "out": out,

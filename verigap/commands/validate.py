@@ -10,15 +10,8 @@ import typer
 from verigap.console import Json, emit, write_json
 from verigap.options import (
     Figure,
-    Format,
-    Manifest,
-    Map,
-    Metric,
-    Runs,
-    Set,
-    Where,
-    check_outputs,
-    load_runs,
+    Reading,
+    reads_runs,
     save_figure,
     say_what_was_read,
 )
@@ -29,8 +22,9 @@ if TYPE_CHECKING:
     from empirical.validate.score import Report
 
 
+@reads_runs
 def validate(
-    runs: Runs,
+    read: Reading,
     *,
     calibrate_on: Annotated[
         list[str],
@@ -53,12 +47,6 @@ def validate(
     out: Annotated[
         Path | None, typer.Option(help="Write the calibration here, for `verigap predict`.")
     ] = None,
-    format: Format = "auto",
-    metric: Metric = None,
-    manifest: Manifest = None,
-    map: Map = None,
-    set: Set = None,
-    where: Where = None,
     json: Json = False,
 ) -> None:
     """Calibrate the simulator on the selected rows only, forecast every other row, score it beside baselines."""
@@ -66,18 +54,9 @@ def validate(
     from empirical.validate.predict import stored
     from fits import parse_selection
 
-    check_outputs(figure, out, runs=runs, manifest=manifest)
+    read.check_outputs(figure, out)
     selection = parse_selection(calibrate_on)
-    said = {"warmup_steps": warmup_steps, "n_eval": n_eval}
-    table = load_runs(
-        runs,
-        format=format,
-        metric=metric,
-        manifest=manifest,
-        map=map,
-        set=[*(set or []), *(f"{name}={v}" for name, v in said.items() if v is not None)],
-        where=where,
-    )
+    table = read.load(warmup_steps=warmup_steps, n_eval=n_eval)
     validation = validate_forecast(
         table.frame, calibrate_on=selection, group=group, source=table.source
     )
