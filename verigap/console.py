@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from fits.plain import json_text
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -35,6 +33,8 @@ def fail(message: str) -> NoReturn:
 def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> None:
     """Print `document` as JSON, or let `show` write the human view to a rich console on stdout."""
     if as_json:
+        from fits.plain import json_text
+
         sys.stdout.write(json_text(document))
         return
     from rich.console import Console
@@ -71,5 +71,6 @@ def progress(*, quiet: bool = False) -> Generator[Progress]:
 def write_json(path: Path, document: Any) -> None:
     """Write `document` to `path` as `emit` prints it; raises fits.InputError where that is refused."""
     from fits.files import write_text
+    from fits.plain import json_text
 
     write_text(path, json_text(document))
