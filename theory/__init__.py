@@ -7,6 +7,13 @@ submodule (`theory.bandit`, `theory.kernels`), so that importing `theory` stays 
 from __future__ import annotations
 
 from theory.channel import VerifierChannel
+from theory.effective_rollouts import (
+    effective_rollouts,
+    matching_rollouts,
+    phi2,
+    population_phi2,
+    snr2_weight,
+)
 from theory.errors import ArgumentError
 from theory.estimators import (
     DR_GRPO,
@@ -15,13 +22,12 @@ from theory.estimators import (
     NEMO_LOO,
     REINFORCE,
     RLOO,
-    Drift,
     Estimator,
     advantages,
-    drift,
     estimator_named,
     gain,
 )
+from theory.moments import Drift, drift
 
 __all__ = [
     "DR_GRPO",
@@ -36,6 +42,11 @@ __all__ = [
     "VerifierChannel",
     "advantages",
     "drift",
+    "effective_rollouts",
     "estimator_named",
     "gain",
+    "matching_rollouts",
+    "phi2",
+    "population_phi2",
+    "snr2_weight",
 ]

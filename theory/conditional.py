@@ -5,7 +5,7 @@ independently. With S = K + F paid, c = R/G and the advantages A_1(S), A_0(S) of
     X = (1/G) sum_i A_i (1{right_i} - c) = (1/G) [A_1(S)(K - c S) + A_0(S)(R - K - c(G - S))],
 which is (K - c S)/(G(std + eps)) for grpo. Nothing is assumed of pass rates or of how rollouts come to be
 right, so measured groups are held against this law and not against q^G + (1 - q)^G, whose q differs from
-prompt to prompt. Averaged over R ~ Binomial(G, a) it is `theory.estimators.drift`, wherever advantages sum
+prompt to prompt. Averaged over R ~ Binomial(G, a) it is `theory.moments.drift`, wherever advantages sum
 to zero in every group (grpo, dr_grpo, rloo, grpo_loo).
 Fails first when a group's errors hang together given R: tied to what was answered, or to the prompt.
 Source: THEORY section 1, the step's state.

@@ -1,14 +1,10 @@
-"""Group-relative advantages of a noisy verifier, and their exact moments at finite group size.
+"""Group-relative advantages of a noisy verifier, and what a paid rollout is worth over an unpaid one.
 
 Law. With binary rewards, rollout i's advantage depends only on its own reward and on S, the number of
-paid rollouts in its group: A_i = A_1(S) if paid, A_0(S) if not. Given S, the right ones among the paid
-are Binomial(S, pi_1) and among the unpaid Binomial(G - S, pi_0), independently, with
-pi_1 = a(1 - fnr)/q and pi_0 = a fnr/(1 - q). So the moments of
-    X = (1/G) sum_i A_i (1{right_i} - a)
-are sums over S ~ Binomial(G, q), q = fpr + J a, for every estimator at once, and
-    E[X] = J a(1 - a) D_G(q),   D_G = E[A_1 | r_1 = 1] - E[A_1 | r_1 = 0]  (`gain`).
+paid rollouts in its group: A_i = A_1(S) if paid, A_0(S) if not. Given a rollout's own reward the others' paid
+are Binomial(G - 1, q), so that every moment of an advantage is a finite sum (`gain`; `theory.moments`).
 Fails first when the rollouts of a group are not judged independently (see `theory.structures`).
-Source: derived in paper/, theorem 1; the limit G -> infinity is arXiv 2601.04411. The estimators are
+Source: docs/theory.md, theorem 1; the limit G -> infinity is arXiv 2601.04411. The estimators are
 those of TRL (`grpo`), arXiv 2503.20783 (`dr_grpo`), arXiv 2402.14740 (`rloo`) and NeMo-RL (`nemo_loo`).
 """
 
@@ -21,7 +17,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.channel import FloatArray, VerifierChannel, check_rates
+from theory.channel import FloatArray, check_rates
 from theory.errors import ArgumentError
 
 Baseline = Literal["none", "group", "others"]
@@ -35,16 +31,15 @@ __all__ = [
     "PRESETS",
     "REINFORCE",
     "RLOO",
-    "Drift",
     "Estimator",
     "advantage_table",
     "advantages",
     "binomial_pmf",
     "check_group_size",
-    "drift",
     "estimator_named",
     "gain",
     "mean_field_gain",
+    "quotient",
     "zero_advantage_probability",
 ]
 
@@ -145,7 +140,7 @@ def advantages(rewards_G: ArrayLike, estimator: Estimator = GRPO) -> FloatArray:
         # Two passes: the mean of squares minus the squared mean would leave a rounding where all
         # rewards are equal, and eps is small enough to blow it up.
         spread = rewards.std(axis=-1, ddof=estimator.ddof, keepdims=True)
-        return _quotient(centred, spread + estimator.eps)
+        return quotient(centred, spread + estimator.eps)
     others = size - 1
     if others <= estimator.ddof:
         return centred
@@ -155,14 +150,14 @@ def advantages(rewards_G: ArrayLike, estimator: Estimator = GRPO) -> FloatArray:
     spread = np.sqrt(np.maximum(squares, 0.0) / (others - estimator.ddof))
     # Others that agree exactly must give exactly 0, not the rounding of a difference.
     spread[_others_agree(rewards)] = 0.0
-    return np.where(spread > 0.0, _quotient(centred, spread + estimator.eps), centred)
+    return np.where(spread > 0.0, quotient(centred, spread + estimator.eps), centred)
 
 
 def _mean_of_others(rewards: FloatArray) -> FloatArray:
     return (rewards.sum(axis=-1, keepdims=True) - rewards) / (rewards.shape[-1] - 1)
 
 
-def _quotient(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def quotient(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """numerator / denominator, and 0 where both are 0 (a group whose rewards agree, eps = 0)."""
     denominator = np.broadcast_to(denominator, numerator.shape)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0.0)
@@ -201,12 +196,12 @@ def advantage_table(
             centred = worth * (own - others_paid / (size - 1))
         if estimator.scale == "group":
             spread = abs(worth) * np.sqrt(share * (1.0 - share) * size / (size - estimator.ddof))
-            values = _quotient(centred, spread + estimator.eps)
+            values = quotient(centred, spread + estimator.eps)
         elif estimator.scale == "others" and size - 1 > estimator.ddof:
             other = others_paid / (size - 1)
             spread = np.sqrt(other * (1.0 - other) * (size - 1) / (size - 1 - estimator.ddof))
             spread = abs(worth) * spread
-            values = np.where(spread > 0.0, _quotient(centred, spread + estimator.eps), centred)
+            values = np.where(spread > 0.0, quotient(centred, spread + estimator.eps), centred)
         else:
             values = centred.copy()
         values[0 if own else size] = 0.0
@@ -278,82 +273,3 @@ def zero_advantage_probability(
     if estimator.baseline == "none":
         return none_paid * (rewards[0] == 0.0) + rate**size * (rewards[1] == 0.0)
     return none_paid + rate**size
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Moments of one prompt's gradient along its ability; each field has the shape of `pass_rate`.
-
-    youden: J, in [-1, 1].
-    observed_rate: q, the probability that a rollout is paid.
-    gain: D_G(q) = drift/(J a(1 - a)), also where that is 0/0 (its limit).
-    drift, variance: mean and variance of X = (1/G) sum_i A_i (1{right_i} - a), per group.
-    mean_field_drift: the drift at G = infinity and eps = 0, of rewards 0 and 1.
-    snr: drift/sqrt(variance), per group; 0 where the gradient is 0 in every group.
-    zero_advantage_fraction: P(every advantage of a group is 0).
-    """
-
-    youden: float
-    observed_rate: FloatArray
-    gain: FloatArray
-    drift: FloatArray
-    variance: FloatArray
-    mean_field_drift: FloatArray
-    snr: FloatArray
-    zero_advantage_fraction: FloatArray
-
-
-def drift(
-    pass_rate: ArrayLike,
-    channel: VerifierChannel,
-    group_size: int,
-    *,
-    estimator: Estimator = GRPO,
-    rewards: tuple[float, float] = (0.0, 1.0),
-) -> Drift:
-    """Exact finite-group moments of the gradient of prompts with these pass rates.
-
-    pass_rate: P(right) per prompt, in [0, 1], any shape. group_size: rollouts per prompt, >= 2.
-    rewards: what an unpaid and a paid rollout are worth (`theory.corrections`).
-    Returns a `Drift` of arrays of that shape. Memory grows as pass_rate.size * group_size.
-    Raises ArgumentError naming the argument that is out of range.
-    """
-    size = check_group_size(group_size)
-    a = check_rates("pass_rate", pass_rate)
-    q = channel.observed_rate(a)
-    signal = channel.youden * a * (1.0 - a)
-    gains = gain(q, size, estimator=estimator, rewards=rewards)
-
-    unpaid, paid = advantage_table(size, estimator, rewards=rewards)
-    # Where q is 0 or 1 one of the two conditionals is of an event that never happens: any value does.
-    right_if_paid = _quotient(a * (1.0 - channel.fnr), q)
-    right_if_unpaid = _quotient(a * channel.fnr, 1.0 - q)
-    s = np.arange(size + 1, dtype=np.float64)
-    pull_paid, pull_unpaid = paid * s, unpaid * (size - s)
-    pmf = binomial_pmf(size, q)
-    given_s = (
-        (right_if_paid - a)[..., np.newaxis] * pull_paid
-        + (right_if_unpaid - a)[..., np.newaxis] * pull_unpaid
-    ) / size
-    expected = channel.youden * a * (1.0 - a) * gains
-    between = (pmf * (given_s - expected[..., np.newaxis]) ** 2).sum(axis=-1)
-    within = (
-        (right_if_paid * (1.0 - right_if_paid)) * (pmf @ (paid * pull_paid))
-        + (right_if_unpaid * (1.0 - right_if_unpaid)) * (pmf @ (unpaid * pull_unpaid))
-    ) / size**2
-    variance = between + within
-
-    limit = mean_field_gain(q, estimator=estimator)
-    return Drift(
-        youden=channel.youden,
-        observed_rate=q,
-        gain=gains,
-        drift=expected,
-        variance=variance,
-        # J a(1 - a)/sigma tends to 0 wherever sigma does, so 0 * inf is 0 here.
-        mean_field_drift=np.multiply(signal, limit, out=np.zeros_like(a), where=signal != 0.0),
-        snr=_quotient(expected, np.sqrt(variance)),
-        zero_advantage_fraction=zero_advantage_probability(
-            q, size, estimator=estimator, rewards=rewards
-        ),
-    )

@@ -31,8 +31,8 @@ from theory.estimators import (
     advantage_table,
     binomial_pmf,
     check_group_size,
-    drift,
 )
+from theory.moments import drift
 
 FlowOptimiser = Literal["sgd", "adam"]
 FlowNoise = Literal["orthogonal", "along", "both"]

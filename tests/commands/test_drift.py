@@ -19,6 +19,9 @@ def test_drift_prints_the_contract() -> None:
         "mean_field_drift": 0.317842,
         "youden": 0.7,
         "observed_rate": 0.31,
+        "phi2": 0.481066,
+        "effective_rollouts": 4.367461,
+        "snr2_weight": 0.694416,
     }
     assert document == {key: pytest.approx(value, rel=2e-6) for key, value in expected.items()}
 

@@ -34,6 +34,20 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "effective rollouts 1 + phi^2 (G - 1)",
+        "effective_rollouts.py",
+        "return 1.0 + phi2(pass_rate, channel, correlation=correlation) * (size - 1.0)",
+        "return 1.0 + phi2(pass_rate, channel, correlation=correlation) * (size + 1.0)",
+        "test_effective_rollouts.py",
+    ),
+    Mutation(
+        "errors shared in a group leave the share 1 - c",
+        "effective_rollouts.py",
+        "np.maximum(signal + wrong + right - between, 0.0)",
+        "np.maximum(signal + wrong + right + between, 0.0)",
+        "test_effective_rollouts.py",
+    ),
+    Mutation(
         "J = 1 - fpr - fnr",
         "channel.py",
         "np.asarray(fpr, dtype=np.float64) - np.asarray(fnr",
@@ -84,21 +98,21 @@ MUTATIONS = (
     ),
     Mutation(
         "drift = J a(1 - a) D",
-        "estimators.py",
+        "moments.py",
         "expected = channel.youden * a * (1.0 - a) * gains",
         "expected = channel.youden * a * (1.0 - a) ** 2 * gains",
         "test_estimators.py",
     ),
     Mutation(
         "variance between S",
-        "estimators.py",
+        "moments.py",
         "between = (pmf * (given_s - expected[..., np.newaxis]) ** 2)",
         "between = (pmf * (given_s - expected[..., np.newaxis]) ** 3)",
         "test_estimators.py",
     ),
     Mutation(
         "variance within S",
-        "estimators.py",
+        "moments.py",
         "right_if_paid * (1.0 - right_if_paid)",
         "right_if_paid * (1.0 + right_if_paid)",
         "test_estimators.py",

@@ -20,6 +20,9 @@ MEANING = {
     "mean_field_drift": "the drift of an infinite group",
     "snr": "drift / sqrt(variance), per group",
     "zero_advantage_fraction": "P(a group teaches nothing)",
+    "phi2": "squared correlation of right and paid",
+    "effective_rollouts": "clean rollouts of the same signal-to-noise, 1 + phi2 (G - 1)",
+    "snr2_weight": "squared signal-to-noise of one weight, per unit of signal",
 }
 
 
@@ -34,7 +37,7 @@ def drift(
     ] = "grpo",
     json: Json = False,
 ) -> None:
-    """Exact drift, variance and signal-to-noise of one prompt's policy gradient."""
+    """Exact moments of one prompt's policy gradient, and what its rollouts are worth."""
     import dataclasses
 
     import theory
