@@ -85,6 +85,14 @@ class Reading:
         list[str] | None,
         typer.Option(help="Keep rows: fpr=0,step>=50; commas AND, repeated flags OR."),
     ] = None
+    runs_from: Annotated[
+        str | None,
+        typer.Option(help="Read columns from the runs' names: '{arm}-seed{seed}'."),
+    ] = None
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Divide accuracies: by 100 (per cent), by 2 (a reward of 2), …"),
+    ] = None
 
     def load(self, **constants: object) -> RunTable:
         """The run table, columns of `constants` filled besides (None is left out).
@@ -102,6 +110,8 @@ class Reading:
             columns=parse_assignments(self.map or [], option="--map"),
             constants=parse_assignments([*(self.set or []), *said], option="--set"),
             where=self.where or [],
+            runs_from=self.runs_from,
+            scale=self.scale,
         )
 
     def check_outputs(self, figure: Path | None, out: Path | None) -> None:

@@ -14,7 +14,7 @@ from empirical.validate.calibrate import Calibration
 from empirical.validate.forecast import Validation
 from fits.errors import InputError
 from fits.inference import Interval
-from fits.readers.folders import parse_json
+from fits.readers.jsonl import parse_json
 from fits.readers.text import read_text
 from theory import VerifierChannel
 from theory.estimators import check_group_size

@@ -6,36 +6,24 @@ for all of them: manifest, `--map`, `--set`, derived columns, `--where`, validat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from fits.errors import InputError
 from fits.files import load_yaml
-from fits.readers.folders import (
-    is_run_folder,
-    read_json_lines,
-    read_run_folder,
-    read_trainer_state,
-)
-from fits.readers.grid import is_grid, read_grid
-from fits.readers.history import Raw, frame_of
-from fits.readers.tensorboard import event_files, read_events
-from fits.readers.text import csv_header, read_csv, read_parquet, read_text
-from fits.readers.verl import looks_like_verl, read_verl
-from fits.readers.wandb import (
-    is_chart_export,
-    is_history,
-    offline_file,
-    read_history,
-    read_offline_run,
-)
+from fits.readers.formats import FORMATS as FORMATS_OF_ONE
+from fits.readers.formats import Reader, format_of_file, format_of_folder
+from fits.readers.history import Ask, Raw
+from fits.readers.many import read_folder, runs_below
+from fits.readers.names import columns_from_names
+from fits.readers.text import read_text
 from fits.selection import parse_selection, select, values_there
 from fits.table import (
     COLUMNS,
-    ORIGIN,
     RunTable,
     derive_columns,
     fill_columns,
@@ -45,120 +33,9 @@ from fits.table import (
 
 __all__ = ["FORMATS", "read_runs", "recognise", "table_in"]
 
-Reader = Callable[[Path, str | None], Raw]
-
-
-def _no_choice(path: Path, metric: str | None) -> None:
-    """Refuse --metric where columns have names already, rather than ignore it."""
-    if metric is not None:
-        raise InputError(
-            f"{path}: --metric chooses among the values of a log, and this is a table with columns; to take"
-            f" one as the accuracy, --map accuracy={metric}"
-        )
-
-
-def _csv(path: Path, metric: str | None) -> Raw:
-    _no_choice(path, metric)
-    return read_csv(path)
-
-
-def _parquet(path: Path, metric: str | None) -> Raw:
-    _no_choice(path, metric)
-    return read_parquet(path)
-
-
-def _json_lines(path: Path) -> Raw:
-    lines, torn = read_json_lines(path)
-    return frame_of([{**row, ORIGIN: f"line {number}"} for number, row in lines]), torn
-
-
-def _jsonl(path: Path, metric: str | None) -> Raw:
-    _no_choice(path, metric)
-    return _json_lines(path)
-
-
-def _trainer_state(path: Path, metric: str | None) -> Raw:
-    return read_trainer_state(path, metric=metric)
-
-
-def _run_folder(path: Path, metric: str | None) -> Raw:
-    return read_run_folder(path, metric=metric)
-
-
-def _grid(path: Path, metric: str | None) -> Raw:
-    frame, notes = read_csv(path)
-    if not is_grid(list(frame.columns)):
-        raise InputError(f"{path}: lacks the columns of the seed paper's grid")
-    frame, said = read_grid(frame, source=str(path), metric=metric)
-    return frame, (*notes, *said)
-
-
-def _tensorboard(path: Path, metric: str | None) -> Raw:
-    return read_events(path, metric=metric)
-
-
-def _verl(path: Path, metric: str | None) -> Raw:
-    return read_verl(path, metric=metric)
-
-
-def _wandb(path: Path, metric: str | None) -> Raw:
-    if offline_file(path) is not None or path.is_dir():
-        return read_offline_run(path, metric=metric)
-    frame, notes = _json_lines(path) if path.suffix == ".jsonl" else read_csv(path)
-    names = [str(name) for name in frame.columns if name != ORIGIN]
-    if not (is_history(names) or is_chart_export(names)):
-        raise InputError(f"{path}: is no W&B history: no column _step, no columns 'run - metric'")
-    frame, said = read_history(frame, source=str(path), metric=metric)
-    return frame, (*notes, *said)
-
-
-def _kind_of_folder(path: Path) -> str | None:
-    """What one run left in a folder of its own; None where it is no such folder."""
-    if is_run_folder(path):
-        return "run"
-    if offline_file(path) is not None:
-        return "wandb"
-    if any(child.is_file() and "tfevents" in child.name for child in path.iterdir()):
-        return "tensorboard"
-    return None
-
-
-def _runs_below(path: Path) -> list[tuple[str, Path]]:
-    """(format, folder) of every run in and below `path`, in order of name."""
-    kind = _kind_of_folder(path)
-    if kind is not None:
-        return [(kind, path)]
-    found: list[tuple[str, Path]] = []
-    for child in sorted(path.iterdir()):
-        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
-            found.extend(_runs_below(child))
-    return found
-
-
-def _folder_of_runs(path: Path, metric: str | None) -> Raw:
-    folders = _runs_below(path) if path.is_dir() else []
-    if not folders:
-        raise InputError(f"{path}: a folder with no runs in it")
-    rows: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for kind, folder in folders:
-        frame, said = FORMATS[kind][1](folder, metric)
-        rows.extend({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
-        notes.extend(said)
-    return frame_of(rows), tuple(dict.fromkeys(notes))
-
-
 FORMATS: Final[Mapping[str, tuple[str, Reader]]] = {
-    "csv": ("a CSV table", _csv),
-    "jsonl": ("a table in JSON lines", _jsonl),
-    "parquet": ("a Parquet table", _parquet),
-    "trl": ("a trainer_state.json of TRL", _trainer_state),
-    "run": ("a run folder", _run_folder),
-    "runs": ("a folder of run folders", _folder_of_runs),
-    "tensorboard": ("TensorBoard event files", _tensorboard),
-    "wandb": ("a W&B history", _wandb),
-    "verl": ("a console log of verl", _verl),
-    "grid": ("the seed paper's grid", _grid),
+    **FORMATS_OF_ONE,
+    "runs": ("a folder of runs", read_folder),
 }
 
 
@@ -166,7 +43,9 @@ def table_in(folder: Path) -> Path | None:
     """The run table a folder without runs stands for: runs.parquet or runs.csv; None where there is none."""
     tables = [folder / f"runs.{suffix}" for suffix in ("parquet", "csv")]
     found = next((table for table in tables if table.is_file()), None)
-    return None if found is None or _runs_below(folder) else found
+    if found is None or format_of_folder(folder) is not None:
+        return None
+    return None if any(not run.is_table for run in runs_below(folder)[0]) else found
 
 
 def recognise(path: Path) -> str:
@@ -175,37 +54,24 @@ def recognise(path: Path) -> str:
     Raises InputError where there is nothing, nothing recognisable, or a folder without runs.
     """
     if path.is_dir():
-        kind = _kind_of_folder(path)
+        kind = format_of_folder(path)
         if kind is not None:
             return kind
-        if _runs_below(path):
+        found, unknown = runs_below(path)
+        if found:
             return "runs"
+        seen = f"; no log recognised in {', '.join(unknown[:4])}" if unknown else ""
         raise InputError(
-            f"{path}: a folder with no runs in it (name a table inside it, or a run folder)"
+            f"{path}: a folder with no runs in it (name a table inside it, or a run folder){seen}"
         )
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if path.suffix == ".parquet":
-        return "parquet"
-    if event_files(path):
-        return "tensorboard"
-    if path.suffix == ".wandb":
-        return "wandb"
-    text = read_text(path)
-    if path.name == "trainer_state.json" or (path.suffix == ".json" and '"log_history"' in text):
-        return "trl"
-    if path.suffix == ".jsonl":
-        return "wandb" if '"_step"' in text else "jsonl"
-    if path.suffix in (".csv", ".tsv"):
-        names = csv_header(path, text)
-        if is_grid(names):
-            return "grid"
-        return "wandb" if is_history(names) or is_chart_export(names) else "csv"
-    if looks_like_verl(text):
-        return "verl"
-    if path.suffix in (".txt", "") and "," in text.partition("\n")[0]:
-        return "csv"
-    raise InputError(f"{path}: no format recognised; name one with --format: {', '.join(FORMATS)}")
+    format = format_of_file(path)
+    if format is None:
+        raise InputError(
+            f"{path}: no format recognised; name one with --format: {', '.join(FORMATS)}"
+        )
+    return format
 
 
 def read_runs(
@@ -217,27 +83,44 @@ def read_runs(
     columns: Mapping[str, str] | None = None,
     constants: Mapping[str, object] | None = None,
     where: Sequence[str] = (),
+    runs_from: str | None = None,
+    scale: float | None = None,
 ) -> RunTable:
     """Read `path` as a checked run table.
 
-    path: a table, a log, a run folder or a folder of run folders; a folder without any whose table is
+    path: a table, a log, a run folder or a folder of runs; a folder without any whose table is
     called runs.parquet or runs.csv stands for that table. format: one of FORMATS, or "auto".
     metric: which logged value is the accuracy, where a log holds several.
+    runs_from: a pattern that reads columns from the names of the runs, `{arm}-seed{seed}`.
     manifest: a YAML file, run -> columns, for logs that do not carry their condition.
     columns: {new: existing} copies. constants: {column: value}. where: selections, any of which may
     hold. They apply in this order; then the rows that are left are checked.
+    scale: what accuracies are divided by: 100 for per cent, 2 for a reward of 2 for a right answer; None:
+    per cent is recognised where it is plain.
     Raises InputError, one line naming file, row or column, and the value.
     """
+    if scale is not None and not (np.isfinite(scale) and scale > 0.0):
+        raise InputError(f"--scale {scale:g}: accuracies are divided by a number above 0")
+    ask = Ask(metric, columns or {})
     try:
-        path, chosen, (frame, notes) = _read_raw(path, format, metric)
+        path, chosen, raw = _read_raw(path, format, ask)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror})") from None
     source = str(path)
+    frame, notes = raw.frame, raw.notes
+    if runs_from is not None and "run_id" in frame.columns:
+        frame, said = columns_from_names(frame, runs_from)
+        notes = (*notes, *said)
     if manifest is not None:
         frame, said = _apply_manifest(frame, manifest)
         notes = (*notes, *said)
-    frame = map_columns(frame, columns or {}, source=source)
+    left = {new: old for new, old in ask.columns.items() if new not in raw.taken}
+    frame = map_columns(frame, left, source=source)
+    if runs_from is not None and "run_id" not in raw.frame.columns:
+        frame, said = columns_from_names(frame, runs_from)
+        notes = (*notes, *said)
     frame = fill_columns(frame, constants or {})
+    whole = frame
     if where:
         selection = parse_selection(where)
         rows = select(frame, selection, source=source)
@@ -247,12 +130,14 @@ def read_runs(
                 f" {values_there(frame, selection)}"
             )
         frame = frame[rows].reset_index(drop=True)
-    table, checked = validate_runs(frame, source=source)
+    table, checked = validate_runs(
+        frame, source=source, measured=raw.measured, scale=scale, whole=whole
+    )
     table, derived = derive_columns(table)
     return RunTable(table, source, chosen, (*notes, *checked, *derived))
 
 
-def _read_raw(path: Path, format: str, metric: str | None) -> tuple[Path, str, Raw]:
+def _read_raw(path: Path, format: str, ask: Ask) -> tuple[Path, str, Raw]:
     """What was read, its format, and its raw rows."""
     if path.is_dir() and (table_file := table_in(path)) is not None:
         path = table_file
@@ -264,10 +149,10 @@ def _read_raw(path: Path, format: str, metric: str | None) -> tuple[Path, str, R
     chosen = recognise(path) if format == "auto" else format
     if chosen not in FORMATS:
         raise InputError(f"format {chosen!r} is none of: auto, {', '.join(FORMATS)}")
-    return path, chosen, FORMATS[chosen][1](path, metric)
+    return path, chosen, FORMATS[chosen][1](path, ask)
 
 
-def _apply_manifest(frame: pd.DataFrame, manifest: Path) -> Raw:
+def _apply_manifest(frame: pd.DataFrame, manifest: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Columns from a manifest, {run_id or path: {column: value}}, onto the runs it names."""
     entries: Any = load_yaml(read_text(manifest), source=str(manifest))
     if not isinstance(entries, dict) or not all(isinstance(v, dict) for v in entries.values()):

@@ -13,7 +13,7 @@ from typing import Final
 import pandas as pd
 
 from fits.errors import InputError
-from fits.readers.history import Raw
+from fits.readers.history import Ask, Raw
 
 __all__ = ["is_grid", "read_grid"]
 
@@ -31,12 +31,12 @@ def is_grid(names: Sequence[str]) -> bool:
     return {*_COLUMNS.values(), "final_validation_accuracy"} <= set(names)
 
 
-def read_grid(frame: pd.DataFrame, *, source: str, metric: str | None = None) -> Raw:
+def read_grid(frame: pd.DataFrame, *, source: str, ask: Ask) -> Raw:
     """The grid's cells as raw run-table rows, its own columns kept beside them.
 
-    metric: the accuracy column, final_validation_accuracy where not given.
+    The accuracy is final_validation_accuracy where `ask` names no metric.
     """
-    chosen = metric or "final_validation_accuracy"
+    chosen = ask.metric or "final_validation_accuracy"
     if chosen not in frame.columns:
         raise InputError(f"{source}: no column {chosen!r} for --metric")
     model = [_size(str(name)) for name in frame["run_name"]]
@@ -55,7 +55,7 @@ def read_grid(frame: pd.DataFrame, *, source: str, metric: str | None = None) ->
         f"accuracy is {chosen!r}; step {_STEPS}, prompts_per_step {_PROMPTS}, n_eval {_SAMPLES}, seed 0 from"
         " the paper's setup; model, its size, from the run's name (none: 1.5B)"
     )
-    return frame, (note,)
+    return Raw(frame, (note,), chosen)
 
 
 def _size(run_name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from fits.errors import InputError
-from fits.readers.history import Raw, evaluations
+from fits.readers.history import Ask, Raw, evaluations
 from fits.readers.wire import Field, fields_of
 
 __all__ = ["event_files", "read_events"]
@@ -30,7 +30,7 @@ def event_files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*tfevents*") if p.is_file())
 
 
-def read_events(path: Path, *, metric: str | None = None) -> Raw:
+def read_events(path: Path, ask: Ask) -> Raw:
     """The evaluations in the event files of one run, as raw run-table rows.
 
     Raises InputError where there is no event file, or one is not of the format.
@@ -38,16 +38,14 @@ def read_events(path: Path, *, metric: str | None = None) -> Raw:
     files = event_files(path) or ([path] if path.is_file() else [])
     if not files:
         raise InputError(f"{path}: no TensorBoard event file in it")
-    by_step: dict[int, dict[str, float]] = {}
     notes: list[str] = []
+    history: list[tuple[str, int, dict[str, float]]] = []
     for file in files:
         events, torn = _events(file)
         notes.extend(torn)
-        for step, values in events:
-            by_step.setdefault(step, {}).update(values)
-    history = [(f"step {step}", step, values) for step, values in sorted(by_step.items())]
-    frame, said = evaluations(history, run_id=_run_name(files[0]), metric=metric, source=str(path))
-    return frame, (*notes, *said)
+        history.extend((f"{file.name} step {step}", step, values) for step, values in events)
+    raw = evaluations(history, run_id=_run_name(files[0]), ask=ask, source=str(path))
+    return Raw(raw.frame, (*notes, *raw.notes), raw.measured, raw.taken)
 
 
 def _run_name(file: Path) -> str:

@@ -1,251 +1,321 @@
-"""Weights & Biases: histories as CSV or JSON lines, chart exports, and the file of an offline run.
+"""Weights & Biases: histories as CSV or JSON lines, chart exports, tables of runs.
 
-Law. A history has one row per logging call, `_step` among its columns; a chart export has one column
-"run - metric" per run; an offline run is a LevelDB-style log of protocol-buffer records (header
-":W&B", 32 KiB blocks; record fields 2: history, 5: config, 17: run).
+Law. A history has one row per logging call, `_step` among its columns and counting them; so one run has a
+`_step` once. A chart export has the chart's x axis first, then "run - metric" columns; a table of runs has one
+row a run, with the last values. Offline runs are in `wandb_offline`.
 Fails first where the trainer's step is not logged: `_step` then counts logging calls, not steps.
-Source: wandb/proto/wandb_internal.proto, wandb/sdk/internal/datastore.py (formats only).
 """
 
 from __future__ import annotations
 
-import json
 import re
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from fits.errors import InputError
-from fits.readers.history import KNOWN, Raw, choose_metric, evaluations, frame_of
-from fits.readers.wire import Field, fields_of
+from fits.readers.axes import TRAINER_STEPS, is_step_name, joined, read_rows
+from fits.readers.history import (
+    Ask,
+    Raw,
+    choose_metric,
+    evaluations,
+    frame_of,
+    is_logged,
+    is_number,
+    logged_cells,
+    settings_of,
+)
 from fits.table import ORIGIN
 
-__all__ = ["is_chart_export", "is_history", "offline_file", "read_history", "read_offline_run"]
+__all__ = ["COUNTER", "is_wandb", "read_wandb"]
 
-# Where the trainer's own step is logged; `_step` counts logging calls.
-_STEPS: Final = ("train/global_step", "trainer/global_step", "global_step", "_step")
-_RUN_NAMES: Final = ("run_id", "run", "run_name", "Name", "name", "_run")
-_BLOCK: Final = 32768
-_RECORD: Final = struct.Struct("<IHB")  # crc, length, kind: 1 whole, 2 first, 3 middle, 4 last
+CALLS: Final = "_step"
+COUNTER: Final = "step is W&B's _step: it counts logging calls"
+_RUN_NAMES: Final = (
+    *("run_id", "run", "run_name", "Name", "name", "_run", "display_name", "run.name"),
+    *(
+        "run_path",
+        "ID",
+        "id",
+        "run.id",
+        "wandb_run_id",
+        "experiment_name",
+        "exp_name",
+        "experiment",
+    ),
+)
+_BOUND: Final = re.compile(r"__(MIN|MAX)$")
+_TIME: Final = {
+    "Relative Time (Process)": "relative_time_process",
+    "Relative Time (Wall)": "relative_time_wall",
+    "Wall Time": "wall_time",
+    "_runtime": "relative_time_process",
+    "_timestamp": "wall_time",
+}
+# What W&B's table of runs says of every run beside its settings and last values.
+_TABLE: Final = frozenset(
+    {
+        "Name",
+        "State",
+        "Notes",
+        "User",
+        "Tags",
+        "Created",
+        "Runtime",
+        "Sweep",
+        "ID",
+        "GitHub",
+        "Hostname",
+    }
+)
 
 
-def is_history(names: Sequence[str]) -> bool:
-    """Whether columns are those of a run's history."""
-    return "_step" in names
+def is_wandb(names: Sequence[str]) -> bool:
+    """Whether columns are those of a history, a chart export or a table of runs."""
+    return CALLS in names or _is_chart(names) or _is_table(names)
 
 
-def is_chart_export(names: Sequence[str]) -> bool:
-    """Whether columns are those of a chart exported from the web page."""
+def _is_chart(names: Sequence[str]) -> bool:
+    rest = list(names[1:])
     return (
-        bool(names) and names[0] in ("Step", *_STEPS) and any(" - " in name for name in names[1:])
+        bool(rest)
+        and " - " not in names[0]
+        and all(" - " in name for name in rest)
+        and (
+            is_step_name(names[0])
+            or names[0] in _TIME
+            or any(_BOUND.search(name) or name.endswith(f" - {CALLS}") for name in rest)
+        )
     )
 
 
-def read_history(frame: pd.DataFrame, *, source: str, metric: str | None = None) -> Raw:
-    """A history or chart export, as cells, to raw run-table rows; one run or several.
+def _is_table(names: Sequence[str]) -> bool:
+    return "Name" in names and len({"State", "Created", "Runtime", "User"} & set(names)) > 1
+
+
+def read_wandb(frame: pd.DataFrame, *, source: str, ask: Ask) -> Raw:
+    """A history, a chart export or a table of runs, as cells, to raw run-table rows.
 
     frame: cells as text or values, with each row's place.
-    Raises InputError where the accuracy is not clear.
+    Raises InputError where the accuracy is not clear, or one name stands for several runs.
     """
     names = [str(name) for name in frame.columns if name != ORIGIN]
-    if is_chart_export(names):
-        frame, names = _unfold(frame, names)
-    step_column = next(name for name in _STEPS if name in names)
-    run_column = next((name for name in _RUN_NAMES if name in names), None)
-    meta = {step_column, run_column, *_STEPS, "_runtime", "_timestamp", "_wandb"}
-    values = [name for name in names if name not in meta]
-    chosen = choose_metric(sorted(values), metric=metric, source=source)
-    runs: dict[str, list[tuple[str, int, dict[str, Any]]]] = {}
-    fixed: dict[str, dict[str, Any]] = {}
-    default = Path(source).name.partition(".")[0]
-    for row in frame.to_dict("records"):
-        step = _step(row, source, step_column)
-        if step is None:
+    if _is_chart(names):
+        return _read_chart(frame, names, source=source, ask=ask)
+    if _is_table(names):
+        return _read_table(frame, names, source=source, ask=ask)
+    if CALLS not in names:
+        raise InputError(
+            f"{source}: is no W&B history (no column {CALLS}), no chart export (no columns 'run - metric'"
+            " after the x axis) and no table of runs (no columns Name, State)"
+        )
+    return _read_history(frame, names, source=source, ask=ask)
+
+
+# --- histories -------------------------------------------------------------------------------------
+
+
+def _read_history(frame: pd.DataFrame, names: Sequence[str], *, source: str, ask: Ask) -> Raw:
+    run_column, repeated = _run_column(frame, names, source=source, ask=ask)
+    notes: tuple[str, ...] = ()
+    if repeated.any():
+        frame = frame[~repeated]
+        notes = (f"{int(repeated.sum())} rows repeat another exactly: dropped",)
+    raw = read_rows(
+        _in_order(frame, run_column),
+        run_column=run_column,
+        run_id=Path(source).stem,
+        calls=CALLS,
+        counter=COUNTER,
+        ask=ask,
+        source=source,
+    )
+    return Raw(
+        raw.frame, (*notes, *raw.notes), raw.measured, raw.taken | ({"run_id"} & set(ask.columns))
+    )
+
+
+def _in_order(frame: pd.DataFrame, run_column: str | None) -> pd.DataFrame:
+    """Rows in the order in which they were logged, which their counter tells."""
+    counts = pd.to_numeric(frame[CALLS], errors="coerce")
+    keys = {"run": frame[run_column].astype(str) if run_column else "", "count": counts}
+    order = pd.DataFrame(keys, index=frame.index)
+    if run_column is None and counts.is_monotonic_increasing:
+        return frame.reset_index(drop=True)
+    # Runs stay where they first appear.
+    order["run"] = pd.factorize(order["run"])[0]
+    return frame.loc[order.sort_values(["run", "count"], kind="stable").index].reset_index(
+        drop=True
+    )
+
+
+def _run_column(
+    frame: pd.DataFrame, names: Sequence[str], *, source: str, ask: Ask
+) -> tuple[str | None, Any]:
+    """The column that names the run, None for one run, and which rows repeat another exactly.
+
+    Raises InputError where a run would have a `_step` twice with different values: those are two runs.
+    """
+    wanted = ask.columns.get("run_id")
+    if wanted is not None and wanted not in names:
+        raise InputError(
+            f"{source}: --map run_id={wanted}: no column {wanted!r}; there are: {', '.join(names)}"
+        )
+    candidates = [wanted] if wanted else [name for name in _RUN_NAMES if name in names] or [None]
+    cells = frame.drop(columns=ORIGIN)
+    odd = {name: str for name in cells.columns if cells[name].dtype == object}
+    repeated = np.zeros(len(frame), dtype=np.bool_)
+    clash = None
+    for column in candidates:
+        key = [CALLS] if column is None else [column, CALLS]
+        if column is not None and not logged_cells(frame[column]).all():
             continue
-        run = str(row[run_column]) if run_column else default
-        logged = {str(k): v for k, v in row.items() if k in values and v is not None and v != ""}
-        runs.setdefault(run, []).append((str(row[ORIGIN]), step, logged))
-        fixed.setdefault(run, {}).update(
+        numbered = cells[logged_cells(cells[CALLS])]
+        twice = numbered.duplicated(key, keep=False)
+        if not twice.any():
+            return column, repeated
+        again = numbered[twice].astype(odd).duplicated()
+        if not numbered[twice][~again].duplicated(key).any():
+            repeated[
+                np.flatnonzero(logged_cells(cells[CALLS]))[twice.to_numpy()][again.to_numpy()]
+            ] = True
+            return column, repeated
+        clash = clash or (column, int(np.flatnonzero(numbered.duplicated(key).to_numpy())[0]), key)
+    if clash is None:
+        raise InputError(f"{source}: column {candidates[0]}, which names the run, has empty cells")
+    column, row, key = clash
+    step = frame[CALLS].iloc[row]
+    one = "one history" if column is None else f"the run {frame[column].iloc[row]!r}"
+    raise InputError(
+        f"{source}, {frame[ORIGIN].iloc[row]}: {CALLS} {step} comes again in {one} with other values:"
+        " several runs? --map run_id=COLUMN names the column that tells them apart; without one, one run a file"
+    )
+
+
+# --- chart exports ---------------------------------------------------------------------------------
+
+
+def _read_chart(frame: pd.DataFrame, names: Sequence[str], *, source: str, ask: Ask) -> Raw:
+    """A chart export: steps are those of the chart's x axis, or of `_step` where the axis is no step."""
+    x = names[0]
+    columns: dict[str, dict[str, str]] = {}  # run -> what -> column
+    for name in names[1:]:
+        run, _, what = name.rpartition(" - ")
+        columns.setdefault(run, {})[what] = name
+    metrics = {what for by in columns.values() for what in by if not _BOUND.search(what)} - {CALLS}
+    chosen = choose_metric(sorted(metrics), metric=ask.accuracy, source=source)
+    axis, notes = (x, ()) if is_step_name(x) else (CALLS, (COUNTER,))
+    own = _TIME.get(x, x)
+    if axis == x:
+        if x in ("Step", CALLS):
+            notes = (COUNTER,)
+        elif x not in TRAINER_STEPS:
+            notes = (f"step is {x!r}, the chart's x axis",)
+    else:
+        if not all(CALLS in by for by in columns.values()):
+            raise InputError(
+                f"{source}: the chart's x axis is {x!r}, which is no step, and no 'run - {CALLS}' stands"
+                " beside it: export the chart over Step or the trainer's step"
+            )
+        notes = (*notes, f"the chart's x axis {x!r} is column {own}")
+    parts: list[Raw] = []
+    for run, by in columns.items():
+        if chosen not in by:
+            continue
+        rows = frame[logged_cells(frame[by[chosen]])]
+        if rows.empty:
+            parts_note = f"{run}: no {chosen!r} in the chart: left out"
+            notes = (*notes, parts_note)
+            continue
+        low, high = by.get(f"{chosen}__MIN"), by.get(f"{chosen}__MAX")
+        if low and high and bool((rows[low].astype(str) != rows[high].astype(str)).any()):
+            notes = (
+                *notes,
+                f"{run}: MIN and MAX differ: each value stands for several points or runs",
+            )
+        kept = {
+            what: name for what, name in by.items() if not _BOUND.search(what) and what != CALLS
+        }
+        history = [
+            (
+                str(row[ORIGIN]),
+                row[x] if axis == x else row[by[CALLS]],
+                {
+                    **{what: row[name] for what, name in kept.items()},
+                    **({} if axis == x else {own: row[x]}),
+                },
+            )
+            for row in rows.to_dict("records")
+        ]
+        asked = Ask(chosen, {**ask.columns, **({} if axis == x else {own: own})})
+        raw = evaluations(history, run_id=run, ask=asked, source=source)
+        parts.append(Raw(raw.frame, raw.notes, chosen, raw.taken & set(ask.columns)))
+    whole = joined(parts, source=source, chosen=chosen)
+    said = tuple(dict.fromkeys((*whole.notes, *notes)))
+    return Raw(whole.frame, said, chosen, whole.taken)
+
+
+# --- tables of runs --------------------------------------------------------------------------------
+
+
+def _read_table(frame: pd.DataFrame, names: Sequence[str], *, source: str, ask: Ask) -> Raw:
+    """A table of runs: each run's settings and the last values it logged."""
+    steps = [name for name in (*TRAINER_STEPS, CALLS) if name in names]
+    steps = [ask.columns["step"]] if ask.columns.get("step") in names else steps
+    numbers = [
+        name
+        for name in names
+        if name not in _TABLE
+        and not is_step_name(name)
+        and any(is_number(cell) for cell in frame[name])
+    ]
+    chosen = choose_metric(sorted(numbers), metric=ask.accuracy, source=source)
+    run_column = ask.columns.get("run_id", "Name")
+    if run_column not in names:
+        raise InputError(f"{source}: --map run_id={run_column}: no such column")
+    runs = frame[run_column].astype(str)
+    rows: list[dict[str, Any]] = []
+    notes = ["a table of runs: one row a run, the last value it logged"]
+    unfinished: list[str] = []
+    without: list[str] = []
+    twice = set(runs[runs.duplicated(keep=False)])
+    if twice and "ID" not in names:
+        raise InputError(
+            f"{source}: several runs are called {min(twice)!r}; export the column ID with them"
+        )
+    for run, row in zip(runs, frame.to_dict("records"), strict=True):
+        run_id = f"{run} ({row['ID']})" if run in twice else run
+        cells = {str(name): cell for name, cell in row.items() if is_logged(cell)}
+        if chosen not in cells:
+            without.append(run_id)
+            continue
+        if str(row.get("State", "finished")) != "finished":
+            unfinished.append(f"{run_id} ({row['State']})")
+        own = {column: cells[name] for column, name in ask.columns.items() if name in cells}
+        step = next((cells[name] for name in steps if name in cells), None)
+        rows.append(
             {
-                k: v
-                for k, v in logged.items()
-                if k in KNOWN and k not in ("step", "accuracy", chosen)
+                **settings_of({k: v for k, v in cells.items() if k != chosen}),
+                **own,
+                "run_id": run_id,
+                **({} if step is None else {"step": step}),
+                "accuracy": cells[chosen],
+                ORIGIN: row[ORIGIN],
             }
         )
-    frames: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for run, history in runs.items():
-        part, said = evaluations(
-            history, run_id=run, metric=chosen, source=source, fixed=fixed[run]
-        )
-        frames.extend({str(k): v for k, v in row.items()} for row in part.to_dict("records"))
-        notes.extend(said)
-    if step_column == "_step":
-        notes.append("step is W&B's _step: it counts logging calls")
-    return frame_of(frames), tuple(dict.fromkeys(notes))
-
-
-def _step(row: Mapping[Any, Any], source: str, column: str) -> int | None:
-    cell = row[column]
-    if cell is None or cell == "":
-        return None
-    try:
-        return int(float(cell))
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{source}, {row[ORIGIN]}, column {column}: {cell!r} is no step") from None
-
-
-def _unfold(frame: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """One row per run and step from a chart export, whose columns are "run - metric"."""
-    rows: list[dict[str, Any]] = []
-    for row in frame.to_dict("records"):
-        by_run: dict[str, dict[str, Any]] = {}
-        for name in names[1:]:
-            run, dash, what = name.rpartition(" - ")
-            if dash and not re.search(r"__(MIN|MAX)$", what) and row[name] not in ("", None):
-                by_run.setdefault(run, {})[what] = row[name]
-        rows.extend(
-            {"run_id": run, "_step": row[names[0]], **values, ORIGIN: row[ORIGIN]}
-            for run, values in by_run.items()
-        )
-    unfolded = frame_of(rows)
-    return unfolded, [str(name) for name in unfolded.columns if name != ORIGIN]
-
-
-# --- offline runs --------------------------------------------------------------------------------
-
-
-def offline_file(path: Path) -> Path | None:
-    """The `.wandb` file of an offline run: `path` itself, or the one in the folder."""
-    if path.is_file():
-        return path if path.suffix == ".wandb" else None
-    found = sorted(path.glob("*.wandb"))
-    return found[0] if len(found) == 1 else None
-
-
-def read_offline_run(path: Path, *, metric: str | None = None) -> Raw:
-    """The evaluations of an offline run, from its folder or its `.wandb` file.
-
-    Configuration entries named like columns of the run table (seed, fpr, …) fill them.
-    Raises InputError where the file is no offline run or no single accuracy is logged.
-    """
-    file = offline_file(path)
-    if file is None:
-        raise InputError(f"{path}: holds no single .wandb file of an offline run")
-    history: list[tuple[str, int, dict[str, Any]]] = []
-    config: dict[str, Any] = {}
-    name = file.stem.removeprefix("run-")
-    records, notes = _records(file)
-    for number, record in enumerate(records, start=1):
-        try:
-            for field in record:
-                if field.number == 2:
-                    values = _items(field.data)
-                    step = next((values[key] for key in _STEPS if _is_step(values.get(key))), None)
-                    if step is not None:
-                        history.append((f"record {number}", int(step), values))
-                elif field.number == 5:
-                    config.update(_items(field.data))
-                elif field.number == 17:
-                    name = _run_name(field.data) or name
-                    config.update(_run_config(field.data))
-        except ValueError as error:
-            raise InputError(f"{file}, record {number}: is no record ({error})") from None
-    if not history:
-        raise InputError(f"{file}: an offline run with no history")
-    meta = {*_STEPS, "_runtime", "_timestamp", "_wandb"}
-    logged = [
-        (place, step, {k: v for k, v in values.items() if k not in meta})
-        for place, step, values in history
-    ]
-    fixed = {
-        key: value
-        for key, value in config.items()
-        if key in KNOWN - {"run_id", "step", "accuracy"} and isinstance(value, str | int | float)
-    }
-    frame, said = evaluations(logged, run_id=name, metric=metric, source=str(path), fixed=fixed)
-    return frame, (*notes, *said)
-
-
-def _is_step(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _items(message: bytes) -> dict[str, Any]:
-    """{key: value} of a history or config record: items of (1: key, 2: nested key, 16: JSON)."""
-    values: dict[str, Any] = {}
-    for item in fields_of(message):
-        if item.number != 1:
-            continue
-        key: list[str] = []
-        text = "null"
-        for field in fields_of(item.data):
-            if field.number in (1, 2) and field.data:
-                key.append(field.data.decode())
-            elif field.number == 16:
-                text = field.data.decode()
-        values["/".join(key)] = json.loads(text)
-    return values
-
-
-def _run_name(message: bytes) -> str:
-    """The run's display name (8), else its id (1)."""
-    named = {f.number: f.data.decode() for f in fields_of(message) if f.number in (1, 8)}
-    return named.get(8) or named.get(1, "")
-
-
-def _run_config(message: bytes) -> dict[str, Any]:
-    for field in fields_of(message):
-        if field.number == 4:
-            return _items(field.data)
-    return {}
-
-
-def _records(file: Path) -> tuple[list[list[Field]], tuple[str, ...]]:
-    """The records of an offline run, and a note where the file ends in mid-record."""
-    data = file.read_bytes()
-    if data[:4] != b":W&B":
-        raise InputError(f"{file}: is no W&B offline run")
-    records: list[list[Field]] = []
-    torn = ""
-    for payload in _payloads(data):
-        if payload is None:
-            torn = f"{file.name}: cut short in mid-record, {len(records)} records read"
-            break
-        try:
-            records.append(list(fields_of(payload)))
-        except ValueError as error:
-            raise InputError(f"{file}, record {len(records) + 1}: is no record ({error})") from None
-    return records, (torn,) if torn else ()
-
-
-def _payloads(data: bytes) -> Iterator[bytes | None]:
-    """Payloads of the log, joined over blocks; None where the data end in mid-record."""
-    at = 7
-    parts: list[bytes] = []
-    while at < len(data):
-        left = _BLOCK - at % _BLOCK
-        if left < _RECORD.size:
-            at += left
-            continue
-        if at + _RECORD.size > len(data):
-            yield None
-            return
-        _, length, kind = _RECORD.unpack_from(data, at)
-        at += _RECORD.size
-        if kind == 0 and length == 0:  # padding to the end of a preallocated block
-            at += left - _RECORD.size
-            continue
-        if at + length > len(data):
-            yield None
-            return
-        parts.append(data[at : at + length])
-        at += length
-        if kind in (1, 4):
-            yield b"".join(parts)
-            parts = []
-    if parts:
-        yield None
+    if not rows:
+        raise InputError(f"{source}: {chosen!r} never has a value: nothing was evaluated")
+    if chosen != "accuracy":
+        notes.append(f"accuracy is {chosen!r} of the table")
+    if steps == [CALLS]:
+        notes.append(COUNTER)
+    if without:
+        notes.append(f"no {chosen!r}: left out: {', '.join(without[:8])}")
+    if unfinished:
+        notes.append(f"not finished, their last values stand: {', '.join(unfinished[:8])}")
+    table = frame_of(rows)
+    return Raw(table, tuple(notes), chosen, frozenset(set(ask.columns) & set(table.columns)))

@@ -124,10 +124,19 @@ def test_a_chart_export_holds_one_run_a_column(tmp_path: Path) -> None:
     ]
 
 
-def test_a_nan_in_a_history_is_refused_by_line(tmp_path: Path) -> None:
+def test_a_nan_in_a_history_is_not_logged_and_an_infinity_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     path.write_text('{"_step": 0, "eval/accuracy": 0.5}\n{"_step": 1, "eval/accuracy": "NaN"}\n')
-    with pytest.raises(InputError, match=r"line 2, column accuracy: 'NaN' is not finite"):
+    got = read_runs(path)
+    assert got.frame["accuracy"].tolist() == [0.5]
+    assert any("1 values of 'eval/accuracy' are NaN: not logged" in note for note in got.notes)
+    path.write_text(
+        '{"_step": 0, "eval/accuracy": 0.5}\n{"_step": 1, "eval/accuracy": "Infinity"}\n'
+    )
+    with pytest.raises(InputError, match=r"line 2, column accuracy: 'Infinity' is not finite"):
+        read_runs(path)
+    path.write_text('{"_step": 0, "eval/accuracy": NaN}\n')
+    with pytest.raises(InputError, match="no accuracy is logged"):
         read_runs(path)
 
 
@@ -181,7 +190,9 @@ def test_verl_lines_amid_everything_else(tmp_path: Path) -> None:
     # A log written twice is one line, not one a step.
     path.write_text(VERL * 2)
     twice = [note for note in read_runs(path).notes if "later line holds" in note]
-    assert twice == ["3 lines repeat a step logged before (first: step 0): the later line holds"]
+    assert twice == [
+        "train: 3 lines repeat a step logged before (first: step 0): the later line holds"
+    ]
 
 
 def test_a_verl_log_with_missing_steps_claims_no_totals(tmp_path: Path) -> None:

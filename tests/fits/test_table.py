@@ -41,7 +41,7 @@ def refused(path: Path, *parts: str, **options: object) -> None:
         (HEADER + "a,0,0,0,NaN\n", ["row 1 (line 2)", "column accuracy", "NaN", "not finite"]),
         (HEADER + "a,0,0,inf,.1\n", ["column fnr", "inf"]),
         (HEADER + "a,0,0,0,-0.1\n", ["column accuracy", "-0.1"]),
-        (HEADER + "a,0,0,0,.5\na,1,0,0,101\n", ["row 2", "column accuracy", "101"]),
+        (HEADER + "a,0,0,0,.5\na,1,0,0,101\n", ["row 2", "column accuracy", "101", "--scale"]),
         (HEADER + "a,0,0,0,.5\na,1,0,0,-.6\na,2,0,0,1.2\n", ["row 2", "column accuracy", "-0.6"]),
         (HEADER + "a,0,0,0,high\n", ["row 1", "column accuracy", "'high' is not a number"]),
         (HEADER + "a,0.5,0,0,.1\n", ["column step", "0.5", "whole"]),
@@ -91,8 +91,6 @@ def test_per_cent_is_converted_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        # Most of the column at most 1: an early curve of a small model.
-        "a,0,0,0,.5\na,1,0,0,.6\na,2,0,0,1.2\n",
         "a,0,0,0,0\na,1,0,0,.2\na,2,0,0,.4\na,3,0,0,.3\na,4,0,0,.4\na,5,0,0,55\n",
         # Final accuracies, two of them at 1 of 256.
         "a,9,0,0,69.9\nb,9,.4,.5,.39\nc,9,.5,.5,.39\n",
@@ -104,6 +102,67 @@ def test_some_above_one_make_per_cent(tmp_path: Path, rows: str) -> None:
     got = read_runs(table(tmp_path, HEADER + rows))
     np.testing.assert_allclose(got.frame["accuracy"], values / 100.0)
     assert any(f"{(values > 1).sum()} of {len(values)} above 1" in note for note in got.notes)
+
+
+@pytest.mark.parametrize("largest", ["1.2", "2.0", "3", "10"])
+def test_a_largest_value_that_a_reward_may_have_is_no_evidence_of_per_cent(
+    tmp_path: Path, largest: str
+) -> None:
+    path = table(tmp_path, HEADER + f"a,0,0,0,0\na,1,0,0,1\na,2,0,0,{largest}\n")
+    refused(path, "row 3 (line 4)", f"largest value is {float(largest):g}", "--scale")
+    got = read_runs(path, scale=float(largest)).frame["accuracy"]
+    np.testing.assert_allclose(got, [0.0, 1.0 / float(largest), 1.0])
+    got = read_runs(path, scale=100.0).frame["accuracy"]
+    np.testing.assert_allclose(got, [0.0, 0.01, float(largest) / 100.0])
+
+
+@pytest.mark.parametrize("name", ["reward", "rewards/accuracy_reward/mean", "completion_length"])
+def test_what_is_no_accuracy_by_its_name_is_never_per_cent(tmp_path: Path, name: str) -> None:
+    path = table(tmp_path, f"run_id,step,{name}\na,0,1\na,1,30\na,2,60\n")
+    refused(
+        path, "largest value is 60", "no name of an accuracy", "--scale", columns={"accuracy": name}
+    )
+    got = read_runs(path, columns={"accuracy": name}, scale=60).frame["accuracy"]
+    np.testing.assert_allclose(got, [1 / 60, 0.5, 1.0])
+
+
+def test_a_scale_is_a_number_above_0_and_reaches_every_value(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + "a,0,0,0,.5\na,1,0,0,2\n")
+    for scale in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="--scale"):
+            read_runs(path, scale=scale)
+    refused(path, "row 2", "2 / 1.5 (--scale) lies above 1", scale=1.5)
+
+
+def test_a_selection_does_not_change_the_unit_of_what_it_selects(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + "a,0,0,0,30\na,1,0,0,40\nd,5,.5,.5,.4\nd,6,.5,.5,.39\n")
+    refused(path, "at most 1 in the rows selected, up to 40", where=["run_id=d"])
+    got = read_runs(path, where=["run_id=d"], scale=100.0).frame["accuracy"]
+    np.testing.assert_allclose(got, [0.004, 0.0039])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_truth_is_no_number(tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame({"run_id": ["a", "a"], "step": [0, 1], "accuracy": [True, False]})
+    path = tmp_path / f"runs.{suffix}"
+    if suffix == "csv":
+        frame.to_csv(path, index=False)
+    elif suffix == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    refused(path, "column accuracy", "is not a number")
+
+
+def test_what_is_counted_from_the_start_is_nothing_at_step_0(tmp_path: Path) -> None:
+    path = table(tmp_path, "run_id,step,tokens,accuracy\na,0,,.1\na,5,1000,.2\na,9,,.3\n")
+    got = read_runs(path)
+    assert got.frame["tokens"].tolist()[:2] == [0.0, 1000.0]
+    assert np.isnan(got.frame["tokens"].tolist()[2])
+    assert any("tokens is 0 at step 0" in note for note in got.notes)
+    write_runs(got.frame, tmp_path / "again.csv")
+    again = read_runs(tmp_path / "again.csv")
+    pd.testing.assert_frame_equal(again.frame, got.frame)
 
 
 def test_an_arm_that_collapsed_is_still_in_per_cent(tmp_path: Path) -> None:

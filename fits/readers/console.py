@@ -1,0 +1,253 @@
+"""What trainers print: verl's step lines and file logger, and the dictionaries of TRL and its kin.
+
+Law. verl prints `step:N - name:value - …` and its file logger writes {"step": N, "data": {…}}; several lines
+of one step are one step. The trainers of Hugging Face print each log as a Python dictionary, whose step is in
+it, or in the progress bar beside it, or nowhere: then the lines are counted, and that is said.
+A value may be a NumPy scalar or a tensor as Python prints it (`np.float64(0.3)`).
+Fails first where a log is printed by several processes at once: lines are then torn within themselves.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from fits.errors import InputError
+from fits.readers.history import Ask, History, Raw, evaluations, is_number, settings_of, step_of
+from fits.readers.jsonl import read_json_lines
+from fits.readers.text import lines_of, read_text
+
+__all__ = ["looks_like_dicts", "looks_like_verl", "read_dicts", "read_verl", "read_verl_file"]
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_STEP: Final = re.compile(r"(?<![\w/.])step:(\d+) - (\S.*)$")
+_NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf|infinity)"
+# A number alone, or in the words of NumPy or torch: np.float64(0.3), tensor(0.3, device='cuda:0').
+_WRAPPED: Final = rf"(?:(?:np|numpy)\.\w+|array|tensor)\(\s*(?P<within>{_NUMBER})\s*(?:,[^()]*)?\)"
+_VALUE: Final = re.compile(rf"(?:{_WRAPPED}|(?P<bare>{_NUMBER}))", re.IGNORECASE)
+_UNWRAP: Final = re.compile(_WRAPPED, re.IGNORECASE)
+_SETTING: Final = re.compile(r"(?:^|\s)'?\+*([\w.]+)=([^\s']+)")
+
+
+# --- verl ------------------------------------------------------------------------------------------
+
+
+def looks_like_verl(text: str) -> bool:
+    """Whether a text holds step lines of verl's console logger."""
+    return any(_STEP.search(line) for line in lines_of(text))
+
+
+def read_verl(path: Path, ask: Ask) -> Raw:
+    """The evaluations in a console log of verl, as raw run-table rows.
+
+    The command line that the log opens with gives group size, prompts per step and model; tokens and
+    accelerator hours are summed over steps, so they are given only where no step is missing.
+    Raises InputError where there is no step line, or several accuracies to choose from.
+    """
+    text = _ANSI.sub("", read_text(path))
+    torn = not text.endswith(("\n", "\r"))
+    lines = lines_of(text)
+    settings: dict[str, str] = {}
+    history: list[tuple[str, int, dict[str, Any]]] = []
+    notes: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        match = _STEP.search(line)
+        if match is None:
+            # The shell echoes the command once; Ray prints no setting in this form.
+            if "verl.trainer" in line or "main_ppo" in line:
+                settings.update(_SETTING.findall(line))
+            continue
+        pairs = match.group(2).split(" - ")
+        if torn and number == len(lines):
+            notes.append(f"line {number}: last line cut short, its last value dropped")
+            pairs = pairs[:-1]
+        history.append((f"line {number}", int(match.group(1)), dict(_pairs(pairs))))
+    if not history:
+        raise InputError(
+            f"{path}: no line of the form 'step:N - name:value - …': no console log of verl"
+        )
+    raw = _verl_rows(
+        history,
+        run_id=settings.get("trainer.experiment_name", path.stem),
+        settings=settings,
+        ask=ask,
+        source=str(path),
+    )
+    return Raw(raw.frame, (*notes, *raw.notes), raw.measured, raw.taken)
+
+
+def _pairs(texts: list[str]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of each "name:value"; a value that is no number stays text."""
+    for text in texts:
+        name, colon, value = text.strip().partition(":")
+        if not colon:
+            continue
+        match = _VALUE.fullmatch(value)
+        # A name may hold colons, a value only within tensor(…).
+        while match is None and ":" in value and not value.startswith(("tensor(", "array(")):
+            more, _, value = value.partition(":")
+            name = f"{name}:{more}"
+            match = _VALUE.fullmatch(value)
+        yield name, value if match is None else float(match["within"] or match["bare"])
+
+
+def read_verl_file(path: Path, ask: Ask) -> Raw:
+    """The evaluations in the JSON lines of verl's file logger, as raw run-table rows."""
+    lines, torn = read_json_lines(path)
+    history: list[tuple[str, Any, dict[str, Any]]] = []
+    for number, line in lines:
+        if not isinstance(line.get("data"), dict) or "step" not in line:
+            raise InputError(f"{path}, line {number}: has no step and data: no file log of verl")
+        history.append((f"line {number}", line["step"], line["data"]))
+    raw = _verl_rows(history, run_id=path.stem, settings={}, ask=ask, source=str(path))
+    return Raw(raw.frame, (*torn, *raw.notes), raw.measured, raw.taken)
+
+
+def _verl_rows(
+    history: History, *, run_id: str, settings: Mapping[str, str], ask: Ask, source: str
+) -> Raw:
+    raw = evaluations(history, run_id=run_id, ask=ask, source=source, fixed=settings_of(settings))
+    steps: dict[int, dict[str, Any]] = {}
+    for place, cell, values in history:
+        step = step_of(cell, source=f"{source}, {place}")
+        if step is not None:
+            steps.setdefault(step, {}).update(values)
+    sums, notes = _cumulative(steps, settings)
+    frame = raw.frame.assign(
+        **{
+            column: pd.Series([by_step.get(step) for step in raw.frame["step"]], dtype=object)
+            for column, by_step in sums.items()
+            if column not in raw.taken
+        }
+    )
+    return Raw(frame, (*raw.notes, *notes), raw.measured, raw.taken)
+
+
+def _cumulative(
+    steps: Mapping[int, Mapping[str, Any]], settings: Mapping[str, str]
+) -> tuple[dict[str, dict[int, float]], tuple[str, ...]]:
+    """tokens and gpu_hours up to each step, where every step from 1 on was logged."""
+    trained = {step for step in steps if step > 0}
+    if len(trained) != max(steps):
+        return {}, ("steps are missing from the log: no cumulative tokens and hours",)
+    counts = [settings.get(f"trainer.{name}", "0") for name in ("nnodes", "n_gpus_per_node")]
+    devices = math.prod(int(count) if count.isdecimal() else 0 for count in counts)
+    sources = {
+        "tokens": ("perf/total_num_tokens", 1.0, "tokens: running sum of perf/total_num_tokens"),
+        "gpu_hours": (
+            "timing_s/step",
+            devices / 3600.0,
+            "gpu_hours: running sum of timing_s/step times nnodes * n_gpus_per_node",
+        ),
+    }
+    sums: dict[str, dict[int, float]] = {}
+    notes: list[str] = []
+    for column, (name, scale, formula) in sources.items():
+        if scale == 0.0 or not trained or any(not is_number(steps[s].get(name)) for s in trained):
+            continue
+        total = 0.0
+        sums[column] = {}
+        for step in sorted(steps):
+            total += scale * float(steps[step].get(name) or 0.0)
+            sums[column][step] = total
+        notes.append(formula)
+    return sums, tuple(notes)
+
+
+# --- dictionaries ----------------------------------------------------------------------------------
+
+_DICT: Final = re.compile(r"\{\s*['\"][^{}]*\}")
+_LOGGED_BY: Final = re.compile(
+    r"['\"](?:loss|reward|eval_\w+|rewards/[^'\"]+|train_runtime|epoch)['\"]"
+)
+# A bar with a name before it counts something else: files loaded, rows mapped.
+_BAR: Final = re.compile(r"(?:^|[\r\n])[ \t]*\d+%\|[^|\r\n]*\|\s*(\d+)/(\d+) \[")
+_BARE: Final = re.compile(r"(?<=[:\s,])([-+]?)(nan|inf)\b")
+
+
+def looks_like_dicts(text: str) -> bool:
+    """Whether a text holds logs printed as dictionaries, one a line."""
+    return any(_LOGGED_BY.search(match.group()) for match in _DICT.finditer(text))
+
+
+def read_dicts(path: Path, ask: Ask) -> Raw:
+    """The evaluations in dictionaries that a trainer printed, as raw run-table rows.
+
+    Raises InputError where there is none, or several accuracies to choose from.
+    """
+    text = _ANSI.sub("", read_text(path))
+    logs: list[tuple[str, int, dict[str, Any]]] = []  # place, offset, values
+    bars = [
+        (match.start(), int(match.group(1)), int(match.group(2))) for match in _BAR.finditer(text)
+    ]
+    starts = [0, *(match.end() for match in re.finditer(r"\n", text))]
+    line = 0
+    for match in _DICT.finditer(text):
+        while line + 1 < len(starts) and starts[line + 1] <= match.start():
+            line += 1
+        values = _dict(match.group())
+        if values is not None and _LOGGED_BY.search(match.group()):
+            logs.append((f"line {line + 1}", match.start(), values))
+    if not logs:
+        raise InputError(f"{path}: no log is printed in it as a dictionary, {{'loss': …}}")
+    logs = [log for log in logs if "train_runtime" not in log[2]] or logs
+    steps, note = _steps_of(logs, bars)
+    history = [
+        (place, step, {name: value for name, value in values.items() if name not in _TIMES})
+        for (place, _, values), step in zip(logs, steps, strict=True)
+    ]
+    raw = evaluations(history, run_id=path.stem, ask=ask, source=str(path))
+    return Raw(raw.frame, (*raw.notes, *note), raw.measured, raw.taken)
+
+
+_TIMES: Final = frozenset(
+    {"step", "global_step", "epoch", "percentage", "elapsed_time", "remaining_time"}
+)
+
+
+def _dict(text: str) -> dict[str, Any] | None:
+    """A dictionary as Python or JSON prints one; None where it is neither."""
+    plain = _UNWRAP.sub(lambda match: match["within"], text)
+    try:
+        values = ast.literal_eval(_BARE.sub(r"'\1\2'", plain))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            values = json.loads(plain)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(values, dict):
+        return None
+    return {str(name): value for name, value in values.items()}
+
+
+def _steps_of(
+    logs: list[tuple[str, int, dict[str, Any]]], bars: list[tuple[int, int, int]]
+) -> tuple[list[int | str], tuple[str, ...]]:
+    """The step of each log, and how it was come by."""
+    for name in ("step", "global_step", "train/global_step", "global_step/max_steps"):
+        if all(name in values for _, _, values in logs):
+            return [str(values[name]).partition("/")[0] for _, _, values in logs], ()
+    if bars:
+        # The trainer's bar is there before an evaluation's; a log is written over it, and it is drawn again.
+        whole = bars[0][2]
+        train = [(at, n) for at, n, total in bars if total == whole]
+        steps: list[int | str] = []
+        for _, offset, _ in logs:
+            after = next((n for at, n in train if at > offset), None)
+            steps.append(train[-1][1] if after is None else after)
+        return steps, (f"step is read off the progress bar (of {whole}) beside each log",)
+    count = 0
+    counted: list[int | str] = []
+    for _, _, values in logs:
+        count += not all(name.startswith(("eval_", "epoch")) for name in values)
+        counted.append(count)
+    return counted, (
+        "no step is printed: step counts the training logs, one every logging_steps optimiser steps",
+    )

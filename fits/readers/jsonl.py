@@ -1,0 +1,155 @@
+"""JSON and JSON lines: one object a line, each with its place; a torn last line is dropped and said.
+
+Law. An object names a key once, and a line holds one object. Files of plain values are parsed by Arrow
+in bulk; any other, and any with an error to name, line by line: the two agree wherever both read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fits.errors import InputError
+from fits.readers.text import frame_from_arrow, lines_of, places, read_bytes, read_text
+from fits.table import COLUMNS, ORIGIN
+
+__all__ = ["TornJsonError", "json_table", "parse_json", "read_json", "read_json_lines"]
+
+_KNOWN: Final = frozenset(column.name for column in COLUMNS)
+
+
+class TornJsonError(InputError):
+    """Text that is no JSON, as a line cut short is not."""
+
+
+class _TwiceError(ValueError):
+    """A key given twice, which plain JSON answers by forgetting the first."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for i, name in enumerate(names) if name in names[:i]))
+    return made
+
+
+def parse_json(text: str, *, source: str) -> Any:
+    """The JSON value in `text`.
+
+    Raises InputError naming `source`: TornJsonError where it is no JSON, the plain one where it is JSON
+    that gives a key twice or is of a size that Python declines to hold.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if "\n" in text.strip() else ""
+        raise TornJsonError(f"{source}{line}: is no JSON ({error.msg})") from None
+    except _TwiceError as error:
+        raise InputError(f"{source}: the key {str(error)!r} is given twice") from None
+    except ValueError as error:
+        raise InputError(f"{source}: {str(error).partition(';')[0]}") from None
+    except RecursionError:
+        raise InputError(f"{source}: is nested too deeply") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. Raises InputError where it holds none."""
+    value = parse_json(read_text(path), source=str(path))
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return value
+
+
+def read_json_lines(path: Path) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
+    """(line number, object) for each line; a torn last line is dropped and said in the notes.
+
+    Raises InputError naming any other line that is not a JSON object.
+    """
+    rows: list[tuple[int, dict[str, Any]]] = []
+    lines = [(i, line) for i, line in enumerate(lines_of(read_text(path)), start=1) if line.strip()]
+    for place, (number, line) in enumerate(lines):
+        try:
+            row = parse_json(line, source=f"{path}, line {number}")
+        except TornJsonError:
+            if place < len(lines) - 1:
+                raise
+            return rows, (f"{path.name}, line {number}: last line cut short, dropped",)
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: is no JSON object: {line[:40]}")
+        rows.append((number, row))
+    return rows, ()
+
+
+def json_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The lines of a file as rows of cells, each with its place; and notes on repairs.
+
+    Raises InputError as `read_json_lines` does, and where no line is whole.
+    """
+    raw = read_bytes(path)
+    frame = _parsed_by_arrow(raw)
+    if frame is not None:
+        return frame, ()
+    del raw
+    lines, torn = read_json_lines(path)
+    if not lines:
+        raise InputError(f"{path}: {'; '.join(torn) or 'no rows'}")
+    names = dict.fromkeys(name for _, row in lines for name in row)
+    cells: dict[str, Any] = {
+        name: pd.Series([row.get(name) for _, row in lines], dtype=object) for name in names
+    }
+    cells[ORIGIN] = places("line ", np.array([number for number, _ in lines], dtype=np.int64))
+    return pd.DataFrame(cells), torn
+
+
+def _parsed_by_arrow(raw: bytes) -> pd.DataFrame | None:
+    """The rows of a file of plain values; None where there is anything else, or anything to complain of."""
+    from pyarrow import json as arrow_json
+
+    # More than one value a line, or one value over several, would pass for something else.
+    lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
+    if raw.count(b"\r") or raw.count(b"{") != lines or raw.count(b"\n\n") or raw[:1] == b"\n":
+        return None
+    if raw.count(b"}\n") + raw.endswith(b"}") != lines:
+        return None
+
+    def read(schema: pa.Schema | None) -> pa.Table:
+        return arrow_json.read_json(
+            io.BytesIO(raw),
+            read_options=arrow_json.ReadOptions(block_size=1 << 24),
+            parse_options=arrow_json.ParseOptions(explicit_schema=schema),
+        )
+
+    try:
+        table = read(None)
+        # Arrow takes text that looks like a date for one.
+        dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+        if dates:
+            table = read(pa.schema([(name, pa.string()) for name in dates]))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    plain = all(
+        pa.types.is_integer(field.type)
+        or pa.types.is_floating(field.type)
+        or pa.types.is_string(field.type)
+        or pa.types.is_null(field.type)
+        for field in table.schema
+    )
+    if not plain or table.num_rows != lines:
+        return None
+    frame = frame_from_arrow(table)
+    for name in _KNOWN & set(table.column_names):
+        # A literal NaN is a value that the table has words for; null is none.
+        if (
+            frame[name].dtype == np.float64
+            and np.isnan(table.column(name).drop_null().to_numpy()).any()
+        ):
+            frame[name] = pd.Series(table.column(name).to_pylist(), dtype=object)
+    frame[ORIGIN] = places("line ", np.arange(1, lines + 1))
+    return frame
