@@ -42,6 +42,7 @@ class Purpose(enum.IntEnum):
     GROUP = 5  # error rates shared by one group
     EVALUATION = 6  # simulated evaluation samples
     PARAMETERS = 7  # initial parameters
+    PROBE = 8  # rollouts sampled at a checkpoint, without training
 
 
 def check_seed(seed: int) -> int:
