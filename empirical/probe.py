@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import signal
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -41,7 +43,7 @@ from empirical.probe_statistics import (
     signals,
     speeds,
 )
-from empirical.studies import ModelSpec, Seed, Study, TaskSpec, TinyQwen2Spec, Training
+from empirical.studies import ModelSpec, Seed, Study, TaskSpec, Training
 from empirical.studies import Verifier as VerifierField
 from empirical.verifiers import Judgement, Verdict, Verifier
 from fits.files import replacing, write_text
@@ -50,6 +52,7 @@ from theory.estimators import Estimator, advantages, estimator_named
 from theory.structures import IntArray, Rollouts, Structure
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from empirical.scores import Subset
@@ -115,9 +118,9 @@ class ProbeSpec(Spec):
     def judges(self) -> list[tuple[str, Arm]]:
         """The arms, then a clean one for each estimator that has none."""
         judges = list(self.arms.items())
-        for estimator in dict.fromkeys(arm.estimator for arm in self.arms.values()):
-            if not any(_clean(arm) and arm.estimator == estimator for _, arm in judges):
-                judges.append((f"clean, {estimator}", Arm(estimator=estimator)))
+        for arm in self.arms.values():
+            if not any(_clean(other) and other.estimator == arm.estimator for _, other in judges):
+                judges.append((f"clean, {arm.estimator}", Arm(estimator=arm.estimator)))
         return judges
 
 
@@ -195,6 +198,93 @@ class _Read:
     selected: dict[str, BoolArray]  # by the arm whose selector it is
 
 
+class BlockSums:
+    """Sums over the prompts of one block.
+
+    sums: rows of one number per chosen weight: the accuracy's gradient, then for each verifier that of
+    P(wrong and paid), then for each verifier and group size the prompt's mean group gradient, then its mean
+    squared one.
+    """
+
+    def __init__(self, spec: ProbeSpec, weights: int) -> None:
+        self.spec = spec
+        v, g = len(spec.judges), len(spec.group_sizes)
+        self.sums = np.zeros((1 + v + 2 * v * g, weights), dtype=np.float32)
+        self.square, self.pair = np.zeros((v, g)), np.zeros((v, g))
+        self.paid, self.paid_wrong, self.norms = np.zeros(v), np.zeros(v), np.zeros(2)
+        self.right: list[int] = []
+        self.tokens = 0
+
+    def add(
+        self,
+        score_UP: torch.Tensor,
+        which_R: IntArray,
+        *,
+        lengths_U: FloatArray,
+        right_R: BoolArray,
+        dropped_R: BoolArray | None,
+        paid_VGDR: BoolArray,
+    ) -> None:
+        """Add one prompt: R rollouts that said U things, judged by V verifiers in groups of G sizes, D times.
+
+        which_R: what each rollout said. lengths_U: in tokens. dropped_R: left out of their groups.
+        """
+        from empirical.scores import combined, gram, squared
+
+        products = gram(score_UP)
+        # TRL's "grpo" loss divides each rollout by its length; the others by one number for all.
+        by_length = self.spec.training.loss == "grpo"
+        share_U = 1.0 / lengths_U if by_length else np.ones_like(lengths_U)
+        norm_R = products.diagonal()[which_R]
+        self.norms += [norm_R[~right_R].sum(), norm_R[right_R].sum()]
+        self.right.append(int(right_R.sum()))
+        self.tokens += int(lengths_U[which_R].sum())
+
+        n = len(which_R)
+        to_U = np.zeros((n, len(lengths_U)))
+        to_U[np.arange(n), which_R] = 1.0
+        rows = [_centred(right_R.astype(np.float64)) @ to_U / n]
+        means: list[FloatArray] = []
+        forms: list[FloatArray] = []
+        for v, (_, arm) in enumerate(self.spec.judges):
+            paid_R = paid_VGDR[v, -1].mean(axis=0)
+            wrong_R = paid_R * ~right_R
+            self.paid[v] += paid_R.sum()
+            self.paid_wrong[v] += wrong_R.sum()
+            rows.append(_centred(wrong_R) @ to_U / n)
+            for g, size in enumerate(self.spec.group_sizes):
+                weight_DNU = _group_weights(
+                    paid_VGDR[v, g],
+                    size,
+                    estimator_named(arm.estimator),
+                    dropped_R,
+                    which_R,
+                    share_U,
+                )
+                flat = weight_DNU.reshape(-1, len(lengths_U))
+                form = flat.T @ flat / len(flat)
+                means.append(flat.mean(axis=0))
+                forms.append(form)
+                self.square[v, g] += (form * products).sum()
+                self.pair[v, g] += _mean_pair(weight_DNU.mean(axis=0), products)
+        one, two = len(rows), len(rows) + len(means)
+        self.sums[:one] += combined(score_UP, np.stack(rows))
+        self.sums[one:two] += combined(score_UP, np.stack(means))
+        self.sums[two:] += squared(score_UP, np.stack(forms))
+
+    def facts(self) -> dict[str, Any]:
+        """What is not one number per weight."""
+        return {
+            "right": self.right,
+            "paid": self.paid.tolist(),
+            "paid_wrong": self.paid_wrong.tolist(),
+            "norms": self.norms.tolist(),
+            "square": self.square.tolist(),
+            "pair": self.pair.tolist(),
+            "tokens": self.tokens,
+        }
+
+
 @dataclass
 class _Prober:
     """One process's model and task, ready to measure blocks."""
@@ -233,7 +323,7 @@ class _Prober:
 
     def measure(self, block: int, folder: Path) -> None:
         """Write the sums of a block to `folder`."""
-        from empirical.scores import combined, gram, sample_ids, scores, squared
+        from empirical.scores import sample_ids, scores
 
         spec = self.spec
         each, per_prompt = spec.prompts // spec.blocks, spec.rollouts_per_prompt
@@ -248,78 +338,40 @@ class _Prober:
             seed=spec.seed,
             part=block,
         )
-        judges = [arm for _, arm in spec.judges]
-        structures = [structure(arm) for arm in judges]
-        estimators = [estimator_named(arm.estimator) for arm in judges]
-        v, g = len(judges), len(spec.group_sizes)
-        sums = np.zeros((1 + v + 2 * v * g, self.chosen.size), dtype=np.float32)
-        square, pair = np.zeros((v, g)), np.zeros((v, g))
-        paid_sum, paid_wrong, norms = np.zeros(v), np.zeros(v), np.zeros(2)
-        right_counts: list[int] = []
-        tokens = 0
+        noises = [structure(arm) for _, arm in spec.judges]
+        sums = BlockSums(spec, self.chosen.size)
         for i, place in enumerate(places):
             rollouts = sampled[i * per_prompt : (i + 1) * per_prompt]
-            asked = rollouts[0][0]
             said = list(dict.fromkeys(ids for _, ids in rollouts))
             which = np.array([said.index(ids) for _, ids in rollouts])
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
             read = self._read(texts, which, self.problems[place].gold)
-            score_UP = scores(
-                self.model, self.chosen, asked, said, temperature=spec.training.temperature
+            sums.add(
+                scores(
+                    self.model,
+                    self.chosen,
+                    rollouts[0][0],
+                    said,
+                    temperature=spec.training.temperature,
+                ),
+                which,
+                lengths_U=np.array([len(ids) for ids in said], dtype=np.float64),
+                right_R=read.right,
+                dropped_R=read.unscorable if spec.training.unscorable == "drop" else None,
+                paid_VGDR=np.stack(
+                    [
+                        self._paid(read, name, noise, place)
+                        for (name, _), noise in zip(spec.judges, noises, strict=True)
+                    ]
+                ),
             )
-            products = gram(score_UP)
-            lengths = np.array([len(ids) for ids in said], dtype=np.float64)
-            tokens += int(lengths[which].sum())
-            # TRL's "grpo" loss divides each rollout by its length; the others by one number for all.
-            share_U = 1.0 / lengths if spec.training.loss == "grpo" else np.ones_like(lengths)
-            right_counts.append(int(read.right.sum()))
-            diagonal = products.diagonal()[which]
-            norms += [diagonal[~read.right].sum(), diagonal[read.right].sum()]
-
-            to_U = np.zeros((per_prompt, len(said)))  # rollouts to what was said
-            to_U[np.arange(per_prompt), which] = 1.0
-            rows = [_centred(read.right.astype(np.float64)) @ to_U / per_prompt]
-            means: list[FloatArray] = []
-            forms: list[FloatArray] = []
-            for a, (arm, noise, estimator) in enumerate(
-                zip(judges, structures, estimators, strict=True)
-            ):
-                name = spec.judges[a][0]
-                paid_GDR = self._paid(read, name, noise, place)
-                paid_R = paid_GDR[-1].mean(axis=0)
-                paid_sum[a] += paid_R.sum()
-                wrong_R = paid_R * ~read.right
-                paid_wrong[a] += wrong_R.sum()
-                rows.append(_centred(wrong_R) @ to_U / per_prompt)
-                dropped = read.unscorable if spec.training.unscorable == "drop" else None
-                for s, size in enumerate(spec.group_sizes):
-                    weight_DNU = _group_weights(
-                        paid_GDR[s], size, estimator, dropped, which, share_U
-                    )
-                    flat = weight_DNU.reshape(-1, len(said))
-                    group_NU = weight_DNU.mean(axis=0)
-                    form = flat.T @ flat / len(flat)
-                    means.append(flat.mean(axis=0))
-                    forms.append(form)
-                    square[a, s] += (form * products).sum()
-                    pair[a, s] += _mean_pair(group_NU, products)
-                del arm
-            sums[: 1 + v] += combined(score_UP, np.stack(rows))
-            sums[1 + v : 1 + v + v * g] += combined(score_UP, np.stack(means))
-            sums[1 + v + v * g :] += squared(score_UP, np.stack(forms))
         with replacing(folder / f"block-{block:03d}.npy") as part:
-            np.save(part, sums)
+            np.save(part, sums.sums)
         facts = {
             "weights_sha256": self.weights_sha256,
             "weights": self.chosen.size,
             "weights_total": self.chosen.total,
-            "right": right_counts,
-            "paid": paid_sum.tolist(),
-            "paid_wrong": paid_wrong.tolist(),
-            "norms": norms.tolist(),
-            "square": square.tolist(),
-            "pair": pair.tolist(),
-            "tokens": tokens,
+            **sums.facts(),
         }
         # Last, so that a block with facts is whole.
         write_text(folder / f"block-{block:03d}.json", json.dumps(facts) + "\n")
@@ -440,7 +492,7 @@ def probe(
     *,
     weights: Path | None,
     processes: int = 1,
-    report: Callable[[int, int], None] = lambda done, of: None,
+    report: Callable[[int, int], None] = lambda *_: None,
 ) -> Probe:
     """Measure `spec`, going on from the blocks in `<out>.parts`; the caller writes the result.
 
@@ -523,12 +575,20 @@ _prober: _Prober | None = None  # of a worker process
 
 
 def _enter(spec: str, weights: Path | None) -> None:
-    global _prober  # noqa: PLW0603 - a pool's initializer has nowhere else to leave what its tasks need
+    global _prober
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
     _prober = _Prober(ProbeSpec.model_validate_json(spec), weights)
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its parent is gone: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _measure(block: int, folder: Path) -> None:
@@ -607,7 +667,12 @@ class SizeProbe:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe measured: the document that `verigap probe` prints and writes."""
+    """What a probe measured: the document that `verigap probe` prints and writes.
+
+    pass_rates: of each probed prompt, ascending. v0, v1: mean squared norm of a wrong and of a right
+    rollout's score, over all weights. weights: the random subset's, of weights_total. snr2 and what follows
+    it are the clean verifier's at `group_size`.
+    """
 
     arms: tuple[ArmProbe, ...]
     pass_rate: float
@@ -652,6 +717,14 @@ class Probe:
     kind: Literal["probe"]
     version: int
     verigap: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per verifier and group size, forms left out."""
+        import pandas as pd
+
+        rows = [arm for one in self.by_group_size for arm in one.arms]
+        names = [f.name for f in fields(ArmProbe) if f.name != "forms"]
+        return pd.DataFrame([{name: getattr(arm, name) for name in names} for arm in rows])
 
     def at(self, group_size: int) -> SizeProbe:
         """What was measured at one group size. Raises StudyError if it was not."""
@@ -726,9 +799,7 @@ def _result(spec: ProbeSpec, folder: Path, *, seconds: float) -> Probe:
     facts = _facts(folder, spec.blocks)
     judges = spec.judges
     v, g = len(judges), len(spec.group_sizes)
-    blocks = [
-        np.load(folder / f"block-{k:03d}.npy", mmap_mode="r") for k in range(spec.blocks)
-    ]
+    blocks = [np.load(folder / f"block-{k:03d}.npy", mmap_mode="r") for k in range(spec.blocks)]
 
     def read(start: int, stop: int) -> Chunk:
         rows = np.stack([block[:, start:stop] for block in blocks])
@@ -944,7 +1015,9 @@ class _Writer:
             snr2=snr2,
             snr2_ci=self.interval(snr2, snr2_se, low=min(0.0, snr2)),
             noise_scale=noise / signal2 if known else None,
-            noise_scale_reason=None if known else "no signal found: |mean|² is at most 0 once noise is taken off",
+            noise_scale_reason=None
+            if known
+            else "no signal found: |mean|² is at most 0 once noise is taken off",
             noise_within=(noise - float(signal.between[a, s])) / signal2 if known else None,
             noise_between=float(signal.between[a, s]) / signal2 if known else None,
             youden=1.0 - arm.fpr - arm.fnr,
@@ -956,9 +1029,7 @@ class _Writer:
             forms=forms,
         )
 
-    def effective(
-        self, a: int, s: int
-    ) -> tuple[float | None, Interval | None, str | None]:
+    def effective(self, a: int, s: int) -> tuple[float | None, Interval | None, str | None]:
         """Clean rollouts whose signal-to-noise along the clean gradient is this verifier's.
 
         Of clean rollouts n, 1/SNR^2 = between + within (G - 1)/(n - 1), the parts measured at G.
@@ -985,7 +1056,11 @@ class _Writer:
         )
         value = float(phi2)
         if not (np.isfinite(deleted).all() and 0.0 <= value < np.inf):
-            return None, None, "the noise that rollouts remove was not told from that between prompts"
+            return (
+                None,
+                None,
+                "the noise that rollouts remove was not told from that between prompts",
+            )
         low, high = self.interval(value, float(jackknife_se(deleted)), low=0.0)
         assert low is not None
         assert high is not None

@@ -147,9 +147,9 @@ def speeds(
         square_sum = chunk.square_KVGP.sum(axis=0, dtype=np.float64)
         c_sum, e_sum = c_KP.sum(axis=0), e_KVP.sum(axis=0)
         # Variance of the mean over all prompts, from the scatter of blocks.
-        weight_K = prompts_K.reshape(-1, 1, 1, 1) / n
-        m_KVGP = chunk.mean_KVGP / prompts_K.reshape(-1, 1, 1, 1)
-        variance = (weight_K**2 * (m_KVGP - mean_sum / n) ** 2).sum(axis=0) * blocks / (blocks - 1)
+        n_K111 = prompts_K.astype(np.float64).reshape(-1, 1, 1, 1)
+        apart = chunk.mean_KVGP - n_K111 * (mean_sum / n)
+        variance = np.asarray((apart**2).sum(axis=0) / n**2 * blocks / (blocks - 1))
 
         def step(
             mean: FloatArray,
@@ -185,9 +185,7 @@ def speeds(
     ) -> tuple[FloatArray, FloatArray]:
         below = base(crossed)
         value = _quotient(crossed, below)
-        by_blocks = jackknife_se(
-            _quotient(deleted, np.stack([base(one) for one in deleted]))
-        )
+        by_blocks = jackknife_se(_quotient(deleted, np.stack([base(one) for one in deleted])))
         # Of a ratio of sums over weights drawn without replacement.
         residual = np.maximum(square - 2.0 * value * shared + value**2 * base(square), 0.0)
         by_weights = _quotient(np.sqrt(residual * (1.0 - size / total)), np.abs(below))

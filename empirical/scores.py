@@ -131,9 +131,7 @@ def scores(
     prompt, completions: token ids; a completion's probability is that of all its tokens, at `temperature`.
     The model's mode, gradients and what it trains are left as they were.
     """
-    matrix = torch.zeros(
-        (len(completions), chosen.size), dtype=torch.float32, device=model.device
-    )
+    matrix = torch.zeros((len(completions), chosen.size), dtype=torch.float32, device=model.device)
     row = torch.zeros(chosen.size, dtype=torch.float32, device=model.device)
     places = {name: torch.from_numpy(where).to(model.device) for name, where in chosen.places}
     kept = [(p, p.requires_grad, p.grad) for p in model.parameters()]
