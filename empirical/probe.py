@@ -1,6 +1,6 @@
 """The probe: what each verifier of a study would do to the speed of learning, measured without training.
 
-Law. At a model's weights, sample groups and take each rollout's score (`empirical.scores`); judge the same
+Law. At a model's weights, sample groups and take each rollout's score (`empirical.training.scores`); judge the same
 rollouts under every verifier with the same uniforms; the means and variances of the group gradients give,
 weight by weight, the step an optimiser would take, and with the gradient of clean accuracy what that step is
 worth (`empirical.probe_statistics`). Nothing is fitted.
@@ -20,7 +20,6 @@ import shutil
 import signal
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, fields
@@ -43,8 +42,9 @@ from empirical.probe_statistics import (
     signals,
     speeds,
 )
-from empirical.studies import ModelSpec, Seed, Study, TaskSpec, Training
+from empirical.studies import ModelSpec, PretrainedSpec, Seed, Study, TaskSpec, Training
 from empirical.studies import Verifier as VerifierField
+from empirical.training.rewards import answer_id
 from empirical.verifiers import Judgement, Verdict, Verifier
 from fits.files import replacing, write_text
 from theory.channel import BoolArray, FloatArray
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from empirical.scores import Subset
-    from empirical.tasks import Problem
+    from empirical.training.scores import Subset
+    from empirical.training.tasks import Problem
 
 __all__ = [
     "ArmProbe",
@@ -64,6 +64,8 @@ __all__ = [
     "Probe",
     "ProbeSpec",
     "SizeProbe",
+    "discard_parts",
+    "initial_weights",
     "probe",
     "probe_spec",
     "read_probe",
@@ -139,12 +141,15 @@ def probe_spec(
 ) -> ProbeSpec:
     """What to measure of `study`.
 
-    model: one of the study's, by name; its first if None. groups: of the largest group size, in all.
+    model: one of the study's, by name, or a folder with weights of its first; its first if None. groups: of the largest group size, in all.
     group_size: what the answer is mainly about; that of the study's first run if None.
     Raises StudyError if a name or a number does not fit the study.
     """
     named = {one.name: one for one in study.models}
-    if model is not None and model not in named:
+    folder = Path(model) if model is not None and model not in named else None
+    if folder is not None and folder.is_dir():
+        model = None
+    elif folder is not None:
         raise StudyError(f"--model {model}: no such model in study {study.name}, and no folder")
     runs = [run for run in study.runs() if run.model.name == (model or study.models[0].name)]
     if not runs:
@@ -162,16 +167,19 @@ def probe_spec(
             if group_size is None
             else f"--group-size {group_size}: of the study's sizes {sizes}, {largest} is no multiple of all"
         )
+    chosen = runs[0].model
+    if folder is not None and isinstance(chosen, PretrainedSpec):
+        chosen = chosen.model_copy(update={"path": str(folder), "revision": None})
     blocks = min(BLOCKS, groups // GROUPS_PER_PROMPT // 2)
     if blocks < 4:
-        raise StudyError(f"--groups {groups}: at least {16} are needed for an interval")
+        raise StudyError(f"--groups {groups}: at least 16 are needed for an interval")
     prompts = groups // GROUPS_PER_PROMPT // blocks * blocks
     return ProbeSpec(
         study=study.name,
         arms={arm: spec for arm, spec in study.arms.items() if any(r.arm == arm for r in runs)},
         group_sizes=sizes,
         group_size=headline,
-        model=runs[0].model,
+        model=chosen,
         task=study.task,
         verifier=study.verifier,
         reference_verifier=study.reference_verifier or study.verifier,
@@ -229,7 +237,7 @@ class BlockSums:
 
         which_R: what each rollout said. lengths_U: in tokens. dropped_R: left out of their groups.
         """
-        from empirical.scores import combined, gram, squared
+        from empirical.training.scores import combined, gram, squared
 
         products = gram(score_UP)
         # TRL's "grpo" loss divides each rollout by its length; the others by one number for all.
@@ -303,27 +311,29 @@ class _Prober:
     def __post_init__(self) -> None:
         import torch
 
-        from empirical.models import load_policy
-        from empirical.scores import subset
-        from empirical.tasks import load_task
-        from empirical.training import prompts_of
+        from empirical.training.models import load_policy, with_adapters
+        from empirical.training.scores import subset
+        from empirical.training.tasks import load_task, prompts_of
 
         spec = self.spec
         task = load_task(spec.task, verifier=spec.verifier, reference=spec.reference_verifier)
         order = np.random.Generator(np.random.Philox(spec.seed)).permutation(len(task.train))
         # More prompts than problems: problems are visited again.
         self.problems = [task.train[int(order[i % len(order)])] for i in range(spec.prompts)]
-        self.prompts = prompts_of(spec, self.problems)
+        self.prompts = prompts_of(spec.model, self.problems)
         self.verifier, self.reference = task.verifier, task.reference
         policy = load_policy(spec.model, tiny=self.weights)
         self.weights_sha256 = policy.weights_sha256
         self.tokenizer = policy.tokenizer
-        self.model = policy.model.to("cuda" if torch.cuda.is_available() else "cpu")  # pyright: ignore[reportArgumentType]
+        model: Any = policy.model
+        if isinstance(spec.model, PretrainedSpec) and spec.model.lora is not None:
+            model = with_adapters(model, spec.model.lora, seed=spec.seed)
+        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         self.chosen = subset(self.model, spec.weights, seed=spec.seed)
 
     def measure(self, block: int, folder: Path) -> None:
         """Write the sums of a block to `folder`."""
-        from empirical.scores import sample_ids, scores
+        from empirical.training.scores import sample_ids, scores
 
         spec = self.spec
         each, per_prompt = spec.prompts // spec.blocks, spec.rollouts_per_prompt
@@ -390,7 +400,7 @@ class _Prober:
         def where(judgements: Sequence[Judgement], verdict: Verdict) -> BoolArray:
             return np.array([j.verdict is verdict for j in judgements], dtype=np.bool_)[which]
 
-        answers = np.array([zlib.crc32((j.answer or "").encode()) for j in base], dtype=np.int64)
+        answers = np.array([answer_id(j) for j in base], dtype=np.int64)
         return _Read(
             right=where(right, Verdict.RIGHT),
             base=where(base, Verdict.RIGHT),
@@ -508,6 +518,16 @@ def probe(
     for done, _ in enumerate(_measured(spec, weights, folder, missing, processes), start=1):
         report(spec.blocks - len(missing) + done, spec.blocks)
     return _result(spec, folder, seconds=time.monotonic() - started)
+
+
+def initial_weights(study: Study, study_file: Path, spec: ProbeSpec, out: Path) -> Path | None:
+    """Folder of a tiny model's weights: committed ones, else made below `out`; None for other models."""
+    from empirical.collect import read_committed
+    from empirical.training import launch
+
+    extras.require(*extras.TRAIN)
+    models = read_committed(study, study_file).models
+    return launch.initial_weights(study, spec.model, out, models)
 
 
 def discard_parts(out: Path) -> None:

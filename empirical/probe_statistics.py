@@ -137,8 +137,8 @@ def speeds(
     group size that others are compared with. betas: Adam's.
     """
     n, blocks = int(prompts_K.sum()), len(prompts_K)
-    crossed = deleted = exploit = exploit_deleted = product = np.zeros(0)
-    between = square = np.zeros(0)
+    crossed: FloatArray = np.zeros(0)
+    deleted = exploit = exploit_deleted = product = between = square = crossed
     for start in range(0, size, _CHUNK):
         chunk = read(start, min(start + _CHUNK, size))
         c_KP = chunk.accuracy_KP.astype(np.float64)
@@ -185,7 +185,7 @@ def speeds(
     ) -> tuple[FloatArray, FloatArray]:
         below = base(crossed)
         value = _quotient(crossed, below)
-        by_blocks = jackknife_se(_quotient(deleted, np.stack([base(one) for one in deleted])))
+        by_blocks = jackknife_se(_quotient(deleted, np.stack([base(a) for a in list(deleted)])))
         # Of a ratio of sums over weights drawn without replacement.
         residual = np.maximum(square - 2.0 * value * shared + value**2 * base(square), 0.0)
         by_weights = _quotient(np.sqrt(residual * (1.0 - size / total)), np.abs(below))

@@ -22,6 +22,7 @@ from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
 from verigap.commands.phase import phase
 from verigap.commands.predict import predict
+from verigap.commands.probe import probe
 from verigap.commands.rest_points import rest_points
 from verigap.commands.simulate import simulate
 from verigap.commands.train import train
@@ -74,6 +75,7 @@ app.command()(gap)
 app.command(name="import")(import_)
 app.command()(phase)
 app.command()(predict)
+app.command()(probe)
 app.command(name="rest-points")(rest_points)
 app.command()(simulate)
 app.command()(train)

@@ -18,7 +18,7 @@ from empirical.training.tasks import Problem
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.rng import Purpose, philox_words
 
-__all__ = ["Sample", "evaluate", "generate", "torch_seed"]
+__all__ = ["Sample", "evaluate", "generate", "generate_ids", "torch_seed"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,23 @@ def generate(
 
     model, tokenizer: as transformers has them. prompts: texts, or lists of chat messages.
     """
+    return [
+        (tokenizer.decode(completion, skip_special_tokens=True), len(completion))
+        for _, completion in generate_ids(
+            model, tokenizer, prompts, max_new_tokens=max_new_tokens, temperature=temperature
+        )
+    ]
+
+
+def generate_ids(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Any],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Token ids of each prompt and of its completion, the end of sequence included; padding is neither's."""
     if prompts and not isinstance(prompts[0], str):
         encoded = tokenizer.apply_chat_template(
             list(prompts),
@@ -76,14 +93,15 @@ def generate(
     )
     with torch.no_grad():
         output = model.generate(**inputs, generation_config=config)
-    completions: list[tuple[str, int]] = []
-    for row in output[:, inputs["input_ids"].shape[1] :].tolist():
-        length = (
-            row.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in row else len(row)
-        )
-        text = tokenizer.decode(row[:length], skip_special_tokens=True)
-        completions.append((text, length))
-    return completions
+    width = inputs["input_ids"].shape[1]
+    sequences: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    for row, mask in zip(output.tolist(), inputs["attention_mask"].tolist(), strict=True):
+        prompt = (token for token, kept in zip(row[:width], mask, strict=True) if kept)
+        said = row[width:]
+        if tokenizer.eos_token_id in said:
+            said = said[: said.index(tokenizer.eos_token_id) + 1]
+        sequences.append((tuple(prompt), tuple(said)))
+    return sequences
 
 
 def evaluate(

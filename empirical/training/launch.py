@@ -27,10 +27,18 @@ from typing import Any, Final
 from empirical import cluster, extras
 from empirical.errors import StudyError
 from empirical.machine import gpus
-from empirical.studies import PretrainedSpec, Running, RunSpec, Study, TinyQwen2Spec
+from empirical.studies import ModelSpec, PretrainedSpec, Running, RunSpec, Study, TinyQwen2Spec
 from empirical.training.folder import BUSY, RESUMABLE, RunFolder, signal_tree
 
-__all__ = ["Launch", "Outcome", "launch", "launch_on_ray", "refuse_unless_able", "selected"]
+__all__ = [
+    "Launch",
+    "Outcome",
+    "initial_weights",
+    "launch",
+    "launch_on_ray",
+    "refuse_unless_able",
+    "selected",
+]
 
 POLL_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 120.0  # for a stopping run to finish its step and write its checkpoint
@@ -169,7 +177,9 @@ def launch(
             ):
                 run = waiting.pop(0)
                 if run.model.name not in weights:
-                    weights[run.model.name] = _initial_weights(study, run, out, models, stop=due)
+                    weights[run.model.name] = initial_weights(
+                        study, run.model, out, models, stop=due
+                    )
                 if due():
                     waiting.insert(0, run)
                     break
@@ -285,7 +295,7 @@ def _weights_of(job: _Job) -> None:
     extras.require(*extras.TRAIN)
     state = Launch(total_steps=0)
     with _stop_signals(state):
-        _initial_weights(job.study, job.run, job.out, job.models, stop=lambda: state.stopping)
+        initial_weights(job.study, job.run.model, job.out, job.models, stop=lambda: state.stopping)
 
 
 def _run_of(job: _Job) -> Outcome:
@@ -302,25 +312,30 @@ def _run_of(job: _Job) -> Outcome:
     return launch(job.study, [job.run], job.out, models=job.models, processes=1)
 
 
-def _initial_weights(
-    study: Study, run: RunSpec, out: Path, models: Path | None, *, stop: Callable[[], bool]
+def initial_weights(
+    study: Study,
+    model: ModelSpec,
+    out: Path,
+    models: Path | None,
+    *,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Path | None:
     """Folder of a tiny model's warm-started weights, made now if nobody has; None for other models.
 
     Where `stop` comes true while they are made, the folder is not there yet.
     """
-    if not isinstance(run.model, TinyQwen2Spec):
+    if not isinstance(model, TinyQwen2Spec):
         return None
-    name = run.model.folder_name(study.task)
+    name = model.folder_name(study.task)
     if models is not None and (models / name).exists():
         return models / name
     folder = out / "models" / name
     if not folder.exists():
-        folder.parent.mkdir(exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         _python(
             "empirical.training.models",
             str(folder),
-            run.model.model_dump_json(),
+            model.model_dump_json(),
             study.model_dump_json(),
             stop=stop,
         )

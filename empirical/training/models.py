@@ -32,10 +32,18 @@ from transformers import (
 )
 
 from empirical.errors import StudyError
-from empirical.studies import ModelSpec, PretrainedSpec, Study, TinyQwen2Spec
+from empirical.studies import Lora, ModelSpec, PretrainedSpec, Study, TinyQwen2Spec
 from empirical.training.tasks import Problem, Task, load_task
 
-__all__ = ["Policy", "load_policy", "prepare_tiny", "tiny_tokenizer", "weights_hash"]
+__all__ = [
+    "Policy",
+    "load_policy",
+    "lora_config",
+    "prepare_tiny",
+    "tiny_tokenizer",
+    "weights_hash",
+    "with_adapters",
+]
 
 _SPECIAL: Final = ("<pad>", "<eos>", "<unk>")
 _SYMBOLS: Final = ("####", "\n", " ", "=", "+", "-", *(str(n) for n in range(100)))
@@ -162,7 +170,7 @@ def _demonstration(problem: Problem, right: float, rng: np.random.Generator) -> 
 def load_policy(spec: ModelSpec, *, tiny: Path | None) -> Policy:
     """The model of a study, on the CPU, and its tokenizer.
 
-    tiny: folder of the warm-started weights, for a tiny model.
+    tiny: folder of the warm-started weights, or of a checkpoint, for a tiny model.
     Raises StudyError if a pretrained model or its tokenizer cannot be loaded.
     """
     match spec:
@@ -170,8 +178,11 @@ def load_policy(spec: ModelSpec, *, tiny: Path | None) -> Policy:
             assert tiny is not None
             model = Qwen2ForCausalLM.from_pretrained(tiny, dtype=torch.float32)
             tokenizer = tiny_tokenizer()
-            kept = (tiny / _TOKENIZER_FILE).read_text(encoding="utf-8")
-            if json.loads(kept)["model"]["vocab"] != tokenizer.get_vocab():
+            kept = tiny / _TOKENIZER_FILE  # which a trainer's checkpoint lacks
+            if kept.exists() and (
+                json.loads(kept.read_text(encoding="utf-8"))["model"]["vocab"]
+                != tokenizer.get_vocab()
+            ):
                 raise StudyError(f"{tiny}: its vocabulary is not this version's")
         case PretrainedSpec():
             model, tokenizer = _pretrained(spec)
@@ -205,6 +216,28 @@ def _pretrained(spec: PretrainedSpec) -> tuple[Any, Any]:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def lora_config(lora: Lora) -> Any:
+    """peft's configuration of a study's adapters."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def with_adapters(model: PreTrainedModel, lora: Lora, *, seed: int) -> Any:
+    """`model` with fresh adapters, the only weights it trains from here on; torch's generator is left alone."""
+    from peft import get_peft_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(model, lora_config(lora))
 
 
 def main(arguments: Sequence[str]) -> int:

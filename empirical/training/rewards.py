@@ -26,7 +26,7 @@ from theory.channel import BoolArray
 from theory.estimators import GRPO, Estimator, advantages
 from theory.structures import IntArray, PerAnswer, PerPrompt, Rollouts, Structure
 
-__all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier", "VerlReward"]
+__all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier", "VerlReward", "answer_id"]
 
 METRIC_PREFIX: Final = "verifier/"
 
@@ -128,7 +128,7 @@ class NoisyVerifier:
                 prompt=np.asarray(prompt_id, dtype=np.int64),
                 index=index,
                 group=index // self.group_size if group is None else group,
-                answer=np.array([_answer_id(j) for j in judgements], dtype=np.int64),
+                answer=np.array([answer_id(j) for j in judgements], dtype=np.int64),
                 selected=selected,
             ),
             seed=self.seed,
@@ -254,7 +254,8 @@ def _verl_scores(judged: Judged) -> list[dict[str, float]]:
     ]
 
 
-def _answer_id(judgement: Judgement) -> int:
+def answer_id(judgement: Judgement) -> int:
+    """What noise knows of an answer, in [0, 2**32); that of no answer is that of an empty one."""
     return zlib.crc32((judgement.answer or "").encode())
 
 

@@ -50,9 +50,9 @@ from empirical.training.folder import (
     Row,
     RunFolder,
 )
-from empirical.training.models import Policy, load_policy, weights_hash
+from empirical.training.models import Policy, load_policy, lora_config, weights_hash
 from empirical.training.rewards import METRIC_PREFIX, NoisyVerifier
-from empirical.training.tasks import Problem, Task, load_task
+from empirical.training.tasks import Task, load_task, prompts_of
 from empirical.verifiers import Verdict
 from fits.files import replacing, write_text
 from theory.estimators import estimator_named
@@ -139,13 +139,6 @@ def trainer_config(spec: RunSpec, folder: RunFolder, running: Running) -> GRPOCo
         remove_unused_columns=False,
         **vllm,
     )
-
-
-def prompts_of(spec: RunSpec, problems: Sequence[Problem]) -> list[Any]:
-    """What the model is given: text, or one user message where the model is told to chat."""
-    if isinstance(spec.model, PretrainedSpec) and spec.model.chat:
-        return [[{"role": "user", "content": problem.prompt}] for problem in problems]
-    return [problem.prompt for problem in problems]
 
 
 def prompt_order(problems: int, *, steps: int, prompts_per_step: int, seed: int) -> list[int]:
@@ -243,7 +236,7 @@ class Recorder(TrainerCallback):
         wanted, step = self.spec.evaluation, state.global_step
         accelerator = self.trainer.accelerator
         problems = self.task.evaluation
-        prompts = prompts_of(self.spec, problems)
+        prompts = prompts_of(self.spec.model, problems)
         kinds = {"sampled": (wanted.samples, wanted.temperature)}
         if wanted.greedy:
             kinds["greedy"] = (min(wanted.samples, len(problems)), 0.0)
@@ -424,16 +417,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
     )
     peft_config = None
     if isinstance(spec.model, PretrainedSpec) and spec.model.lora is not None:
-        from peft import LoraConfig
-
-        lora = spec.model.lora
-        peft_config = LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.target_modules,
-            task_type="CAUSAL_LM",
-        )
+        peft_config = lora_config(spec.model.lora)
     order = prompt_order(
         len(task.train),
         steps=spec.training.steps,
@@ -446,7 +430,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
         args=trainer_config(spec, folder, running),
         train_dataset=Dataset.from_dict(
             {
-                "prompt": prompts_of(spec, task.train),
+                "prompt": prompts_of(spec.model, task.train),
                 "prompt_id": [problem.id for problem in task.train],
                 "gold": [problem.gold for problem in task.train],
             }

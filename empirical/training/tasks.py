@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from empirical import extras
 from empirical.errors import StudyError
 from empirical.studies import (
     Gsm8kSpec,
+    ModelSpec,
+    PretrainedSpec,
     ReasoningGymSpec,
     TaskSpec,
     TwoStepArithmeticSpec,
 )
 from empirical.verifiers import Verdict, Verifier, VerifierName, number, verifier_named
 
-__all__ = ["Problem", "Task", "load_task"]
+__all__ = ["Problem", "Task", "load_task", "prompts_of"]
 
 Record = dict[str, Any]
 
@@ -108,6 +111,13 @@ def load_task(spec: TaskSpec, *, verifier: VerifierName, reference: VerifierName
         verifier=verifier_named(verifier),
         reference=verifier_named(reference),
     )
+
+
+def prompts_of(model: ModelSpec, problems: Sequence[Problem]) -> list[Any]:
+    """What the model is given: text, or one user message where the model is told to chat."""
+    if isinstance(model, PretrainedSpec) and model.chat:
+        return [[{"role": "user", "content": problem.prompt}] for problem in problems]
+    return [problem.prompt for problem in problems]
 
 
 def _two_step_arithmetic(

@@ -56,7 +56,7 @@ def probe(
     folder = Path(model) if model is not None and Path(model).is_dir() else None
     spec = probe_spec(
         wanted,
-        model=None if folder else model,
+        model=model,
         groups=groups,
         group_size=group_size,
         weights=weights,

@@ -104,7 +104,7 @@ def test_a_pause_stops_every_process_of_a_run(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(extras, "find_spec", lambda name: object())
     monkeypatch.setattr(launch, "_start", start)
-    monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
+    monkeypatch.setattr(launch, "initial_weights", lambda *_, **__: None)
     launch.launch(study, [run], tmp_path, report=report)
     assert seen == [False, True, False]
 
@@ -133,7 +133,7 @@ def test_a_run_another_process_is_at_has_not_failed(
 
     monkeypatch.setattr(extras, "find_spec", lambda name: object())
     monkeypatch.setattr(launch, "_start", start)
-    monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
+    monkeypatch.setattr(launch, "initial_weights", lambda *_, **__: None)
     study = Study.model_validate(minimal())
     run = study.runs()[0]
     outcome = launch.launch(study, [run], tmp_path)
@@ -169,7 +169,7 @@ def test_a_stopped_run_with_a_checkpoint_is_resumable_whatever_its_exit_status(
 
     monkeypatch.setattr(extras, "find_spec", lambda name: object())
     monkeypatch.setattr(launch, "_start", start)
-    monkeypatch.setattr(launch, "_initial_weights", lambda *_, **__: None)
+    monkeypatch.setattr(launch, "initial_weights", lambda *_, **__: None)
     outcome = launch.launch(study, [run], tmp_path, report=stop)
     assert outcome.failed == {}
     assert outcome.interrupted == (run.run_id,)

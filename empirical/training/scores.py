@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from theory.rng import Purpose, philox_words
+from empirical.training.evaluation import generate_ids, torch_seed
+from theory.rng import Purpose
 
 __all__ = ["Subset", "combined", "gram", "sample_ids", "scores", "squared", "subset"]
 
@@ -74,48 +75,24 @@ def sample_ids(
     prompts: texts, or lists of chat messages. part: the draws' place among those of this seed, in
     [0, 2**32). Torch's own generators are left as they were.
     """
-    from transformers import GenerationConfig
-
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=True,
-        temperature=temperature,
-        top_k=0,
-        top_p=1.0,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
     sampled: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        for batch, first in enumerate(range(0, len(prompts), batch_size)):
-            high, low, _, _ = philox_words((seed, int(Purpose.PROBE)), (part, batch, 0, 0))
-            torch.manual_seed((int(high) << 31) ^ int(low))
-            inputs = _encoded(tokenizer, prompts[first : first + batch_size])
-            inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
-            output = model.generate(**inputs, generation_config=config)
-            width = inputs["input_ids"].shape[1]
-            for row, mask in zip(output.tolist(), inputs["attention_mask"].tolist(), strict=True):
-                asked = [token for token, kept in zip(row, mask, strict=False) if kept]
-                said = row[width:]
-                if tokenizer.eos_token_id in said:
-                    said = said[: said.index(tokenizer.eos_token_id) + 1]
-                sampled.append((tuple(asked), tuple(said)))
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            for batch, first in enumerate(range(0, len(prompts), batch_size)):
+                torch.manual_seed(torch_seed(seed, Purpose.PROBE, step=part, part=batch))
+                sampled += generate_ids(
+                    model,
+                    tokenizer,
+                    prompts[first : first + batch_size],
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                )
+    finally:
+        model.train(was_training)
     return sampled
-
-
-def _encoded(tokenizer: Any, prompts: Sequence[Any]) -> dict[str, torch.Tensor]:
-    if isinstance(prompts[0], str):
-        encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
-    else:
-        encoded = tokenizer.apply_chat_template(
-            list(prompts),
-            add_generation_prompt=True,
-            padding=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
 def scores(
