@@ -261,7 +261,7 @@ class BlockSums:
             self.paid_wrong[v] += wrong_R.sum()
             rows.append(_centred(wrong_R) @ to_U / n)
             for g, size in enumerate(self.spec.group_sizes):
-                weight_DNU = _group_weights(
+                weight_DNU = group_weights(
                     paid_VGDR[v, g],
                     size,
                     estimator_named(arm.estimator),
@@ -457,7 +457,7 @@ def _centred(values_R: FloatArray) -> FloatArray:
     return values_R - (values_R.sum() - values_R) / (n - 1)
 
 
-def _group_weights(
+def group_weights(
     paid_DR: BoolArray,
     size: int,
     estimator: Estimator,
@@ -517,7 +517,7 @@ def probe(
     report(spec.blocks - len(missing), spec.blocks)
     for done, _ in enumerate(_measured(spec, weights, folder, missing, processes), start=1):
         report(spec.blocks - len(missing) + done, spec.blocks)
-    return _result(spec, folder, seconds=time.monotonic() - started)
+    return result_of(spec, folder, seconds=time.monotonic() - started)
 
 
 def initial_weights(study: Study, study_file: Path, spec: ProbeSpec, out: Path) -> Path | None:
@@ -815,7 +815,7 @@ def _facts(folder: Path, blocks: int) -> _Facts:
     return _Facts(first["weights_sha256"], first["weights"], first["weights_total"], **arrays)
 
 
-def _result(spec: ProbeSpec, folder: Path, *, seconds: float) -> Probe:
+def result_of(spec: ProbeSpec, folder: Path, *, seconds: float) -> Probe:
     facts = _facts(folder, spec.blocks)
     judges = spec.judges
     v, g = len(judges), len(spec.group_sizes)

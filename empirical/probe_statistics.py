@@ -185,7 +185,8 @@ def speeds(
     ) -> tuple[FloatArray, FloatArray]:
         below = base(crossed)
         value = _quotient(crossed, below)
-        by_blocks = jackknife_se(_quotient(deleted, np.stack([base(a) for a in list(deleted)])))
+        deleted_below = np.stack([base(deleted[k]) for k in range(blocks)])  # pyright: ignore[reportArgumentType]
+        by_blocks = jackknife_se(_quotient(deleted, deleted_below))
         # Of a ratio of sums over weights drawn without replacement.
         residual = np.maximum(square - 2.0 * value * shared + value**2 * base(square), 0.0)
         by_weights = _quotient(np.sqrt(residual * (1.0 - size / total)), np.abs(below))
