@@ -49,6 +49,7 @@ from empirical.verifiers import Judgement, Verdict, Verifier
 from fits.files import replacing, write_text
 from theory.channel import BoolArray, FloatArray
 from theory.estimators import Estimator, advantages, estimator_named
+from theory.rng import check_seed
 from theory.structures import IntArray, Rollouts, Structure
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def probe_spec(
         prompts=prompts,
         blocks=blocks,
         weights=weights,
-        seed=seed,
+        seed=check_seed(seed),
     )
 
 

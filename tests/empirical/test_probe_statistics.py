@@ -187,7 +187,7 @@ def test_the_first_step_of_adam_is_a_sign() -> None:
 
 @pytest.mark.parametrize("steps", [1, 20])
 def test_adam_from_rest_rises_to_one(steps: int) -> None:
-    rho, step = start_step(0.9, 0.999, steps)
+    step = start_step(0.9, 0.999, steps)[1]
     assert (np.diff(step) > -1e-3).all()
     assert step[-1] == pytest.approx(1.0, abs=1e-3)
 
