@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
+    from fits.report import FitReport
+
 __all__ = [
     "Drawing",
     "check_figure",
     "draw_fits",
     "draw_gap",
+    "draw_report",
     "draw_surface",
     "literal",
     "mark_level",
@@ -522,3 +525,12 @@ def _residual_tiles(panel: Axes, cells: pd.DataFrame, reach: float) -> PathColle
     panel.margins(0.12)
     panel.set_title("residuals", fontsize="small", loc="left")
     return tint
+
+
+def draw_report(report: FitReport, *, each: Each = in_turn) -> Drawing:
+    """What `fits.report.fit_report` found: curves with bands, or a joint law's surface."""
+    curves = [one for one in report.fitted if isinstance(one, GroupFit)]
+    if curves:
+        return draw_fits(curves, report.rows, x=report.x, y=report.y, each=each)
+    surfaces = [one for one in report.fitted if not isinstance(one, GroupFit)]
+    return draw_surface(surfaces, report.rows, axis=report.x)

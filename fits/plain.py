@@ -12,15 +12,22 @@ __all__ = ["json_text", "plain"]
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON holds it: dataclasses as objects, arrays as lists, non-finite numbers as null."""
+    """`value` as JSON holds it: dataclasses as objects, arrays as lists, non-finite numbers as null.
+
+    A field whose metadata say `plain: False` (data behind a figure) is left out.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.metadata.get("plain", True)
+        }
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, Path):
         return str(value)
     listed = getattr(value, "tolist", None)  # NumPy arrays and scalars

@@ -1,6 +1,57 @@
-"""The command line and the report: assembles `theory`, `fits` and `empirical`."""
+"""What a noisy verifier costs in RLVR: the command line, the report, and the Python face.
+
+`import verigap as vg` loads nothing; a verb is loaded where it is first named. Every verb of the command line is
+one function here, takes the command line's words, and returns one frozen result: `plain()` is what `--json`
+prints, `to_frame()` a table, `plot()` its picture where there is one. A mistake raises `UserError`.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verigap.errors import UserError
+    from verigap.face.exact import drift, phase, rest_points
+    from verigap.face.forecasts import predict, validate
+    from verigap.face.runs import fit, gap, read_runs
+    from verigap.face.sweeps import simulate
+
+__all__ = [
+    "UserError",
+    "__version__",
+    "drift",
+    "fit",
+    "gap",
+    "phase",
+    "predict",
+    "read_runs",
+    "rest_points",
+    "simulate",
+    "validate",
+]
 __version__ = "0.1.0"
+
+_HOME = {
+    "UserError": "verigap.errors",
+    "drift": "verigap.face.exact",
+    "fit": "verigap.face.runs",
+    "gap": "verigap.face.runs",
+    "phase": "verigap.face.exact",
+    "predict": "verigap.face.forecasts",
+    "read_runs": "verigap.face.runs",
+    "rest_points": "verigap.face.exact",
+    "simulate": "verigap.face.sweeps",
+    "validate": "verigap.face.forecasts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'verigap' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

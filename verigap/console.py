@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from verigap.errors import UserError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -21,21 +23,23 @@ Json = Annotated[
 ]
 
 
-class UserError(ValueError):
-    """A mistake of the user's: printed as one line on stderr, exit code 2."""
-
-
 def fail(message: str) -> NoReturn:
     """Raise UserError with `message`, which names what was wrong and where."""
     raise UserError(message)
 
 
+def _text(document: Any) -> str:
+    """A document, or a result that says itself what it is, as every command prints it."""
+    from fits.plain import json_text
+
+    own = getattr(document, "plain", None)
+    return json_text(document if own is None else own())
+
+
 def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> None:
     """Print `document` as JSON, or let `show` write the human view to a rich console on stdout."""
     if as_json:
-        from fits.plain import json_text
-
-        sys.stdout.write(json_text(document))
+        sys.stdout.write(_text(document))
         return
     from rich.console import Console
 
@@ -71,6 +75,5 @@ def progress(*, quiet: bool = False) -> Generator[Progress]:
 def write_json(path: Path, document: Any) -> None:
     """Write `document` to `path` as `emit` prints it; raises fits.InputError where that is refused."""
     from fits.files import write_text
-    from fits.plain import json_text
 
-    write_text(path, json_text(document))
+    write_text(path, _text(document))

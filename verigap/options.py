@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fits import RunTable
     from fits.each import Each
     from fits.figures import Drawing
+    from verigap.face.runs import Runs
 
 __all__ = [
     "Address",
@@ -94,12 +95,12 @@ class Reading:
         typer.Option(help="Divide accuracies: by 100 (per cent), by 2 (a reward of 2), …"),
     ] = None
 
-    def load(self, **constants: object) -> RunTable:
+    def load(self, **constants: object) -> Runs:
         """The run table, columns of `constants` filled besides (None is left out).
 
-        `say_what_was_read` tells the user about it. Raises fits.InputError for anything the user must mend.
+        `say_what_was_read` tells the user about it. Raises UserError for anything the user must mend.
         """
-        from fits import parse_assignments, read_runs
+        from verigap.face.runs import read_runs
 
         said = [f"{name}={value}" for name, value in constants.items() if value is not None]
         return read_runs(
@@ -107,9 +108,9 @@ class Reading:
             format=self.format,
             metric=self.metric,
             manifest=self.manifest,
-            columns=parse_assignments(self.map or [], option="--map"),
-            constants=parse_assignments([*(self.set or []), *said], option="--set"),
-            where=self.where or [],
+            map=self.map,
+            set=[*(self.set or []), *said],
+            where=self.where,
             runs_from=self.runs_from,
             scale=self.scale,
         )

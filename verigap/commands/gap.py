@@ -44,20 +44,11 @@ def gap(
     json: Json = False,
 ) -> None:
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
-    from fits import gap_report, parse_selection
+    from verigap.face.runs import gap as found_in
 
     read.check_outputs(figure, out)
     table = read.load()
-    report = gap_report(
-        table.frame,
-        clean=parse_selection(clean or ["fpr=0,fnr=0"]),
-        delta=delta,
-        x=x,
-        group=group,
-        law=law,
-        loss=loss,
-        source=str(read.runs),
-    )
+    report = found_in(table, clean=clean, delta=delta, x=x, group=group, law=law, loss=loss)
 
     def show(console: Console) -> None:
         from rich.table import Table
@@ -104,9 +95,7 @@ def gap(
             console.print(note, style="dim", highlight=False)
 
     if figure is not None:
-        from fits.figures import draw_gap
-
-        save_figure(figure, lambda: draw_gap(report))
+        save_figure(figure, report.plot)
     if out is not None:
         write_json(out, report)
     say_what_was_read(table)

@@ -31,14 +31,7 @@ def import_(
     read.check_outputs(None, out)
     table = read.load()
     write_runs(table.frame, out)
-    document = {
-        "out": out,
-        "format": table.format,
-        "rows": len(table.frame),
-        "runs": int(table.frame["run_id"].nunique()),
-        "columns": [str(name) for name in table.frame.columns],
-        "notes": table.notes,
-    }
+    document = {"out": out, **table.plain()}
 
     def show(console: Console) -> None:
         console.print(

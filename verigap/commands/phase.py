@@ -8,25 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit, fail
+from verigap.console import Json, emit
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def _grid(name: str, text: str) -> list[float]:
-    """The numbers of "0,0.1,0.4" or of "low:high:count"."""
-    try:
-        if ":" in text:
-            low, high, count = text.split(":")
-            steps = int(count)
-            if steps < 2:
-                fail(f"{name} {text}: a range needs at least 2 points")
-            width = float(high) - float(low)
-            return [float(low) + width * i / (steps - 1) for i in range(steps)]
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        fail(f"{name} {text}: must be numbers, 0,0.1,0.4 or low:high:count")
 
 
 def _spread(count: int) -> list[int]:
@@ -50,55 +35,29 @@ def phase(
     json: Json = False,
 ) -> None:
     """Which way training goes, and by how much noise slows it, over all pairs of error rates."""
-    import numpy as np
-    import pandas as pd
-
-    import theory
-    from empirical.simulation_figures import phase_figure, save_figure
+    from empirical.simulation_figures import save_figure
     from fits.table import write_runs
-    from theory.phase import phase_diagram
+    from verigap.face import exact
 
-    chosen = theory.estimator_named(estimator)
-    sizes = _grid("--group-size", group_size)
-    if any(not math.isfinite(size) or size != int(size) for size in sizes):
-        fail(f"--group-size {group_size}: must be whole numbers")
-    diagram = phase_diagram(
-        _grid("--fpr-grid", fpr_grid),
-        _grid("--fnr-grid", fnr_grid),
-        [int(size) for size in sizes],
+    diagram = exact.phase(
+        fpr_grid=fpr_grid,
+        fnr_grid=fnr_grid,
+        group_size=group_size,
         pass_rate=pass_rate,
         start=start,
         target=target,
-        estimator=chosen,
+        estimator=estimator,
     )
-    place = np.meshgrid(diagram.group_size, diagram.fpr, diagram.fnr, indexing="ij")
-    youden = np.broadcast_to(diagram.youden, diagram.time.shape)
-    finite = np.isfinite(diagram.time)
-    table = pd.DataFrame(
-        {
-            "group_size": place[0].ravel(),
-            "fpr": place[1].ravel(),
-            "fnr": place[2].ravel(),
-            "youden": youden.ravel(),
-            "fate": np.select(
-                [youden > 0.0, youden < 0.0], ["learns", "unlearns"], "drifts"
-            ).ravel(),
-            "drift": diagram.drift.ravel(),
-            "relative_drift": diagram.relative_drift.ravel(),
-            # Empty, not infinite, where the target is never reached.
-            "time": np.where(finite, diagram.time, np.nan).ravel(),
-            "slowdown": np.where(finite, diagram.slowdown, np.nan).ravel(),
-        }
-    )
+    table = diagram.to_frame()
     path, picture = out / "phase.csv", out / "phase.png"
     write_runs(table, path)
-    save_figure(phase_figure(diagram), picture)
+    save_figure(diagram.plot(), picture)
     document = {"cells": len(table), "out": out, "table": path, "figure": picture}
 
     def show(console: Console) -> None:
         from rich.table import Table
 
-        view = Table(title=f"Slowdown from {start:g} to {target:g} (clean verifier: 1)")
+        view = Table(title=diagram.headline())
         rows, columns = _spread(len(diagram.fpr)), _spread(len(diagram.fnr))
         view.add_column("rollouts", justify="right")
         view.add_column("fpr", justify="right")
@@ -110,7 +69,7 @@ def phase(
                 view.add_row(
                     str(size),
                     f"{diagram.fpr[row]:.3g}",
-                    *(f"{value:.2f}" if np.isfinite(value) else "never" for value in cells),
+                    *(f"{value:.2f}" if math.isfinite(value) else "never" for value in cells),
                     end_section=row == rows[-1],
                 )
         console.print(view)

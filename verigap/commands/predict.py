@@ -38,9 +38,9 @@ def predict(
     json: Json = False,
 ) -> None:
     """Forecast the measured accuracy under a verifier and a budget, with its 90 % interval."""
-    from empirical.validate.predict import predict_row
+    from verigap.face import forecasts
 
-    forecast = predict_row(
+    forecast = forecasts.predict(
         calibration, fpr=fpr, fnr=fnr, group_size=group_size, steps=steps, n_eval=n_eval
     )
 

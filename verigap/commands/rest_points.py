@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,35 +45,26 @@ def rest_points(
     json: Json = False,
 ) -> None:
     """All rest points of one prompt's pass rate under a KL penalty, and which of them attract."""
-    import theory
-    from theory import rest_points as law
+    from verigap.face import exact
 
-    found = law.rest_points(
-        theory.VerifierChannel(fpr, fnr),
+    found = exact.rest_points(
+        fpr=fpr,
+        fnr=fnr,
         beta=beta,
         reference_pass_rate=reference_pass_rate,
         form=form.value,
         group_size=group_size,
-        estimator=theory.estimator_named(estimator),
+        estimator=estimator,
     )
-    document: dict[str, Any] = {
-        "rest_points": found.points,
-        "attracting_boundaries": found.attracting_boundaries,
-    }
 
     def show(console: Console) -> None:
         from rich.table import Table
 
-        group = "infinite group" if group_size is None else f"{group_size} rollouts"
-        table = Table(title=f"{form.value}, beta {beta:g}, fpr {fpr:g}, fnr {fnr:g}, {group}")
+        table = Table(title=found.headline())
         table.add_column("pass rate", justify="right")
         table.add_column("is")
-        rows = [
-            (point.pass_rate, "stable" if point.stable else "unstable") for point in found.points
-        ]
-        rows += [(end, "an attracting boundary") for end in found.attracting_boundaries]
-        for rate, kind in sorted(rows):
+        for rate, kind in found.to_frame().itertuples(index=False):
             table.add_row(f"{rate:.6g}", kind)
         console.print(table)
 
-    emit(document, as_json=json, show=show)
+    emit(found, as_json=json, show=show)

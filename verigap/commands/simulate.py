@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,48 +31,31 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
-    from empirical import simulate as simulation
-    from fits.files import check_target
+    from empirical.simulate import preset_names, preset_spec
+    from verigap.face import sweeps
 
     if (spec is None) == (preset is None):
         fail(
-            "give a SPEC.yaml or one --preset, of " + ", ".join(simulation.preset_names())
+            "give a SPEC.yaml or one --preset, of " + ", ".join(preset_names())
             if spec is None
             else "give either a SPEC.yaml or a --preset, not both"
         )
-    study = simulation.load_spec(spec) if spec else simulation.preset_spec(preset or "")
-    check_target(out / "runs.csv")  # before the work, not after it
     with started(backend, address, workers=workers), progress(quiet=json) as bar:
         task = bar.add_task("steps", total=None)
-        simulated = simulation.run_spec(
-            study,
+        simulated = sweeps.simulate(
+            spec if spec is not None else preset_spec(preset or ""),
+            out=out,
             on_ray=backend is Backend.ray,
             workers=workers,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    table, figure = simulation.write_study(study, simulated, out), None
-    if study.panels:
-        from empirical.simulation_figures import save_figure, study_figure
-
-        figure = out / "figure.png"
-        drawn = study_figure(simulated.table, study.panels, arms=study.arms, about=study.about)
-        save_figure(drawn, figure)
-    document: dict[str, Any] = {
-        "runs": simulated.runs,
-        "rows": len(simulated.table),
-        "out": out,
-        "table": table,
-        "figure": figure,
-        "seconds": simulated.seconds,
-        "rollouts": simulated.rollouts,
-        "notes": study.notes(),
-    }
+    study, table, figure = simulated.spec, simulated.table, simulated.figure
 
     def show(console: Console) -> None:
         from rich.table import Table
 
-        last = simulated.table.groupby("run_id", sort=False).tail(1)
-        first = simulated.table.groupby("run_id", sort=False).head(1)
+        last = simulated.frame.groupby("run_id", sort=False).tail(1)
+        first = simulated.frame.groupby("run_id", sort=False).head(1)
         view = Table(title=f"{simulated.runs} runs, {simulated.rollouts:,} rollouts")
         for heading in (
             "arm",
@@ -99,10 +82,10 @@ def simulate(
         console.print(view)
         if study.about:
             console.print(study.about)
-        for note in document["notes"]:
+        for note in simulated.notes:
             console.print(note)
         if figure is not None:
             console.print(f"figure in {figure}")
-        console.print(f"{len(simulated.table)} rows in {table}, {simulated.seconds:.1f} s")
+        console.print(f"{simulated.rows} rows in {table}, {simulated.seconds:.1f} s")
 
-    emit(document, as_json=json, show=show)
+    emit(simulated, as_json=json, show=show)

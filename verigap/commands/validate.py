@@ -50,24 +50,20 @@ def validate(
     json: Json = False,
 ) -> None:
     """Calibrate the simulator on the selected rows only, forecast every other row, score it beside baselines."""
-    from empirical.validate.forecast import validate_forecast
     from empirical.validate.predict import stored
     from fits import parse_selection
+    from verigap.face import forecasts
 
     read.check_outputs(figure, out)
     selection = parse_selection(calibrate_on)
     table = read.load(warmup_steps=warmup_steps, n_eval=n_eval)
-    validation = validate_forecast(
-        table.frame, calibrate_on=selection, group=group, source=table.source
-    )
+    validation = forecasts.validate(table, calibrate_on=selection, group=group)
     if figure is not None:
-        from empirical.figures import draw_validation
-
-        save_figure(figure, lambda: draw_validation(validation))
+        save_figure(figure, validation.plot)
     if out is not None:
         write_json(out, stored(validation, source=table.source))
     say_what_was_read(table)
-    emit(validation.report, as_json=json, show=lambda console: _show(validation.report, console))
+    emit(validation, as_json=json, show=lambda console: _show(validation.report, console))
 
 
 def _show(report: Report, console: Console) -> None:

@@ -1,0 +1,195 @@
+"""The Python face: light to import, one result a verb, `plain()` what `--json` prints, one kind of mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import verigap as vg
+from fits.plain import json_text
+from tests.builders import ROOT, SWEEP_SPEC, flow_runs, matched_runs, spec_file
+from tests.commands.command import document
+
+VERBS = [name for name in vg.__all__ if name not in ("UserError", "__version__")]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("face") / "runs.csv"
+    matched_runs(seeds=3).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("calibration")
+    table, stored = folder / "flow.csv", folder / "calibration.json"
+    flow_runs(seeds=1).to_csv(table, index=False)
+    document("validate", table, "--calibrate-on", "arm=clean", "--out", stored)
+    return table, stored
+
+
+def same(result: Any, printed: Any, *apart: str) -> None:
+    told = json.loads(json_text(result.plain()))
+    for name in apart:
+        del told[name], printed[name]
+    assert told == printed
+
+
+def test_importing_takes_a_tenth_of_a_second_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, time\nbegan = time.process_time()\nimport verigap\n"
+        "took = time.process_time() - began\n"
+        "assert not {'pandas', 'torch', 'numpy', 'matplotlib'} & set(sys.modules)\nprint(took)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.1
+
+
+def test_fit_and_gap_are_what_the_command_prints(runs: Path) -> None:
+    table = vg.read_runs(str(runs))
+    same(vg.fit(table, law="sigmoid"), document("fit", runs, "--law", "sigmoid"))
+    same(vg.gap(runs, delta=0.02), document("gap", runs, "--delta", ".02"))
+    told = vg.gap(table, where=["arm=clean", "arm=fp"], clean="arm=clean")
+    same(
+        told,
+        document("gap", runs, "--where", "arm=clean", "--where", "arm=fp", "--clean", "arm=clean"),
+    )
+
+
+def test_a_joint_law_is_what_the_command_prints(runs: Path) -> None:
+    same(vg.fit(runs, law="margin-logit"), document("fit", runs, "--law", "margin-logit"))
+
+
+def test_reading_is_what_import_prints(runs: Path, tmp_path: Path) -> None:
+    printed = document("import", runs, "--out", tmp_path / "t.csv", "--set", "model=tiny")
+    del printed["out"]
+    same(vg.read_runs(runs, set="model=tiny"), printed)
+
+
+def test_forecasts_are_what_the_commands_print(calibration: tuple[Path, Path]) -> None:
+    table, stored = calibration
+    same(
+        vg.validate(table, calibrate_on="arm=clean"),
+        document("validate", table, "--calibrate-on", "arm=clean"),
+    )
+    asked = {"fpr": 0.1, "fnr": 0.2, "group_size": 8, "steps": 100}
+    flags = [
+        word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", value)
+    ]
+    same(vg.predict(stored, **asked), document("predict", stored, *flags))
+
+
+def test_a_sweep_is_what_the_command_prints(tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, SWEEP_SPEC)
+    out = tmp_path / "out"
+    done = vg.simulate(spec, out=out)
+    same(done, document("simulate", spec, "--out", out), "seconds")
+    assert vg.simulate(str(spec)).out is None
+    pd.testing.assert_frame_equal(vg.simulate(spec).to_frame(), done.to_frame())
+
+
+@pytest.mark.parametrize("fpr", [0.1, 1.0])
+def test_exact_verbs_are_what_the_commands_print(fpr: float, tmp_path: Path) -> None:
+    flags = ("--pass-rate", 0.3, "--fpr", fpr, "--estimator", "rloo")
+    same(vg.drift(0.3, fpr=fpr, estimator="rloo"), document("drift", *flags))
+    flags = ("--beta", 1, "--reference-pass-rate", 0.2, "--form", "k3", "--group-size", 8)
+    found = vg.rest_points(beta=1.0, reference_pass_rate=0.2, form="k3", group_size=8)
+    same(found, document("rest-points", *flags))
+    grids = ("--fpr-grid", "0,.1", "--fnr-grid", "0:.2:3", "--group-size", "8")
+    printed = document("phase", *grids, "--out", tmp_path)
+    frame = vg.phase(fpr_grid="0,.1", fnr_grid=[0, 0.1, 0.2], group_size=8).to_frame()
+    assert printed["cells"] == len(frame) == 6
+    pd.testing.assert_frame_equal(frame, pd.read_csv(tmp_path / "phase.csv"), check_exact=False)
+
+
+def test_results_are_frozen_and_shown_as_text_html_and_table(
+    runs: Path, calibration: tuple[Path, Path]
+) -> None:
+    table, stored = calibration
+    results: list[Any] = [
+        vg.read_runs(runs),
+        vg.fit(runs, law="sigmoid"),
+        vg.gap(runs),
+        vg.validate(table, calibrate_on="arm=clean"),
+        vg.predict(stored, fpr=0, fnr=0, group_size=8),
+        vg.drift(0.0),
+        vg.rest_points(beta=1, reference_pass_rate=0.5),
+        vg.phase(fpr_grid="0", fnr_grid="0", group_size="8"),
+    ]
+    for result in results:
+        assert dataclasses.is_dataclass(result)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            result.notes = ()
+        assert len(result.to_frame())
+        text, html = repr(result), result._repr_html_()
+        assert "object at 0x" not in text
+        assert text.splitlines()[0]
+        assert "<table" in html
+        assert max(map(len, text.splitlines())) < 400
+
+
+def test_the_readme_s_line_prints_a_readable_table() -> None:
+    campaign = ROOT / "empirical" / "results" / "cpu-campaign"
+    text = repr(vg.gap(vg.read_runs(campaign), where="group_size=8"))
+    for word in ("fpr0.4", "verdict", "floor", "smallest gap of interest"):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_says_shapes_errors_and_source(name: str) -> None:
+    told = getattr(vg, name).__doc__
+    for part in ("Raises UserError", "Source: docs/"):
+        assert part in told, (name, part)
+
+
+MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
+    "no runs": (lambda: vg.gap(3), "runs must be a run table, a data frame or a path"),  # pyright: ignore[reportArgumentType]
+    "no such file": (lambda: vg.gap("nope"), "nope: no such file"),
+    "text for a number": (lambda: vg.drift("x"), "pass_rate must be a number, got 'x'"),  # pyright: ignore[reportArgumentType]
+    "a rate": (lambda: vg.drift(0.3, fpr=1.2), "fpr must lie in [0, 1], got 1.2"),
+    "an estimator": (lambda: vg.drift(0.3, estimator="ppo"), "'ppo'"),
+    "an option": (lambda: vg.drift(0.3, foo=1), "foo"),  # pyright: ignore[reportCallIssue]
+    "a size": (lambda: vg.drift(0.3, group_size=2.5), "group_size must be a whole number"),  # pyright: ignore[reportArgumentType]
+    "a preset": (lambda: vg.simulate("zzz"), "there is no preset 'zzz'"),
+    "a grid": (lambda: vg.phase(fpr_grid="a:b:c"), "must be numbers"),
+    "a form": (lambda: vg.rest_points(beta=1, reference_pass_rate=0.5, form="x"), "form"),
+    "a calibration": (lambda: vg.predict("x.json", fpr=0, fnr=0, group_size=8), "x.json"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_kind_of_error_with_one_sentence(name: str) -> None:
+    call, sentence = MISTAKES[name]
+    with pytest.raises(vg.UserError) as caught:
+        call()
+    assert sentence in str(caught.value)
+
+
+def test_words_are_the_command_line_s(runs: Path) -> None:
+    for mistake, sentence in (
+        ({"law": "cubic"}, "'cubic' is none of"),
+        ({"where": "arm=zzz"}, "no row satisfies --where arm=zzz"),
+        ({"where": 3}, "where must be text or a list of text, got 3"),
+        ({"delta": 2.0}, "delta must lie in (0, 1), got 2"),
+        ({"clean": "fpr"}, "'fpr' is no comparison"),
+        ({"x": "tokens"}, "needs the column tokens"),
+    ):
+        with pytest.raises(vg.UserError) as caught:
+            vg.gap(runs, **mistake)  # pyright: ignore[reportArgumentType]
+        assert sentence in str(caught.value)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
+        vg.nosuch  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+    assert set(dir(vg)) >= set(VERBS)

@@ -1,0 +1,146 @@
+"""Forecasts: the simulator calibrated, scored, asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from empirical.validate.forecast import Validation, validate_forecast
+from empirical.validate.predict import Prediction, predict_row
+from fits.plain import plain
+from fits.selection import Selection
+from verigap.face.base import (
+    RunsLike,
+    Shown,
+    Words,
+    as_shown,
+    selection_of,
+    table_of,
+    verb,
+)
+
+if TYPE_CHECKING:
+    from fits.figures import Drawing
+
+
+@dataclass(frozen=True, repr=False)
+class Validated(Shown, Validation):
+    """How the calibrated simulator forecast the rows it was not shown; see `empirical.validate`."""
+
+    def plain(self) -> dict[str, Any]:  # noqa: D102
+        return plain(self.report)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per forecast: verigap and every baseline."""
+        ours = {"forecast by": "verigap", "rmse": self.report.rmse, "status": self.report.status}
+        theirs = [
+            {
+                "forecast by": name,
+                "rmse": one.rmse,
+                "status": one.status,
+                "verigap minus": one.difference,
+            }
+            for name, one in self.report.baselines.items()
+        ]
+        return pd.DataFrame([ours, *theirs])
+
+    def headline(self) -> str:  # noqa: D102
+        report = self.report
+        return (
+            f"{report.forecast_rows} rows forecast from {report.calibration_rows}"
+            f" ({report.calibrated_on}); 90 % intervals hold {report.coverage90:.0%}"
+        )
+
+    def remarks(self) -> Sequence[str]:  # noqa: D102
+        return self.report.notes
+
+    def plot(self) -> Drawing:
+        """Forecasts beside measurements; `empirical.figures.draw_validation`."""
+        from empirical.figures import draw_validation
+
+        return draw_validation(self)
+
+
+@verb
+def validate(
+    runs: RunsLike,
+    *,
+    calibrate_on: Words | Selection,
+    group: str | None = None,
+    warmup_steps: float | None = None,
+    n_eval: int | None = None,
+    where: Words = None,
+) -> Validated:
+    """Calibrate the simulator on the selected rows only, forecast every other row, score it beside baselines.
+
+    runs: a run table, a data frame of one, or a path. calibrate_on: "arm=clean,step<=100"; a list: any may hold.
+    group: columns that make a group. warmup_steps, n_eval: where the table does not say (steps over which the
+    learning rate rose, samples behind an accuracy). where: rows to keep.
+    Returns RMSE, coverage of 90 % intervals, baselines and parameters.
+    Raises UserError for missing columns, a selection of nothing or of everything, several models.
+    Source: docs/theory.md, shared parameters and the optimiser.
+    """
+    selection = selection_of(calibrate_on)
+    table = table_of(runs, where)
+    said = {"warmup_steps": warmup_steps, "n_eval": n_eval}
+    frame = table.frame.assign(**{name: v for name, v in said.items() if v is not None})
+    done = validate_forecast(
+        frame,
+        calibrate_on=selection,
+        group=group,
+        source=table.source,
+    )
+    return as_shown(Validated, done)
+
+
+@dataclass(frozen=True, repr=False)
+class Predicted(Shown, Prediction):
+    """The forecast of one verifier and budget; see `empirical.validate.predict.Prediction`."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: what was asked, the accuracy and its 90 % interval."""
+        asked = {name: getattr(self, name) for name in ("fpr", "fnr", "group_size", "steps")}
+        low, high = self.ci90
+        return pd.DataFrame([{**asked, "accuracy": self.accuracy, "low90": low, "high90": high}])
+
+    def headline(self) -> str:  # noqa: D102
+        return (
+            f"Accuracy {self.accuracy:.4f}, 90 % interval [{self.ci90[0]:.4f}, {self.ci90[1]:.4f}]"
+        )
+
+    def remarks(self) -> Sequence[str]:  # noqa: D102
+        return self.warnings
+
+
+@verb
+def predict(
+    calibration: str | Path,
+    *,
+    fpr: float,
+    fnr: float,
+    group_size: int,
+    steps: float | None = None,
+    n_eval: int | None = None,
+) -> Predicted:
+    """Forecast the measured accuracy under a verifier and a budget, with its 90 % interval.
+
+    calibration: what `verigap validate --out` wrote. fpr, fnr: in [0, 1]. group_size: rollouts a prompt, at least
+    2. steps: optimiser steps, at least 0 (default: as the longest calibrated run). n_eval: samples of the
+    evaluation that the interval is for (default: as calibrated).
+    Returns accuracy and interval, in [0, 1], and warnings where the inputs lie outside what was calibrated.
+    Raises UserError naming what is out of range, or a file that is no calibration.
+    Source: docs/theory.md, shared parameters and the optimiser.
+    """
+    found = predict_row(
+        Path(calibration),
+        fpr=fpr,
+        fnr=fnr,
+        group_size=group_size,
+        steps=steps,
+        n_eval=n_eval,
+    )
+    return as_shown(Predicted, found)
