@@ -146,6 +146,8 @@ def format_of_file(path: Path) -> str | None:
     text = read_text(path)
     if path.name == "trainer_state.json" or (path.suffix == ".json" and '"log_history"' in text):
         return "trl"
+    if path.suffix == ".json":
+        return None  # one document (a spec, an environment), however its lines look: no log
     if path.suffix == ".jsonl":
         return _format_of_lines(text)
     if path.suffix in (".csv", ".tsv"):

@@ -63,12 +63,16 @@ def read_runs(
     map: Words = None,
     set: Words = None,
     where: Words = None,
+    runs_from: str | None = None,
+    scale: float | None = None,
 ) -> Runs:
     """Read a table, a log, a run folder or a folder of run folders as one checked run table.
 
     path: what RUNS is on the command line. format: see `fits.FORMATS`; "auto" recognises it. metric: which logged
     value is the accuracy, of several. manifest: a YAML file, run -> columns. map: "accuracy=final,run_id=name"
-    copies columns; set: "n_eval=256" fills them; where: "fpr=0,step>=50" keeps rows (a list: any may hold).
+    copies columns; set: "n_eval=256" fills them; where: "fpr=0,step>=50" keeps rows (a list: any may hold). runs_from:
+    columns from the runs' names, "{arm}-seed{seed}".
+    scale: what accuracies are divided by (100 of per cent).
     Returns the table, one row per evaluation, columns and units as docs/contract.md says (accuracy in [0, 1]).
     Raises UserError naming file, row, column and value.
     Source: docs/contract.md, the run table.
@@ -81,6 +85,8 @@ def read_runs(
         columns=parse_assignments(listed(map), option="--map"),
         constants=parse_assignments(listed(set), option="--set"),
         where=listed(where),
+        runs_from=runs_from,
+        scale=scale,
     )
     return as_shown(Runs, table)
 
