@@ -142,8 +142,8 @@ def probe_spec(
 ) -> ProbeSpec:
     """What to measure of `study`.
 
-    model: one of the study's, by name, or a folder with weights of its first; its first if None. groups: of the largest group size, in all.
-    group_size: what the answer is mainly about; that of the study's first run if None.
+    model: one of the study's, by name, or a folder with weights of its first; its first if None. groups: of the
+    largest group size, in all. group_size: what the answer is mainly about; that of the study's first run if None.
     Raises StudyError if a name or a number does not fit the study.
     """
     named = {one.name: one for one in study.models}
