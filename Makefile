@@ -23,7 +23,7 @@ demo: $(VENV)/.installed-core
 # numba's cache does not notice a change in a module that a compiled one calls.
 test: $(VENV)/.installed-tests lint
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff check .

@@ -12,6 +12,16 @@ from empirical import cluster
 from tests.builders import independent, logged_campaign
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where pytest-xdist spreads tests, a file stays together for its fixtures, and all that use Ray for its one."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    on_ray = {item.path for item in items if "ray_of_two" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "ray" if item.path in on_ray else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def ray_of_two() -> Iterator[None]:
     """Ray with two workers on this machine, started once for all tests that need it."""

