@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from verigap import __version__
+from verigap.commands.audit import audit
 from verigap.commands.demo import demo
 from verigap.commands.doctor import doctor
 from verigap.commands.drift import drift
@@ -67,6 +68,7 @@ def _options(
         sys.stdout.write(context.get_help() + "\n")
 
 
+app.command()(audit)
 app.command()(demo)
 app.command()(doctor)
 app.command()(drift)
