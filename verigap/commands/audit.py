@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit, fail, plain, write_json
+from verigap.console import Json, emit, fail, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,6 +84,7 @@ def audit(
     from empirical.audit.gate import junit as junit_text
     from empirical.audit.gate import sarif as sarif_text
     from fits.files import check_target, write_text
+    from fits.plain import plain
     from verigap import __version__
 
     if labels is None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.verigap.command import refused, verigap
+from tests.commands.command import refused, verigap
 
 
 @pytest.fixture
