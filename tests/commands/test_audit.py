@@ -18,7 +18,9 @@ def labels(tmp_path: Path) -> Path:
     right = rng.random(300) < 0.4
     paid = right ^ (rng.random(300) < np.where(right, 0.2, 0.08))
     path = tmp_path / "labels.csv"
-    pd.DataFrame({"prompt": prompt, "human": right.astype(int), "grader": paid.astype(int)}).to_csv(path, index=False)  # fmt: skip
+    pd.DataFrame({"prompt": prompt, "human": right.astype(int), "grader": paid.astype(int)}).to_csv(
+        path, index=False
+    )
     return path
 
 
@@ -90,6 +92,8 @@ def test_a_missing_file_and_a_missing_function_are_one_line(labels: Path, tmp_pa
     frame = pd.DataFrame({"text": ["4", "5"], "gold": ["4", "4"]})
     frame.to_csv(tmp_path / "texts.csv", index=False)
     given = ("audit", tmp_path / "texts.csv", "--completion", "text", "--gold", "gold")
-    assert "cannot be imported" in refused(*given, "--reference", "number", "--verifier", "nowhere:grade")  # fmt: skip
+    assert "cannot be imported" in refused(
+        *given, "--reference", "number", "--verifier", "nowhere:grade"
+    )
     assert "no verifier 'nowhere'" in refused(*given, "--reference", "number", "--verifier", "nowhere")  # fmt: skip
     assert "missing )" in refused(*given, "--reference", "number", "--verifier-regex", "(")

@@ -183,14 +183,20 @@ def test_a_judge_of_the_users_is_asked(tmp_path: Path, monkeypatch: pytest.Monke
     frame = pd.DataFrame(
         {"text": ["it is 4", "it is 14", "", "crash 4", "it is 5"] * 8, "gold": ["4"] * 40}
     )
-    found = audit(frame, completion="text", gold="gold", reference="contains", verifier="their_grader:grade")  # fmt: skip
+    found = audit(
+        frame, completion="text", gold="gold", reference="contains", verifier="their_grader:grade"
+    )
     assert (found.fpr, found.fnr) == (0.0, 0.0)
     assert found.unscorable == 16
     assert "raised on 1 completions, first row 4: OSError: no sandbox" in " ".join(found.warnings)
-    found = audit(frame, completion="text", gold="gold", reference="contains", verifier="their_grader:reward")  # fmt: skip
+    found = audit(
+        frame, completion="text", gold="gold", reference="contains", verifier="their_grader:reward"
+    )
     assert found.unscorable == 0
     assert found.fpr == pytest.approx(1 / 3)
-    regex = audit(frame, completion="text", gold="gold", reference="contains", verifier_regex=r"is (\d+)")  # fmt: skip
+    regex = audit(
+        frame, completion="text", gold="gold", reference="contains", verifier_regex=r"is (\d+)"
+    )
     assert (regex.fpr, regex.fnr, regex.unscorable) == (0.0, 0.0, 16)
 
 
