@@ -244,7 +244,7 @@ def validate_runs(
         frame, origin = frame[~empty].reset_index(drop=True), origin[~empty].reset_index(drop=True)
 
     typed: dict[str, Any] = {}
-    for name in frame.columns:
+    for name in list(frame.columns):
         column = _BY_NAME.get(str(name))
         if column is None:
             typed[str(name)] = _guess(frame[name])
@@ -252,7 +252,8 @@ def validate_runs(
             typed[column.name] = _text(frame[name], column, origin, source)
         else:
             typed[column.name] = _numbers(frame[name], column, origin, source)
-    table = pd.DataFrame(typed)
+    table = pd.DataFrame(typed, copy=False)
+    del typed, frame
     table["accuracy"], scale_note = _fractions(
         table, origin, source, measured=measured, scale=scale, whole=whole
     )

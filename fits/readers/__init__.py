@@ -114,13 +114,16 @@ def read_runs(
     if manifest is not None:
         frame, said = _apply_manifest(frame, manifest)
         notes = (*notes, *said)
+    named = "run_id" in frame.columns
+    measured = raw.measured
     left = {new: old for new, old in ask.columns.items() if new not in raw.taken}
     frame = map_columns(frame, left, source=source)
-    if runs_from is not None and "run_id" not in raw.frame.columns:
+    if runs_from is not None and not named:
         frame, said = columns_from_names(frame, runs_from)
         notes = (*notes, *said)
     frame = fill_columns(frame, constants or {})
-    whole = frame
+    whole = None
+    del raw
     if where:
         selection = parse_selection(where)
         rows = select(frame, selection, source=source)
@@ -129,9 +132,10 @@ def read_runs(
                 f"{source}: no row satisfies --where {selection.text}:"
                 f" {values_there(frame, selection)}"
             )
+        whole = frame[["accuracy"]] if "accuracy" in frame.columns else None
         frame = frame[rows].reset_index(drop=True)
     table, checked = validate_runs(
-        frame, source=source, measured=raw.measured, scale=scale, whole=whole
+        frame, source=source, measured=measured, scale=scale, whole=whole
     )
     table, derived = derive_columns(table)
     return RunTable(table, source, chosen, (*notes, *checked, *derived))

@@ -23,7 +23,7 @@ from fits.readers.grid import is_grid, read_grid
 from fits.readers.history import Ask, Raw
 from fits.readers.jsonl import json_table
 from fits.readers.tensorboard import event_files, read_events
-from fits.readers.text import csv_header, lines_of, read_csv, read_parquet, read_text
+from fits.readers.text import csv_header, head_of, lines_of, read_csv, read_parquet, read_text
 from fits.readers.trackio import (
     is_trackio,
     is_trackio_database,
@@ -32,9 +32,8 @@ from fits.readers.trackio import (
 )
 from fits.readers.wandb import is_wandb, read_wandb
 from fits.readers.wandb_offline import offline_file, read_offline_run
-from fits.table import ORIGIN
 
-__all__ = ["FORMATS", "TABLES", "Reader", "format_of_file", "format_of_folder"]
+__all__ = ["FORMATS", "TABLES", "Reader", "columns_of", "format_of_file", "format_of_folder"]
 
 Reader = Callable[[Path, Ask], Raw]
 
@@ -143,15 +142,15 @@ def format_of_file(path: Path) -> str | None:
         return "trackio" if is_trackio_database(path) else None
     if path.suffix == ".parquet":
         return "trackio" if is_trackio(_parquet_names(path)) else "parquet"
+    if path.suffix == ".jsonl":
+        return _format_of_lines(head_of(path))
+    if path.suffix in (".csv", ".tsv"):
+        return _format_of_columns(csv_header(path, head_of(path)))
     text = read_text(path)
     if path.name == "trainer_state.json" or (path.suffix == ".json" and '"log_history"' in text):
         return "trl"
     if path.suffix == ".json":
         return None  # one document (a spec, an environment), however its lines look: no log
-    if path.suffix == ".jsonl":
-        return _format_of_lines(text)
-    if path.suffix in (".csv", ".tsv"):
-        return _format_of_columns(csv_header(path, text))
     if looks_like_verl(text):
         return "verl"
     if looks_like_dicts(text):
@@ -170,20 +169,25 @@ def _format_of_columns(names: list[str]) -> str:
 
 
 def _format_of_lines(text: str) -> str:
-    """The format of JSON lines, by the names in the first of them that is whole."""
-    names: dict[str, None] = {}
-    for line in lines_of(text[:1_000_000])[:200]:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            if isinstance(row.get("data"), dict) and "step" in row:
-                return "verl"
-            names |= dict.fromkeys(str(name) for name in row)
+    """The format of JSON lines, by the names in the first of them."""
+    names = _names_in_lines(text)
+    if {"step", "data"} <= set(names) and '"data": {' in text.replace('"data":{', '"data": {'):
+        return "verl"
     if is_trackio(list(names)):
         return "trackio"
     return "wandb" if "_step" in names else "jsonl"
+
+
+def _names_in_lines(text: str) -> dict[str, None]:
+    names: dict[str, None] = {}
+    for line in lines_of(text)[:200]:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # cut off, or for the reader to complain of
+        if isinstance(row, dict):
+            names |= dict.fromkeys(str(name) for name in row)
+    return names
 
 
 def _parquet_names(path: Path) -> list[str]:
@@ -197,6 +201,9 @@ def _parquet_names(path: Path) -> list[str]:
 
 
 def columns_of(path: Path, format: str) -> list[str]:
-    """The columns of a table, of any of TABLES."""
-    frame, _ = _cells(path) if format != "parquet" else read_parquet(path)
-    return [str(name) for name in frame.columns if name != ORIGIN]
+    """The columns of a table, of any of TABLES; of JSON lines, those in the first of them."""
+    if format == "parquet":
+        return _parquet_names(path)
+    if format == "jsonl":
+        return list(_names_in_lines(head_of(path)))
+    return csv_header(path, head_of(path))

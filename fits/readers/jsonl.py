@@ -6,7 +6,6 @@ in bulk; any other, and any with an error to name, line by line: the two agree w
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fits.errors import InputError
-from fits.readers.text import frame_from_arrow, lines_of, places, read_bytes, read_text
+from fits.readers.text import frame_from_arrow, lines_of, places, read_text
 from fits.table import COLUMNS, ORIGIN
 
 __all__ = ["TornJsonError", "json_table", "parse_json", "read_json", "read_json_lines"]
@@ -92,11 +91,9 @@ def json_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
     Raises InputError as `read_json_lines` does, and where no line is whole.
     """
-    raw = read_bytes(path)
-    frame = _parsed_by_arrow(raw)
+    frame = _parsed_by_arrow(path)
     if frame is not None:
         return frame, ()
-    del raw
     lines, torn = read_json_lines(path)
     if not lines:
         raise InputError(f"{path}: {'; '.join(torn) or 'no rows'}")
@@ -108,20 +105,36 @@ def json_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return pd.DataFrame(cells), torn
 
 
-def _parsed_by_arrow(raw: bytes) -> pd.DataFrame | None:
+def _plain_lines(path: Path) -> int | None:
+    """How many lines a file has, where each begins the one object in it and none is odd; else None."""
+    ends = begins = objects = 0
+    last = b"\n"
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 24):
+                if b"\r" in block or b"\0" in block:
+                    return None
+                ends += block.count(b"\n")
+                objects += block.count(b"{")
+                begins += block.count(b"\n{") + (last == b"\n" and block[:1] == b"{")
+                last = block[-1:]
+    except OSError:
+        return None
+    lines = ends + (last != b"\n")
+    return lines if lines == begins == objects else None
+
+
+def _parsed_by_arrow(path: Path) -> pd.DataFrame | None:
     """The rows of a file of plain values; None where there is anything else, or anything to complain of."""
     from pyarrow import json as arrow_json
 
-    # More than one value a line, or one value over several, would pass for something else.
-    lines = raw.count(b"\n") + (not raw.endswith(b"\n"))
-    if raw.count(b"\r") or raw.count(b"{") != lines or raw.count(b"\n\n") or raw[:1] == b"\n":
-        return None
-    if raw.count(b"}\n") + raw.endswith(b"}") != lines:
+    lines = _plain_lines(path)
+    if not lines:
         return None
 
     def read(schema: pa.Schema | None) -> pa.Table:
         return arrow_json.read_json(
-            io.BytesIO(raw),
+            path,
             read_options=arrow_json.ReadOptions(block_size=1 << 24),
             parse_options=arrow_json.ParseOptions(explicit_schema=schema),
         )
@@ -132,6 +145,7 @@ def _parsed_by_arrow(raw: bytes) -> pd.DataFrame | None:
         dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
         if dates:
             table = read(pa.schema([(name, pa.string()) for name in dates]))
+        table.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     plain = all(

@@ -25,6 +25,7 @@ from fits.table import ORIGIN
 __all__ = [
     "csv_header",
     "frame_from_arrow",
+    "head_of",
     "lines_of",
     "places",
     "read_bytes",
@@ -74,6 +75,19 @@ def read_text(path: Path) -> str:
     return _decoded(path, read_bytes(path))
 
 
+def head_of(path: Path, size: int = 1 << 20) -> str:
+    """The first `size` bytes of a text file, as text; enough to tell what it is. "" where it is no text.
+
+    Raises InputError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    return "" if b"\0" in raw else raw.removeprefix(_BOM).decode("utf-8", "ignore")
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text, ended by a line feed, a carriage return or both, and by nothing else."""
     lines = _LINE_END.split(text)
@@ -96,21 +110,22 @@ def _delimiter(path: Path) -> str:
     return "\t" if path.suffix == ".tsv" else ","
 
 
-def places(before: str, numbers: Sequence[int] | Any, after: str = "") -> pd.Series[Any]:
-    """Places of rows as text, `before` + number + `after` each, made in bulk."""
+def places(*parts: str | Sequence[int] | Any) -> pd.Series[Any]:
+    """Places of rows as text, made in bulk: texts and arrays of numbers, one after another."""
     import pyarrow.compute as pc
 
-    spelled = pc.cast(pa.array(numbers), pa.string())
+    spelled = [
+        part if isinstance(part, str) else pc.cast(pa.array(part), pa.string()) for part in parts
+    ]
     joined: Any = pc.binary_join_element_wise(  # pyright: ignore[reportAttributeAccessIssue]
-        before, spelled, after, ""
+        *spelled, ""
     )
-    return pd.Series(joined.to_pandas(), dtype="str")
+    return pa.table({ORIGIN: joined}).to_pandas()[ORIGIN]
 
 
 def _row_places(lines: Any) -> pd.Series[Any]:
     """Places such as "row 3 (line 4)" for each row, given the lines they stand in."""
-    rows = places("row ", np.arange(1, len(lines) + 1))
-    return rows + places(" (line ", lines, ")")
+    return places("row ", np.arange(1, len(lines) + 1), " (line ", lines, ")")
 
 
 def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -132,17 +147,16 @@ def _split_by_arrow(path: Path, raw: bytes) -> pd.DataFrame | None:
 
     if b'"' in raw or raw.count(b"\r") != raw.count(b"\r\n"):
         return None
-    head, _, body = raw.partition(b"\n")
+    head = raw[: raw.find(b"\n")]
     try:
         names = [name.strip() for name in head.decode("utf-8").split(_delimiter(path))]
     except UnicodeDecodeError:
         return None
-    if not body or not head.strip() or len(set(names)) < len(names) or len(names) < 2:
+    if b"\n" not in raw or not head.strip() or len(set(names)) < len(names) or len(names) < 2:
         return None
-    del raw
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(body),
+            pa.BufferReader(pa.py_buffer(raw).slice(len(head) + 1)),
             read_options=arrow_csv.ReadOptions(column_names=names, block_size=1 << 24),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=_delimiter(path), quote_char=False, ignore_empty_lines=True
@@ -154,7 +168,7 @@ def _split_by_arrow(path: Path, raw: bytes) -> pd.DataFrame | None:
         )
     except pa.ArrowInvalid:
         return None
-    lines = body.count(b"\n") + (not body.endswith(b"\n"))
+    lines = raw.count(b"\n") - raw.endswith(b"\n")
     if table.num_rows != lines or not lines:
         return None
     frame: pd.DataFrame = table.to_pandas()

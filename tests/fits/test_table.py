@@ -524,3 +524,34 @@ def test_a_stream_is_refused_rather_than_called_empty(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "stream.csv")
     with pytest.raises(InputError, match="is a stream"):
         read_runs(tmp_path / "stream.csv")
+
+
+def test_a_table_is_the_same_however_its_cells_are_written(tmp_path: Path) -> None:
+    import csv
+
+    frame = matched_runs().assign(note="-", empty="", odd=" a b ")
+    paths = [tmp_path / name for name in ("plain.csv", "quoted.csv", "windows.csv", "runs.jsonl")]
+    frame.to_csv(paths[0], index=False)
+    frame.to_csv(paths[1], index=False, quoting=csv.QUOTE_ALL)
+    paths[2].write_bytes(paths[0].read_bytes().replace(b"\n", b"\r\n"))
+    frame.to_json(paths[3], orient="records", lines=True, double_precision=15)
+    first = read_runs(paths[0])
+    for path in paths[1:]:
+        got = read_runs(path)
+        pd.testing.assert_frame_equal(got.frame, first.frame)
+        assert got.notes == first.notes
+    # And an error has one place, whoever splits the cells.
+    for path in paths[:3]:
+        text = path.read_bytes().replace(b"\r\n", b"\n")
+        path.write_bytes(text.replace(text.splitlines()[5], text.splitlines()[5] + b",9"))
+        refused(path, "row 5 (line 6)", "cells under")
+
+
+def test_only_what_ends_a_line_in_a_file_ends_a_row(tmp_path: Path) -> None:
+    for mark in ("\u2028", "\u0085", "\x0c"):
+        path = table(tmp_path, f"run_id,step,accuracy\nr{mark}0,1,.5\nr1,1,.5\n")
+        assert len(read_runs(path).frame) == 2
+        lines = table(tmp_path, "", "runs.jsonl")
+        row = {"run_id": f"r{mark}0", "step": 1, "accuracy": 0.5}
+        lines.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+        assert len(read_runs(lines).frame) == 1
