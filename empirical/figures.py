@@ -1,4 +1,4 @@
-"""The figures that belong to neither package alone: predicted against measured."""
+"""Figures of where theory meets runs: predicted against measured, the demo's budgets, phases, simulated studies."""
 
 from __future__ import annotations
 
@@ -9,62 +9,94 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from fits.drawing import (
+    DASHED,
+    VERDICTS,
+    Drawing,
+    Look,
+    Row,
+    Stroke,
+    blank,
+    draw_band,
+    draw_interval,
+    in_style,
+    key_above,
+    key_beside,
+    literal,
+    mark_gap,
+    mark_level,
+    panels,
+    sample,
+    say,
+    set_title,
+    shades,
+    strokes,
+)
+from fits.table import varying
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure, SubFigure
 
     from empirical.demo import Budget
+    from empirical.simulate import Arm, Panel
     from empirical.validate.forecast import Validation
     from empirical.validate.score import Report
-    from fits.figures import Drawing
+    from theory.phase import Phase
 
-__all__ = ["draw_against", "draw_budgets", "draw_curves", "draw_validation"]
+__all__ = [
+    "draw_against",
+    "draw_budgets",
+    "draw_curves",
+    "draw_phase",
+    "draw_study",
+    "draw_validation",
+]
 
 MOST_PANELS: Final = 24  # curves of more groups are drawn as points about the diagonal
-INKS: Final = {
-    "closes": "#1a7f37",
-    "persists": "#b42318",
-    "undetermined": "#8a5a00",
-}  # as in reports
 REACH: Final = 0.1  # accuracy: a gap beyond it is written, not drawn
 SCORES: Final = 3.0  # inches: the panel of RMSEs
 MOST_COLOURS: Final = 6  # conditions within a group, told apart by colour
+OURS: Final = Look("#0173b2", "o")
+THEIRS: Final = Look("0.45", "o")
 
 
+@in_style
 def draw_validation(validation: Validation) -> Drawing:
     """Forecasts with their 90 % intervals and the measurements, beside the RMSE of every forecast.
 
     Curves get a panel per group; final accuracies, and curves of more than MOST_PANELS groups, are
     points about the diagonal.
     """
-    import seaborn as sns
-    from matplotlib.figure import Figure
-
-    from fits.figures import WIDTH, Drawing
-
     report, rows = validation.report, validation.forecasts
-    panels = len(report.by_group) if report.kind == "curves" else 1
-    across = min(3, panels)
-    down = -(-panels // across) if panels <= MOST_PANELS else 1
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        height = max(SCORES, 1.35 * down + 0.5)
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        halves: Any = figure.subfigures(1, 2, width_ratios=[1.6, 1.0])
-        left, right = halves
-        if report.kind == "curves" and panels <= MOST_PANELS:
-            _curve_panels(left, validation, across=across, down=down)
-        else:
-            _diagonal(left, rows)
-        # The scores keep their height beside a tall stack of panels.
-        scores, below = right.subplots(2, 1, height_ratios=[SCORES, height - SCORES + 1e-3])
-        below.set_axis_off()
-        _scores(scores, report)
-    sns.despine(fig=figure)
-    shown = ["group", "run_id", "step", "fpr", "fnr", "group_size", "accuracy", "forecast"]
-    names = [name for name in report.baselines if name in rows.columns]
-    kept = [name for name in (*shown, "low90", "high90", *names) if name in rows.columns]
-    summary: list[dict[str, Any]] = [
+    groups = len(report.by_group) if report.kind == "curves" else 1
+    down = -(-groups // 3) if groups <= MOST_PANELS else 1
+    height = max(SCORES, 1.35 * down + 0.5)
+    figure = blank(height)
+    halves: Any = figure.subfigures(1, 2, width_ratios=[1.6, 1.0])
+    left, right = halves
+    if report.kind == "curves" and groups <= MOST_PANELS:
+        _curve_panels(left, validation, across=min(3, groups), down=down)
+    else:
+        axis = left.subplots()
+        _bars(axis, rows)
+        bar = left.colorbar(_diagonal(axis, rows, "forecast"), ax=axis, shrink=0.8)
+        bar.set_label("J = 1 − fpr − fnr")
+        axis.set(xlabel="accuracy forecast, 90 %", ylabel="accuracy measured")
+    # The scores keep their height beside a tall stack of panels.
+    scores, below = right.subplots(2, 1, height_ratios=[SCORES, height - SCORES + 1e-3])
+    below.set_axis_off()
+    _scores(scores, report)
+    return Drawing(figure, _shown(validation))
+
+
+def _shown(validation: Validation) -> pd.DataFrame:
+    """Every row forecast, by whom, and the RMSE of every forecast."""
+    report, rows = validation.report, validation.forecasts
+    known = ["group", "run_id", "step", "fpr", "fnr", "group_size", "accuracy", "forecast"]
+    kept = [n for n in (*known, "low90", "high90", *report.baselines) if n in rows.columns]
+    summary: list[Row] = [
         {"shows": "RMSE", "group": "all", "of": "verigap", "rmse": report.rmse},
         *(
             {"shows": "RMSE", "group": "all", "of": name, "rmse": one.rmse, "note": one.reason}
@@ -72,127 +104,99 @@ def draw_validation(validation: Validation) -> Drawing:
         ),
         {"shows": "RMSE", "group": "all", "of": "noise floor", "rmse": report.noise_floor},
     ]
-    return Drawing(
-        figure, pd.concat([rows[kept].assign(shows="forecast row"), pd.DataFrame(summary)])
-    )
+    return pd.concat([rows[kept].assign(shows="forecast row"), pd.DataFrame(summary)])
 
 
-def draw_curves(validation: Validation) -> Figure:
+@in_style
+def draw_curves(validation: Validation) -> Drawing:
     """Forecast curves with their 90 % bands through the measurements, a panel per group."""
-    import seaborn as sns
-    from matplotlib.figure import Figure
-
-    from fits.figures import WIDTH
-
-    panels = len(validation.report.by_group)
-    across = min(4, panels)
-    down = -(-panels // across)
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(WIDTH, 1.45 * down + 0.9), layout="constrained")
-        _curve_panels(figure, validation, across=across, down=down)
-    sns.despine(fig=figure)
-    return figure
+    count = len(validation.report.by_group)
+    across = min(4, count)
+    down = -(-count // across)
+    figure = blank(1.45 * down + 0.9)
+    _curve_panels(figure, validation, across=across, down=down)
+    return Drawing(figure, _shown(validation))
 
 
-def draw_against(validation: Validation) -> Figure:
+@in_style
+def draw_against(validation: Validation) -> Drawing:
     """Measured against forecast, by the model and by the best baseline, and the RMSE of every forecast."""
-    import seaborn as sns
-    from matplotlib.figure import Figure
-
-    from fits.figures import WIDTH
-
     report, rows = validation.report, validation.forecasts
     best = report.best_baseline
     shown = [("verigap", "forecast", report.rmse)]
     if best is not None:
         shown.append((best, best, report.baselines[best].rmse or 0.0))
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
-        *panels, scores = figure.subplots(
-            1, len(shown) + 1, width_ratios=[1.0] * len(shown) + [0.8]
-        )
-        every = rows[["accuracy", *(column for _, column, _ in shown)]].to_numpy(np.float64)
-        ends = (float(every.min()) - 0.03, float(every.max()) + 0.03)
-        youden = 1.0 - rows["fpr"] - rows["fnr"]
-        points: list[PathCollection] = []
-        for axis, (name, column, rmse) in zip(panels, shown, strict=True):
-            axis.plot(ends, ends, color="0.3", linewidth=0.8, zorder=1)
-            dots = axis.scatter(rows[column], rows["accuracy"], c=youden, cmap="viridis", s=6)
-            dots.set(linewidths=0, zorder=2)
-            points.append(dots)
-            axis.set(xlim=ends, ylim=ends, xlabel="accuracy forecast")
-            axis.set_box_aspect(1.0)
-            axis.set_title(f"{name} ({rmse:.3f})", fontsize="small", loc="left", pad=3)
-        panels[0].set_ylabel("accuracy measured")
-        bar = figure.colorbar(points[0], ax=panels, location="bottom", shrink=0.5, aspect=30)
-        bar.set_label("J = 1 − fpr − fnr")
-        _scores(scores, report)
-        scores.tick_params(axis="y", labelsize="small")
-    sns.despine(fig=figure)
-    return figure
+    figure, ((*diagonals, scores),) = panels(3.3, [*(1.0 for _ in shown), 0.8])
+    columns = [column for _, column, _ in shown]
+    points = [
+        _diagonal(axis, rows, column, beside=columns)
+        for axis, column in zip(diagonals, columns, strict=True)
+    ]
+    for axis, (name, _, rmse) in zip(diagonals, shown, strict=True):
+        axis.set_xlabel("accuracy forecast")
+        set_title(axis, f"{name} ({rmse:.3f})")
+    diagonals[0].set_ylabel("accuracy measured")
+    bar = figure.colorbar(points[0], ax=diagonals, location="bottom", shrink=0.5, aspect=30)
+    bar.set_label("J = 1 − fpr − fnr")
+    _scores(scores, report)
+    scores.tick_params(axis="y", labelsize="small")
+    return Drawing(figure, _shown(validation))
 
 
-def draw_budgets(budgets: Sequence[Budget], arms: Sequence[str]) -> Figure:
-    """Every arm's gap in the long run, a panel per budget, coloured by verdict; a ring where it was halfway.
+@in_style
+def draw_budgets(budgets: Sequence[Budget], arms: Sequence[str]) -> Drawing:
+    """Every arm's gap in the long run, a panel per budget, by verdict; a ring where it was halfway.
 
     budgets: of `empirical.demo`. arms: from top to bottom.
     """
-    import seaborn as sns
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    from fits.figures import WIDTH, literal
-
     place = {name: len(arms) - 1 - i for i, name in enumerate(arms)}
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(WIDTH, 0.21 * len(arms) + 1.1), layout="constrained")
-        axes = figure.subplots(1, len(budgets), sharey=True, squeeze=False)[0]
+    figure, (axes,) = panels(0.21 * len(arms) + 1.1, [1.0] * len(budgets), share_y=True)
+    rows: list[Row] = []
     for axis, budget in zip(axes, budgets, strict=True):
         for arm in budget.gap.arms:
             if arm.arm not in place:
                 continue
-            y, ink = place[arm.arm], INKS[arm.verdict]
+            y, look = place[arm.arm], VERDICTS[arm.verdict]
             halfway = [point.gap for point in arm.curve if point.x == budget.halfway]
             axis.plot(halfway, [y] * len(halfway), "o", color="0.6", markersize=4, fillstyle="none")
-            if arm.floor_ci is not None:
-                axis.plot(arm.floor_ci, [y, y], color=ink, linewidth=1.5, solid_capstyle="butt")
+            low, high = arm.floor_ci if arm.floor_ci is not None else (np.nan, np.nan)
+            rows.append(
+                {
+                    "arm": arm.arm,
+                    "group_size": budget.group_size,
+                    "halfway": halfway[0] if halfway else np.nan,
+                    "gap": arm.floor,
+                    "low": low,
+                    "high": high,
+                    "basis": arm.basis,
+                    "verdict": arm.verdict,
+                }
+            )
             if arm.floor <= REACH:
                 hollow = arm.basis != "asymptote"
-                face = "white" if hollow else ink
-                axis.plot([arm.floor], [y], "o", color=ink, markerfacecolor=face, markersize=4)
-            else:
-                axis.text(
-                    REACH,
-                    y,
-                    f"{arm.floor:.2f} →",
-                    color=ink,
-                    ha="right",
-                    va="center",
-                    fontsize="small",
-                    backgroundcolor="white",
-                )
-        axis.axvline(0.0, color="0.2", linewidth=0.7, zorder=0)
-        axis.axvline(budget.gap.delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+                draw_interval(axis, y, arm.floor, arm.floor_ci, look, hollow=hollow)
+                continue
+            axis.text(
+                REACH,
+                y,
+                f"{arm.floor:.2f} →",
+                color=look.colour,
+                ha="right",
+                va="center",
+                fontsize="small",
+            )
+        mark_gap(axis, budget.gap.delta, upright=True)
         axis.set_xlim(-0.6 * REACH, 1.05 * REACH)
         axis.set_ylim(-0.6, len(arms) - 0.4)
-        axis.set_title(
-            f"{budget.group_size} rollouts a prompt", fontsize="small", loc="left", pad=3
-        )
+        set_title(axis, f"{budget.group_size} rollouts a prompt")
         axis.grid(axis="y", linewidth=0.4, alpha=0.5)
     axes[0].set_yticks(list(place.values()), [literal(name) for name in place])
     figure.supxlabel("accuracy lost to the verifier, 95 % interval over seeds", fontsize="medium")
-    key = [
-        Line2D([], [], color=ink, marker="o", markersize=4, linewidth=1.5, label=verdict)
-        for verdict, ink in INKS.items()
-    ]
-    ring: dict[str, Any] = {"marker": "o", "markersize": 4, "fillstyle": "none", "linestyle": ""}
-    key += [
-        Line2D([], [], color=grey, label=words, **ring)
-        for grey, words in (("0.3", "hollow: at the largest budget"), ("0.6", "halfway up"))
-    ]
-    figure.legend(handles=key, loc="outside upper center", ncols=5, frameon=False, fontsize="small")
-    sns.despine(fig=figure)
-    return figure
+    key = [sample(name, look.colour, marker=look.marker) for name, look in VERDICTS.items()]
+    key.append(sample("hollow: at the largest budget", "0.3", dash="", marker="o", hollow=True))
+    key.append(sample("halfway up", "0.6", dash="", marker="o", hollow=True))
+    key_above(figure, key)
+    return Drawing(figure, pd.DataFrame(rows))
 
 
 def _curve_panels(
@@ -200,14 +204,8 @@ def _curve_panels(
 ) -> None:
     """One panel a group: the 90 % band, the forecast, the best baseline, the measurements.
 
-    Conditions within a group have a colour each, where they are few enough to be told apart.
+    Conditions within a group have a shade each, where they are few enough to be told apart.
     """
-    import seaborn as sns
-    from matplotlib.lines import Line2D
-
-    from fits.figures import literal
-    from fits.table import varying
-
     report, rows = validation.report, validation.forecasts
     axes = part.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     best = report.best_baseline
@@ -217,9 +215,7 @@ def _curve_panels(
     by = list(within) or ["group_size"]
     kinds = sorted(dict(tuple(rows.groupby(by, dropna=False))))
     several = 1 < len(kinds) <= MOST_COLOURS
-    blue = sns.color_palette("colorblind")[0]
-    shades = sns.color_palette("viridis_r", len(kinds)) if several else [blue] * len(kinds)
-    colours = dict(zip(kinds, shades, strict=True))
+    colours = shades(kinds[::-1]) if several else dict.fromkeys(kinds, OURS.colour)
     for axis, (label, mine) in zip(axes.flat, groups.items(), strict=False):
         for kind, one in mine.groupby(by, dropna=False):
             colour = colours[kind]
@@ -234,16 +230,11 @@ def _curve_panels(
             )
             columns = ["forecast", "low90", "high90", *([best] if best else [])]
             at = one.groupby("step")[columns].mean()
-            axis.fill_between(
-                at.index, at["low90"], at["high90"], color=colour, alpha=0.2, linewidth=0
-            )
+            draw_band(axis, at.index, at["low90"], at["high90"], colour)
             axis.plot(at.index, at["forecast"], color=colour, linewidth=1.2)
             if best is not None:
-                axis.plot(at.index, at[best], color="0.5", linewidth=0.9, linestyle=(0, (3, 2)))
-        title = literal(textwrap.shorten(label, 24))
-        axis.set_title(
-            f"{title} ({report.by_group[label].rmse:.3f})", fontsize="small", loc="left", pad=3
-        )
+                axis.plot(at.index, at[best], color="0.5", linewidth=0.9, linestyle=DASHED)
+        set_title(axis, f"{textwrap.shorten(label, 24)} ({report.by_group[label].rmse:.3f})")
     for axis in list(axes.flat)[len(report.by_group) :]:
         axis.set_visible(False)
     # Where the last row is short, the lowest panel of a column shows the steps.
@@ -253,17 +244,14 @@ def _curve_panels(
     part.supxlabel("step (in brackets: RMSE of the forecast)", fontsize="medium")
     part.supylabel("accuracy", fontsize="medium")
     key = [
-        Line2D([], [], color="0.15", marker="o", markersize=3, linestyle="", label="measured"),
-        Line2D([], [], color="0.15" if several else blue, linewidth=1.2, label="forecast, 90 %"),
+        sample("measured", "0.15", dash="", marker="o"),
+        sample("forecast, 90 %", "0.15" if several else OURS.colour),
     ]
     if best is not None:
-        key.append(Line2D([], [], color="0.5", linewidth=0.9, linestyle=(0, (3, 2)), label=best))
+        key.append(sample(best, "0.5", dash=DASHED))
     if several:
-        key += [
-            Line2D([], [], color=colours[kind], linewidth=3.0, label=literal(_spoken(by, kind)))
-            for kind in kinds
-        ]
-    part.legend(handles=key, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+        key += [sample(_spoken(by, kind), colours[kind]) for kind in kinds]
+    key_above(part, key, across=3)
 
 
 def _spoken(names: Sequence[str], values: Sequence[object]) -> str:
@@ -272,65 +260,226 @@ def _spoken(names: Sequence[str], values: Sequence[object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(names, said, strict=True))
 
 
-def _diagonal(part: SubFigure, rows: pd.DataFrame) -> None:
-    """Measured against forecast, each with the interval about its forecast, coloured by J."""
-    axis = part.subplots()
+def _diagonal(
+    axis: Axes, rows: pd.DataFrame, column: str, *, beside: Sequence[str] = ()
+) -> PathCollection:
+    """Measured against the forecast in `column`, shaded by J. beside: columns that the axes leave room for."""
+    every = rows[["accuracy", column, *beside]].to_numpy(np.float64)
+    ends = (float(every.min()) - 0.03, float(every.max()) + 0.03)
+    axis.plot(ends, ends, color="0.3", linewidth=0.8, zorder=1)
     youden = 1.0 - rows["fpr"] - rows["fnr"]
+    size = 14 if len(rows) < 200 else 6
+    points = axis.scatter(rows[column], rows["accuracy"], c=youden, cmap="viridis", s=size)
+    points.set(linewidths=0, zorder=2)
+    axis.set(xlim=ends, ylim=ends)
+    axis.set_box_aspect(1.0)
+    return points
+
+
+def _bars(axis: Axes, rows: pd.DataFrame) -> None:
+    """The 90 % interval about every forecast, as far as the axes go."""
+    reach = [rows["forecast"] - rows["low90"], rows["high90"] - rows["forecast"]]
     axis.errorbar(
         rows["forecast"],
         rows["accuracy"],
-        xerr=np.stack([rows["forecast"] - rows["low90"], rows["high90"] - rows["forecast"]]).clip(
-            0.0
-        ),
+        xerr=np.stack(reach).clip(0.0),
         fmt="none",
         ecolor="0.75",
         elinewidth=0.7,
-        zorder=1,
+        zorder=0,
     )
-    points = axis.scatter(
-        rows["forecast"], rows["accuracy"], c=youden, cmap="viridis", s=14, zorder=3, linewidths=0
-    )
-    values = rows[["accuracy", "forecast"]].to_numpy()
-    ends = np.array([values.min() - 0.03, values.max() + 0.03])
-    axis.plot(ends, ends, color="0.3", linewidth=0.8, zorder=2)
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.set_xlabel("accuracy forecast, 90 %")
-    axis.set_ylabel("accuracy measured")
-    part.colorbar(points, ax=axis, label="J = 1 − fpr − fnr", shrink=0.8)
 
 
 def _scores(axis: Axes, report: Report) -> None:
     """RMSE of every forecast, the noise floor as a line, unidentified baselines in words."""
-    import seaborn as sns
-
-    from fits.figures import mark_level
-
     names = ["verigap", *report.baselines]
     values = [report.rmse, *(one.rmse for one in report.baselines.values())]
     reach = 1.08 * max(value for value in values if value is not None)
     # Words stand where the line of the noise floor does not.
     right = (report.noise_floor or 0.0) < 0.5 * reach
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        y = len(names) - 1 - place
+    for y, (name, value) in enumerate(zip(names[::-1], values[::-1], strict=True)):
         if value is None:
-            axis.text(
-                0.97 if right else 0.03,
-                y,
-                "unidentified",
-                ha="right" if right else "left",
-                va="center",
-                fontsize="small",
-                style="italic",
-                color="0.35",
-                transform=axis.get_yaxis_transform(),
-            )
+            say(axis, y, "unidentified", right=right)
             continue
-        colour = sns.color_palette("colorblind")[0] if name == "verigap" else "0.45"
-        axis.plot([0.0, value], [y, y], color=colour, linewidth=1.0)
-        axis.plot([value], [y], "o", color=colour, markersize=4.5)
+        look = OURS if name == "verigap" else THEIRS
+        axis.plot([0.0, value], [y, y], color=look.colour, linewidth=1.0)
+        draw_interval(axis, y, value, None, look)
     if report.noise_floor is not None:
         mark_level(axis, report.noise_floor, "noise floor")
     axis.set_xlim(0.0, reach)
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 18)) for name in names[::-1]])
     axis.set_xlabel("RMSE")
+
+
+@in_style
+def draw_phase(phase: Phase) -> Drawing:
+    """Slowdown over (fpr, fnr), one panel per group size, up to the line where verdicts say nothing."""
+    from matplotlib.colors import LogNorm
+
+    count = phase.group_size.size
+    across = min(3, count)
+    down = -(-count // across)
+    figure, axes = panels(
+        2.2 * down + 0.7, [1.0] * across, [1.0] * down, share_x=True, share_y=True
+    )
+    levels = [1.2, 1.5, 2, 3, 5, 10, 20]
+    # The colours are pale where little is lost.
+    inks = ["0.2" if level < 4 else "w" for level in levels]
+    shown = np.where(np.isfinite(phase.slowdown) & (phase.slowdown < 1e3), phase.slowdown, np.nan)
+    mesh = None
+    for axis, size, slow in zip(axes.flat, phase.group_size, shown, strict=False):
+        # Cells know no diagonal: the slowest colour runs on beneath the grey, and that ends at J = 0.
+        mesh = axis.pcolormesh(
+            phase.fpr,
+            phase.fnr,
+            np.nan_to_num(slow, nan=1e3).T,
+            norm=LogNorm(1, 30),
+            cmap="mako_r",
+            shading="nearest",
+            rasterized=True,
+        )
+        if min(phase.youden.shape) > 1:
+            lines = axis.contour(phase.fpr, phase.fnr, slow.T, levels, colors=inks, linewidths=0.8)
+            axis.clabel(lines, fmt="%g×", fontsize=7)
+        corner = np.array([-1.0, 2.0])
+        axis.fill_between(corner, 1.0 - corner, 3.0, color="0.85", lw=0, zorder=2.5)
+        axis.plot(corner, 1.0 - corner, color="0.1", lw=1.5, zorder=2.6)
+        axis.set(xlim=_limits(phase.fpr), ylim=_limits(phase.fnr))
+        axis.set_box_aspect(1.0)
+        set_title(axis, f"{size} rollouts")
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    figure.supxlabel("false-positive rate", fontsize="medium")
+    figure.supylabel("false-negative rate", fontsize="medium")
+    figure.suptitle(
+        f"Steps from pass rate {phase.start:g} to {phase.target:g}, over the clean verifier's; "
+        "beyond the black line (J = 0) training unlearns",
+        fontsize="small",
+    )
+    if mesh is not None:
+        figure.colorbar(mesh, ax=list(axes.flat), label="slowdown", extend="max")
+    size, fpr, fnr = np.meshgrid(phase.group_size, phase.fpr, phase.fnr, indexing="ij")
+    cells = {"group_size": size, "fpr": fpr, "fnr": fnr, "slowdown": shown}
+    return Drawing(figure, pd.DataFrame({name: cell.ravel() for name, cell in cells.items()}))
+
+
+def _limits(grid: np.ndarray) -> tuple[float, float]:
+    """The grid's range; a little around a grid of one point."""
+    low, high = float(grid.min()), float(grid.max())
+    return (low, high) if high > low else (low - 0.05, high + 0.05)
+
+
+_LABELS = {
+    "step": "optimiser step",
+    "group_size": "rollouts per prompt",
+    "snr": "signal-to-noise, per group",
+    "entropy": "entropy, nats",
+    "marginal_fpr": "false-positive rate met",
+}
+
+
+def _styles(names: Sequence[str], arms: Sequence[Arm]) -> dict[str, Stroke]:
+    """The stroke of each arm named: a colour and a dash each, shared as the arms say."""
+    of = {arm.name: arm for arm in arms}
+    if not any(of[name].colour or of[name].dash for name in names if name in of):
+        return strokes(names)
+    colour_of = {name: (of[name].colour if name in of else None) or name for name in names}
+    dash_of = {name: (of[name].dash if name in of else None) or "" for name in names}
+    palette = strokes(dict.fromkeys(colour_of.values()))
+    turns = list(dict.fromkeys(dash_of.values()))
+    colours = list(dict.fromkeys(colour_of.values()))
+    drawn: dict[str, Stroke] = {}
+    for name in names:
+        # Dashes of different colours begin at different places, so that curves that coincide all show.
+        begin = 3.0 * colours.index(colour_of[name])
+        gaps = [(), (3.0, 6.0), (1.0, 2.0), (5.0, 2.0, 1.0, 2.0)][turns.index(dash_of[name]) % 4]
+        drawn[name] = Stroke(palette[colour_of[name]].colour, (begin, gaps) if gaps else "-")
+    return drawn
+
+
+@in_style
+def draw_study(
+    table: pd.DataFrame, shown: Sequence[Panel], *, arms: Sequence[Arm] = (), about: str = ""
+) -> Drawing:
+    """One panel each: a curve per arm, means over seeds (and their range over x that seeds share).
+
+    arms: those of the study, for the colours and dashes they share.
+    """
+    names = list(dict.fromkeys(table["arm"]))
+    figure, (axes,) = panels(2.9, [1.0] * len(shown))
+    rows: list[pd.DataFrame] = []
+    for axis, panel in zip(axes, shown, strict=True):
+        if panel.at == "all":
+            rows.append(_over_training(axis, table, panel, _styles(panel.arms or names, arms)))
+        else:
+            rows.append(_points(axis, table, panel))
+        axis.set(
+            xlabel=_LABELS.get(panel.x, panel.x.replace("_", " ")),
+            ylabel=_LABELS.get(panel.y, panel.y.replace("_", " ")),
+        )
+        set_title(axis, panel.title)
+        if panel.log_x:
+            axis.set_xscale("log", base=2)
+            axis.xaxis.set_major_formatter("{x:g}")
+        if panel.log_y:
+            axis.set_yscale("log", base=2)
+            axis.yaxis.set_major_formatter("{x:g}")
+        if panel.mark_y is not None:
+            axis.axhline(panel.mark_y, color="0.6", lw=0.8, ls=":", zorder=0)
+        if panel.arms is not None:
+            axis.legend(frameon=False, fontsize="small", handlelength=3.5)
+    if shown[-1].arms is None:
+        # Beside the panels that share it: a dozen arms would cover any curve.
+        key_beside(figure, axes[-1], upper=True)
+    if about:
+        about = "\n".join(textwrap.wrap(about, 110, break_on_hyphens=False))
+        figure.suptitle(literal(about), fontsize="small")
+    return Drawing(figure, pd.concat(rows, ignore_index=True))
+
+
+def _over_training(
+    axis: Axes, table: pd.DataFrame, panel: Panel, styles: dict[str, Stroke]
+) -> pd.DataFrame:
+    rows: list[pd.DataFrame] = []
+    for arm, (colour, dash) in styles.items():
+        by_step = table[table["arm"] == arm].groupby("step")
+        x, y = by_step[panel.x].mean(), by_step[panel.y].mean()
+        axis.plot(x, y, color=colour, linestyle=dash, label=literal(arm), linewidth=1.3)
+        low, high = by_step[panel.y].min(), by_step[panel.y].max()
+        if panel.x in ("step", "rollouts"):
+            draw_band(axis, x, low, high, colour)
+        rows.append(_rows(panel, arm, x, y, low, high))
+    return pd.concat(rows)
+
+
+def _rows(panel: Panel, name: str, x: Any, y: Any, low: Any, high: Any) -> pd.DataFrame:
+    """A curve's points with the range of seeds."""
+    columns = {panel.x: np.asarray(x), panel.y: np.asarray(y), "low": low, "high": high}
+    shown = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
+    return shown.assign(shows=f"{panel.y} against {panel.x}", arm=name)
+
+
+def _points(axis: Axes, table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    after_start = table[table["step"] > 0]
+    ordered = after_start.sort_values("step", kind="stable").groupby("run_id", sort=False)
+    rows = ordered.tail(1) if panel.at == "last" else ordered.head(1)
+    key = "series" if "series" in rows.columns else "arm"
+    names = [name for name in dict.fromkeys(table[key]) if name in set(rows[key])]
+    shown: list[pd.DataFrame] = []
+    for name, (colour, dash) in strokes(names).items():
+        at = rows[rows[key] == name].groupby(panel.x)[panel.y]
+        if not len(at):
+            continue
+        y = at.mean()
+        axis.plot(
+            y.index, y, "o", color=colour, linestyle=dash, label=literal(name), lw=1.3, ms=3.5
+        )
+        shown.append(_rows(panel, name, y.index, y, at.min(), at.max()))
+    if panel.root_guide:
+        x = np.sort(rows.loc[rows[panel.x] > 0, panel.x].unique()).astype(np.float64)
+        # Below every curve, so that it hides none.
+        low = 0.8 * float(rows.groupby([key, panel.x])[panel.y].mean().min())
+        label = f"like the root of {_LABELS.get(panel.x, panel.x)}"
+        axis.plot(x, low * np.sqrt(x / x[:1]), "--", color="0.6", lw=1.0, label=label, zorder=0)
+    return pd.concat(shown)

@@ -1,25 +1,37 @@
-"""Figures of fits and gaps, each with the table of what it shows, written beside it as CSV.
+"""Figures of fits and gaps.
 
 Bands are what their captions say: bootstrap bands for fitted curves, t intervals over seeds for gaps.
-Nothing here touches pyplot: a figure is an object, no window opens and no global style changes.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fits.batch import bootstrap_curve
+from fits.drawing import (
+    VERDICTS,
+    Colour,
+    Drawing,
+    Look,
+    Row,
+    Stroke,
+    draw_band,
+    draw_interval,
+    in_style,
+    literal,
+    mark_gap,
+    mark_level,
+    panels,
+    say,
+    set_title,
+    strokes,
+)
 from fits.each import Each, in_turn
-from fits.errors import InputError
-from fits.files import check_target, replacing
 from fits.fit import CurveFit, GroupFit
 from fits.gap import ArmGap, GapReport, setting_in_words
 from fits.joint import SurfaceFit, final_rows
@@ -28,104 +40,18 @@ from fits.laws import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
-    from matplotlib.figure import Figure
 
     from fits.report import FitReport
 
-__all__ = [
-    "Drawing",
-    "check_figure",
-    "draw_fits",
-    "draw_gap",
-    "draw_report",
-    "draw_surface",
-    "literal",
-    "mark_level",
-    "save",
-]
+__all__ = ["draw_fits", "draw_gap", "draw_report", "draw_surface"]
 
-Row = dict[str, Any]
-
-SUFFIXES: Final = (".pdf", ".svg", ".png")
-WIDTH: Final = 7.0  # inches: two columns of a paper
 BAND_REPLICATES: Final = 500
-DASHES: Final = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 SURFACE_POINTS: Final = 31
 MOST_SURFACES: Final = 6
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A matplotlib figure and the data it shows, one row per point, line vertex or interval."""
-
-    figure: Figure
-    data: pd.DataFrame
-
-
-def check_figure(path: Path) -> None:
-    """Raise InputError where no figure could be written to `path`: by its suffix, or by its folder."""
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: draw to a file ending in {', '.join(SUFFIXES)}")
-    check_target(path)
-    check_target(path.with_suffix(".csv"))
-
-
-def save(drawing: Drawing, path: Path) -> Path:
-    """Write the figure to `path` and its data to the same name with .csv; returns the latter.
-
-    Raises InputError for a suffix that is no figure's, and where the file system refuses.
-    """
-    check_figure(path)
-    # No date in the file, so that the same data give the same bytes.
-    stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
-    beside = path.with_suffix(".csv")
-    with replacing(path) as part, replacing(beside) as data:
-        drawing.figure.savefig(part, dpi=200, metadata=stamp)
-        drawing.data.to_csv(data, index=False)
-    return beside
-
-
-def literal(text: str) -> str:
-    """`text` for matplotlib to draw as it stands: a `$` in a name must not start mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _canvas(
-    height: float, ratios: Sequence[float], *, heights: Sequence[float] = (1.0,)
-) -> tuple[Figure, NDArray[Any]]:
-    """A figure as wide as two columns of a paper and its axes, (len(heights), len(ratios))."""
-    import seaborn as sns
-    from matplotlib.figure import Figure
-
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = figure.subplots(
-            len(heights),
-            len(ratios),
-            width_ratios=list(ratios),
-            height_ratios=list(heights),
-            squeeze=False,
-        )
-    for axis in axes.flat:
-        sns.despine(ax=axis)
-    return figure, axes
-
-
-def _strokes(names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """A colour and a line style per curve, safe for colour-blind readers; black for one called clean."""
-    import seaborn as sns
-
-    palette = sns.color_palette("colorblind")
-    others = [name for name in names if name != "clean"]
-    drawn = {
-        name: (palette[i % len(palette)], DASHES[i // len(palette) % len(DASHES)])
-        for i, name in enumerate(others)
-    }
-    return {"clean": ((0.1, 0.1, 0.1), "-"), **drawn}
-
-
 def _name_rows(
-    key: Axes, axis: Axes, words: Mapping[str, str], strokes: Mapping[str, tuple[Any, Any]]
+    key: Axes, axis: Axes, words: Mapping[str, str], drawn: Mapping[str, Stroke]
 ) -> None:
     """The key of both panels, in the one between them: a stroke of each line and its words, top to bottom.
 
@@ -138,7 +64,7 @@ def _name_rows(
     key.set_axis_off()
     key.set_xlim(0.0, 1.0)
     for place, name in enumerate(reversed(list(words))):
-        colour, dash = strokes[name]
+        colour, dash = drawn[name]
         key.plot([0.0, 0.16], [place, place], color=colour, linestyle=dash, linewidth=1.6)
         key.text(0.21, place, literal(words[name]), va="center", fontsize="small")
     axis.grid(axis="x", linewidth=0.4, alpha=0.6)
@@ -150,6 +76,7 @@ def _engineering(axis: Axes) -> None:
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
+@in_style
 def draw_fits(
     fits: Sequence[GroupFit],
     groups: Mapping[str, pd.DataFrame],
@@ -166,11 +93,11 @@ def draw_fits(
     """
     bands = each(_band, [(one.fit, groups[one.group], x, y, seed) for one in fits])
     height = max(3.1, 0.19 * len(fits) + 1.0)
-    figure, ((curves, key, levels),) = _canvas(height, [1.6, 0.85, 1.0])
-    strokes = _strokes([one.group for one in fits])
+    figure, ((curves, key, levels),) = panels(height, [1.6, 0.85, 1.0])
+    drawn = strokes(one.group for one in fits)
     rows: list[Row] = []
     for place, (one, band) in enumerate(zip(fits, bands, strict=True)):
-        group, (colour, dash) = groups[one.group], strokes[one.group]
+        group, (colour, dash) = groups[one.group], drawn[one.group]
         x_N, y_N = group[x].to_numpy(np.float64), group[y].to_numpy(np.float64)
         curves.plot(x_N, y_N, "o", color=colour, markersize=2.2, alpha=0.45, markeredgewidth=0)
         rows += [
@@ -179,8 +106,7 @@ def draw_fits(
         ]
         if band is not None:
             grid, low_N, high_N = band
-            if np.isfinite(low_N).all():
-                curves.fill_between(grid, low_N, high_N, color=colour, alpha=0.18, linewidth=0)
+            draw_band(curves, grid, low_N, high_N, colour)
             line = one.fit.predict(grid)
             curves.plot(grid, line, color=colour, linestyle=dash, linewidth=1.3)
             rows += [
@@ -192,7 +118,7 @@ def draw_fits(
     curves.set_ylabel(y)
     _engineering(curves)
     words = {one.group: f"{textwrap.shorten(one.group, 26)} ({one.fit.law.name})" for one in fits}
-    _name_rows(key, levels, words, strokes)
+    _name_rows(key, levels, words, drawn)
     levels.set_xlabel("asymptote, 95 %")
     if not any(one.fit.identified for one in fits):
         levels.set_xticks([])
@@ -223,34 +149,20 @@ def _band(
     return grid, *refits.band(grid)
 
 
-def _asymptote(axis: Axes, one: GroupFit, place: int, colour: object, y: str) -> list[Row]:
+def _asymptote(axis: Axes, one: GroupFit, place: int, colour: Colour, y: str) -> list[Row]:
     """One row of the right panel: an interval where the asymptote is identified, else words."""
     value, interval = one.fit.params.get("asymptote"), one.fit.ci.get("asymptote")
     if not one.fit.identified or value is None:
-        axis.text(
-            0.5,
-            place,
-            "unidentified",
-            ha="center",
-            va="center",
-            fontsize="small",
-            style="italic",
-            transform=axis.get_yaxis_transform(),
-            color="0.35",
-        )
+        say(axis, place, "unidentified")
         return [
             {"shows": "asymptote", "group": one.group, "note": f"unidentified: {one.fit.reason}"}
         ]
     low, high = interval if interval is not None else (np.nan, np.nan)
-    if interval is not None:
-        axis.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-    axis.plot([value], [place], "o", color=colour, markersize=4.5)
+    draw_interval(axis, place, value, interval, Look(colour, "o"))
     return [{"shows": "asymptote", "group": one.group, y: value, "low": low, "high": high}]
 
 
-_VERDICT_MARKS: Final = {"closes": "o", "persists": "s", "undetermined": "D"}
-
-
+@in_style
 def draw_gap(report: GapReport) -> Drawing:
     """Paired gap against compute, with t bands over seeds, and every arm's floor with its verdict.
 
@@ -262,26 +174,25 @@ def draw_gap(report: GapReport) -> Drawing:
     has_curves = any(len(arm.curve) > 1 for arm in report.arms)
     heights = [max(2.9, 0.22 * len(arms) + 1.1) for arms in rows_of]
     ratios = [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0]
-    figure, axes = _canvas(sum(heights), ratios, heights=heights)
-    drawn: list[Row] = []
+    figure, axes = panels(sum(heights), ratios, heights)
+    rows: list[Row] = []
     for line, arms in zip(axes, rows_of, strict=True):
-        strokes = _strokes([arm.arm for arm in arms])
+        drawn = strokes(arm.arm for arm in arms)
         if has_curves:
-            drawn += _gap_curves(line[0], arms, strokes, x=report.x, delta=report.delta)
+            rows += _gap_curves(line[0], arms, drawn, x=report.x, delta=report.delta)
         floors = line[-1]
         for place, arm in enumerate(reversed(arms)):
-            drawn.append(_floor(floors, arm, place, strokes[arm.arm][0]))
+            rows.append(_floor(floors, arm, place, drawn[arm.arm].colour))
         floors.axvline(0.0, color="0.2", linewidth=0.7)
         words = {
             arm.arm: f"{textwrap.shorten(_without_setting(arm), 24)}: {arm.verdict}" for arm in arms
         }
-        _name_rows(line[-2], floors, words, strokes)
+        _name_rows(line[-2], floors, words, drawn)
         floors.set_xlabel("floor of the gap, 95 %")
         mark_level(floors, report.delta, f"δ = {report.delta:g}")
         if len(report.settings) > 1:
-            title = literal(setting_in_words(arms[0].setting))
-            line[0].set_title(title, fontsize="small", loc="left")
-    return Drawing(figure, pd.DataFrame(drawn))
+            set_title(line[0], setting_in_words(arms[0].setting))
+    return Drawing(figure, pd.DataFrame(rows))
 
 
 def _without_setting(arm: ArmGap) -> str:
@@ -290,25 +201,10 @@ def _without_setting(arm: ArmGap) -> str:
     return ",".join(part for part in arm.arm.split(",") if part not in said) or arm.arm
 
 
-def mark_level(axis: Axes, x: float, name: str) -> None:
-    """A dashed vertical line at x, its name above the axes."""
-    axis.axvline(x, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.annotate(
-        name,
-        (x, 1.0),
-        xycoords=axis.get_xaxis_transform(),
-        ha="center",
-        va="bottom",
-        fontsize="small",
-        color="0.3",
-        annotation_clip=False,
-    )
-
-
 def _gap_curves(
     axis: Axes,
     arms: Sequence[ArmGap],
-    strokes: Mapping[str, tuple[Any, Any]],
+    drawn: Mapping[str, Stroke],
     *,
     x: str,
     delta: float,
@@ -319,10 +215,10 @@ def _gap_curves(
         gap = np.array([point.gap for point in arm.curve])
         low = np.array([point.ci[0] if point.ci else np.nan for point in arm.curve])
         high = np.array([point.ci[1] if point.ci else np.nan for point in arm.curve])
-        colour, dash = strokes[arm.arm]
+        colour, dash = drawn[arm.arm]
         # Over two seeds a band says only that there are two: it stays in the table, not on the page.
         if min(point.seeds for point in arm.curve) > 2:
-            axis.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+            draw_band(axis, at, low, high, colour)
         axis.plot(at, gap, "o", color=colour, linestyle=dash, linewidth=1.1, markersize=2.4)
         rows += [
             {"shows": "gap", "arm": arm.arm, x: a, "gap": g, "low": lo, "high": hi}
@@ -332,27 +228,18 @@ def _gap_curves(
     every = np.concatenate([[point.gap for point in arm.curve] for arm in arms])
     reach = max(float(np.ptp(every)), 4.0 * delta)
     axis.set_ylim(float(every.min()) - 0.25 * reach, float(every.max()) + 0.25 * reach)
-    axis.axhline(0.0, color="0.2", linewidth=0.7)
-    axis.axhline(delta, color="0.4", linewidth=0.8, linestyle=(0, (4, 3)))
+    mark_gap(axis, delta)
     axis.set_xlabel(x)
     axis.set_ylabel("accuracy, clean minus noisy")
     _engineering(axis)
     return rows
 
 
-def _floor(axis: Axes, arm: ArmGap, place: int, colour: object) -> Row:
+def _floor(axis: Axes, arm: ArmGap, place: int, colour: Colour) -> Row:
     low, high = arm.floor_ci if arm.floor_ci is not None else (np.nan, np.nan)
-    if arm.floor_ci is not None:
-        axis.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-    axis.plot(
-        [arm.floor],
-        [place],
-        _VERDICT_MARKS[arm.verdict],
-        color=colour,
-        markersize=4.5,
-        # Hollow where the floor speaks of the largest budget only.
-        markerfacecolor=colour if arm.basis == "asymptote" else "white",
-    )
+    # Hollow where the floor speaks of the largest budget only.
+    look = Look(colour, VERDICTS[arm.verdict].marker)
+    draw_interval(axis, place, arm.floor, arm.floor_ci, look, hollow=arm.basis != "asymptote")
     return {
         "shows": f"floor of the {arm.basis}",
         "arm": arm.arm,
@@ -363,6 +250,7 @@ def _floor(axis: Axes, arm: ArmGap, place: int, colour: object) -> Row:
     }
 
 
+@in_style
 def draw_surface(
     fits: Sequence[tuple[str, SurfaceFit]], groups: Mapping[str, pd.DataFrame], *, axis: str
 ) -> Drawing:
@@ -378,7 +266,7 @@ def draw_surface(
     ]
     left_out = len(shown) - MOST_SURFACES
     shown = shown[:MOST_SURFACES]
-    figure, grid = _canvas(2.0 * len(shown) + 0.1, [1.3, 1.3, 1.0], heights=[1.0] * len(shown))
+    figure, grid = panels(2.0 * len(shown) + 0.1, [1.3, 1.3, 1.0], [1.0] * len(shown))
     cells = [_surface_cells(fit, rows, axis) for _, fit, _, rows in shown]
     levels = np.concatenate([one["measured"].to_numpy(np.float64) for one in cells])
     low, high = float(levels.min()), float(max(levels.max(), levels.min() + 1e-3))
@@ -403,7 +291,7 @@ def draw_surface(
             zorder=3,
             clip_on=False,
         )
-        surface.set_title(literal(textwrap.shorten(name, 34)), fontsize="small", loc="left")
+        set_title(surface, name, width=34)
         surface.set_xlabel("fnr")
         surface.set_ylabel("fpr")
         if fit.aliased:
@@ -434,7 +322,7 @@ def draw_surface(
         against.plot(one["fitted"], one["measured"], "o", color="0.15", markersize=2.8, alpha=0.8)
         against.set_xlabel("fitted accuracy")
         against.set_ylabel("measured accuracy")
-        against.set_title(f"RMSE {fit.rmse or 0.0:.3f}", fontsize="small", loc="left")
+        set_title(against, f"RMSE {fit.rmse or 0.0:.3f}")
     for panel in grid.flat:
         panel.set_box_aspect(1.0)
         panel.locator_params(nbins=4)
@@ -523,7 +411,7 @@ def _residual_tiles(panel: Axes, cells: pd.DataFrame, reach: float) -> PathColle
     panel.set_xlabel("fnr")
     panel.set_ylabel("fpr")
     panel.margins(0.12)
-    panel.set_title("residuals", fontsize="small", loc="left")
+    set_title(panel, "residuals")
     return tint
 
 

@@ -18,7 +18,7 @@ from empirical.errors import StudyError
 from empirical.step_law.logged import CAMPAIGN, COMMAND, GradientLevel, beside, gradient_level
 from empirical.step_law.real import write_derived
 from fits import InputError
-from fits.figures import save
+from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
 from paper.figures.gradient_level import draw_gradient_level

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fits import RunTable
+    from fits.drawing import Drawing
     from fits.each import Each
-    from fits.figures import Drawing
     from verigap.face.runs import Runs
 
 __all__ = [
@@ -122,9 +122,9 @@ class Reading:
 
         outputs = [] if out is None else [out]
         if figure is not None:
-            from fits import figures
+            from fits.drawing import check_figure
 
-            figures.check_figure(figure)
+            check_figure(figure)
             outputs += [figure, figure.with_suffix(".csv")]
         table = table_in(self.runs) if self.runs.is_dir() else self.runs
         read = {path.resolve() for path in (table, self.manifest) if path is not None}
@@ -182,7 +182,7 @@ def say_what_was_read(table: RunTable) -> None:
 
 def save_figure(figure: Path, draw: Callable[[], Drawing]) -> None:
     """Draw, write the figure and its data, and say where on stderr."""
-    from fits.figures import save
+    from fits.drawing import save
 
     beside = save(draw(), figure)
     sys.stderr.write(f"figure: {figure}, its data: {beside}\n")

@@ -10,7 +10,17 @@ import pandas as pd
 
 from empirical.step_law.logged import BATCH, REALISED, run_z
 from empirical.step_law.real import GRADIENT, WITHIN, ZERO
-from fits.figures import Drawing, literal
+from fits.drawing import (
+    Colour,
+    Drawing,
+    blank,
+    in_style,
+    key_beside,
+    literal,
+    set_title,
+    shades,
+    strokes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -31,29 +41,20 @@ LABELS: Final = {
 }
 
 
+@in_style
 def draw_gradient_level(level: GradientLevel) -> Drawing:
     """Fractions over training, z of every run, and real groups by their number of right rollouts."""
-    import seaborn as sns
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        heights = [3.9, 3.6] if level.real is None else [3.9, 3.6, 2.4]
-        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
-        parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-        sizes = sorted(int(size) for size in level.table["group_size"].unique())
-        palette = sns.color_palette("viridis", len(sizes) + 1)[:-1]
-        colours = dict(zip(sizes, palette, strict=True))
-        shown = [_curves(parts[0], level.table, colours), _scores(parts[1], level, colours)]
-        if level.real is not None:
-            shown.append(_real(parts[2], level.real))
-        # A subfigure's axes are not the figure's own: all of them are here.
-        for axis in figure.findobj(Axes):
-            sns.despine(ax=axis)
+    heights = [3.9, 3.6] if level.real is None else [3.9, 3.6, 2.4]
+    figure = blank(sum(heights))
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    colours = shades(sorted(int(size) for size in level.table["group_size"].unique()))
+    shown = [_curves(parts[0], level.table, colours), _scores(parts[1], level, colours)]
+    if level.real is not None:
+        shown.append(_real(parts[2], level.real))
     return Drawing(figure, pd.concat(shown, ignore_index=True))
 
 
-def _curves(part: SubFigure, table: pd.DataFrame, colours: dict[int, Any]) -> pd.DataFrame:
+def _curves(part: SubFigure, table: pd.DataFrame, colours: dict[int, Colour]) -> pd.DataFrame:
     """The fraction over training: points measured, lines expected given R, dots at one pass rate."""
     arms = [arm for arm in ARMS if (table["arm"] == arm).any()]
     axes = part.subplots(2, 3, sharex=True, sharey=True)
@@ -70,19 +71,10 @@ def _curves(part: SubFigure, table: pd.DataFrame, colours: dict[int, Any]) -> pd
             axis.plot(rows["step"], rows["measured"], "o", markersize=2.6, **style)
             axis.plot(rows["step"], rows["theory"], linewidth=1.1, label=str(size), **style)
             axis.plot(rows["step"], rows["one_rate"], ":", linewidth=1.0, **style)
-        axis.set_title(literal(arm), fontsize="small", loc="left", pad=3)
+        set_title(axis, arm)
     for axis in axes.flat[len(arms) :]:
         axis.set_visible(False)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    part.legend(
-        handles,
-        labels,
-        title="rollouts",
-        fontsize="small",
-        title_fontsize="small",
-        frameon=False,
-        loc="outside right center",
-    )
+    key_beside(part, axes.flat[0], "rollouts")
     part.supxlabel(
         f"step (points: measured, {BLOCK} steps; lines: theory given each group's right ones; dotted: one pass rate)",
         fontsize="small",
@@ -91,7 +83,7 @@ def _curves(part: SubFigure, table: pd.DataFrame, colours: dict[int, Any]) -> pd
     return means.assign(shows="fraction over training")
 
 
-def _scores(part: SubFigure, level: GradientLevel, colours: dict[int, Any]) -> pd.DataFrame:
+def _scores(part: SubFigure, level: GradientLevel, colours: dict[int, Colour]) -> pd.DataFrame:
     """z of every run by arm, a panel for each quantity that is logged."""
     table = level.table[~level.table["arm"].str.endswith(REALISED)]
     z = {name: run_z(table, name) for name in LABELS}
@@ -107,7 +99,7 @@ def _scores(part: SubFigure, level: GradientLevel, colours: dict[int, Any]) -> p
             # Sizes one above another, seeds of a size side by side.
             place -= (number - (len(colours) - 1) / 2) * 0.18
             axis.plot(rows["z"], place, "o", markersize=2.8, color=colour)
-        axis.set_title(LABELS[name], fontsize="small", loc="left", pad=3)
+        set_title(axis, LABELS[name])
     axes[0].set_yticks(range(len(arms)), [literal(arm) for arm in arms])
     part.supxlabel("z of a run (grey: ± 1.96; colours: rollouts, as above)", fontsize="small")
     return pd.concat([runs.assign(shows=f"z of a run, {LABELS[name]}") for name, runs in z.items()])
@@ -115,18 +107,19 @@ def _scores(part: SubFigure, level: GradientLevel, colours: dict[int, Any]) -> p
 
 def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
     """Real groups by R: points measured with 95 % of chance, lines expected."""
-    import seaborn as sns
     from matplotlib.ticker import MaxNLocator
 
     rows = pd.DataFrame([asdict(row) for row in real.rows])
     rows = rows[rows["independent"] & rows["right"].notna()]
     axes = part.subplots(1, 3)
-    palette = sns.color_palette("colorblind", len(REAL))
+    drawn = strokes(f"{fpr:g}, {fnr:g}" for fpr, fnr in REAL)
     kept: list[pd.DataFrame] = []
     for axis, quantity in zip(axes, (ZERO, WITHIN, GRADIENT), strict=True):
-        for (fpr, fnr), colour in zip(REAL, palette, strict=True):
+        for fpr, fnr in REAL:
+            name = f"{fpr:g}, {fnr:g}"
+            colour, dash = drawn[name]
             one = rows[(rows["quantity"] == quantity) & (rows["fpr"] == fpr) & (rows["fnr"] == fnr)]
-            axis.plot(one["right"], one["theory"], linewidth=1.1, color=colour)
+            axis.plot(one["right"], one["theory"], linewidth=1.1, color=colour, linestyle=dash)
             axis.errorbar(
                 one["right"],
                 one["measured"],
@@ -135,7 +128,7 @@ def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
                 markersize=2.8,
                 elinewidth=0.8,
                 color=colour,
-                label=f"{fpr:g}, {fnr:g}",
+                label=name,
             )
             kept.append(one)
         axis.set_ylabel(LABELS[quantity], fontsize="small")
@@ -144,14 +137,5 @@ def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
         f"right rollouts of {real.group_size}, real groups (points: noise injected; lines: theory)",
         fontsize="small",
     )
-    handles, labels = axes[0].get_legend_handles_labels()
-    part.legend(
-        handles,
-        labels,
-        title="fpr, fnr",
-        fontsize="small",
-        title_fontsize="small",
-        frameon=False,
-        loc="outside right center",
-    )
+    key_beside(part, axes[0], "fpr, fnr")
     return pd.concat(kept).assign(shows="real groups by right rollouts")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from empirical.figures import draw_study
 from empirical.simulate import (
     PRESETS,
     Spec,
@@ -17,8 +18,8 @@ from empirical.simulate import (
     run_spec,
     write_study,
 )
-from empirical.simulation_figures import save_figure, study_figure
 from fits import read_runs
+from fits.drawing import save
 from tests.builders import SWEEP_SPEC, spec_file
 from tests.commands.command import refused, verigap
 
@@ -107,8 +108,8 @@ def test_every_preset_runs_and_draws_its_figure(name: str, tmp_path: Path) -> No
     table = write_study(Spec.model_validate(short), simulated, tmp_path)
     assert len(read_runs(table).frame) == 3 * len(spec.arms)
     assert preset_spec(name) == load_spec(Path(str(PRESETS)) / f"{name}.yaml")
-    figure = study_figure(simulated.table, spec.panels, arms=spec.arms, about=spec.about)
-    save_figure(figure, tmp_path / "figure.png")
+    drawing = draw_study(simulated.table, spec.panels, arms=spec.arms, about=spec.about)
+    save(drawing, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5_000
 
 
@@ -162,7 +163,7 @@ def test_a_name_is_drawn_as_it_is_written() -> None:
         {"arms": [{"name": "$x$"}], "panels": [{"title": "$y$"}], "about": "$z$", "seeds": [0]}
         | {"population": {"prompts": 8}, "training": {"steps": 2}}
     )
-    figure = study_figure(run_spec(spec).table, spec.panels, about=spec.about)
+    figure = draw_study(run_spec(spec).table, spec.panels, about=spec.about).figure
     axis = figure.axes[0]
     legend = axis.get_legend()
     assert legend is not None
@@ -177,7 +178,7 @@ def test_arms_share_colours_and_dashes_as_they_say() -> None:
     short["training"] = short["training"] | {"steps": 1}
     short["population"] = short["population"] | {"prompts": 8}
     spec = Spec.model_validate(short)
-    figure = study_figure(run_spec(spec).table, spec.panels, arms=spec.arms)
+    figure = draw_study(run_spec(spec).table, spec.panels, arms=spec.arms).figure
     for axis in figure.axes:
         fp, fn, dr_fp, dr_fn = axis.lines
         assert fp.get_color() == dr_fp.get_color() != fn.get_color() == dr_fn.get_color()

@@ -15,7 +15,7 @@ from empirical.figures import draw_curves, draw_validation
 from empirical.validate.forecast import split_rows, validate_forecast
 from empirical.validate.score import noise_floor, rmse_difference
 from fits import InputError, parse_selection, read_runs
-from fits.figures import save
+from fits.drawing import save
 from tests.builders import FLOW_SAMPLES, FLOW_STEPS, ROOT, flow_runs
 from tests.commands.command import refused, verigap
 from tests.shared_data import shared_data
@@ -221,7 +221,7 @@ def test_conditions_of_one_panel_are_told_apart_where_they_are_few(
     validation = validate_forecast(both, calibrate_on=calibrate_on, group="arm")
 
     def named() -> list[str]:
-        (legend,) = draw_curves(validation).legends
+        (legend,) = draw_curves(validation).figure.legends
         return [text.get_text() for text in legend.get_texts()]
 
     assert named()[-2:] == ["group_size 8", "group_size 16"]

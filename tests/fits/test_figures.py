@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from fits import InputError, fit_groups, fit_surface, gap_report, parse_selection
-from fits.figures import draw_fits, draw_gap, draw_surface, save
+from fits.drawing import save
+from fits.figures import draw_fits, draw_gap, draw_surface
 from fits.fit import group_rows
 from tests.builders import matched_runs
 

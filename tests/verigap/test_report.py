@@ -6,9 +6,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fits import InputError
+from fits.drawing import Drawing
 from verigap.report.model import Report, Section, Table, picture, write_report
 
 
@@ -42,7 +44,7 @@ def test_equal_figures_give_equal_bytes_and_different_ones_share_no_id() -> None
     def drawn(caption: str) -> str:
         figure = Figure()
         figure.subplots().plot([0, 1], [0, 1])
-        return picture(figure, caption).svg
+        return picture(Drawing(figure, pd.DataFrame()), caption).svg
 
     assert drawn("one") == drawn("one")
     clips = [

@@ -35,7 +35,7 @@ def phase(
     json: Json = False,
 ) -> None:
     """Which way training goes, and by how much noise slows it, over all pairs of error rates."""
-    from empirical.simulation_figures import save_figure
+    from fits.drawing import write_figure
     from fits.table import write_runs
     from verigap.face import exact
 
@@ -51,7 +51,7 @@ def phase(
     table = diagram.to_frame()
     path, picture = out / "phase.csv", out / "phase.png"
     write_runs(table, path)
-    save_figure(diagram.plot(), picture)
+    write_figure(diagram.plot(), picture)
     document = {"cells": len(table), "out": out, "table": path, "figure": picture}
 
     def show(console: Console) -> None:

@@ -21,7 +21,7 @@ from verigap.face.base import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from fits.drawing import Drawing
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,11 +178,11 @@ class Diagram(Shown, Phase):
     def headline(self) -> str:  # noqa: D102
         return f"Slowdown from {self.start:g} to {self.target:g} (clean verifier: 1)"
 
-    def plot(self) -> Any:
-        """The diagram as a figure."""
-        from empirical.simulation_figures import phase_figure
+    def plot(self) -> Drawing:
+        """The diagram; `empirical.figures.draw_phase`."""
+        from empirical.figures import draw_phase
 
-        return phase_figure(self)
+        return draw_phase(self)
 
 
 @verb

@@ -24,7 +24,7 @@ from verigap.face.base import (
 )
 
 if TYPE_CHECKING:
-    from fits.figures import Drawing
+    from fits.drawing import Drawing
 
 
 @dataclass(frozen=True, repr=False)

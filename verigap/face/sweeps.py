@@ -74,12 +74,11 @@ def simulate(
     if folder is not None:
         table = write_study(study, done, folder)
         if study.panels:
-            from empirical.simulation_figures import save_figure, study_figure
+            from empirical.figures import draw_study
+            from fits.drawing import save
 
             figure = folder / "figure.png"
-            save_figure(
-                study_figure(done.table, study.panels, arms=study.arms, about=study.about), figure
-            )
+            save(draw_study(done.table, study.panels, arms=study.arms, about=study.about), figure)
     return Sweep(
         runs=done.runs,
         rows=len(done.table),

@@ -5,16 +5,12 @@ The builders that decide what to say live with the commands; this module only la
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fits.drawing import Drawing, svg_of
 from fits.files import write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Picture", "Report", "Section", "Table", "picture", "write_report"]
 
@@ -62,16 +58,9 @@ class Report:
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def picture(figure: Figure, caption: str) -> Picture:
-    """`figure` as inline SVG: the same bytes for the same figure, ids salted by the caption."""
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    # A fixed salt keeps the bytes reproducible; the caption in it keeps two figures' ids apart.
-    with mpl.rc_context({"svg.hashsalt": caption, "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    svg = buffer.getvalue()
-    return Picture(svg=svg[svg.index("<svg") :], caption=caption)
+def picture(drawing: Drawing, caption: str) -> Picture:
+    """The figure inline: the same bytes for the same figure, its ids apart from those of other captions."""
+    return Picture(svg=svg_of(drawing, salt=caption), caption=caption)
 
 
 def write_report(report: Report, path: Path) -> None:
