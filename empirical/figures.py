@@ -321,7 +321,7 @@ def draw_phase(phase: Phase) -> Drawing:
     across = min(3, count)
     down = -(-count // across)
     figure, axes = panels(
-        2.2 * down + 0.7, [1.0] * across, [1.0] * down, share_x=True, share_y=True
+        1.75 * down + 0.9, [1.0] * across, [1.0] * down, share_x=True, share_y=True
     )
     levels = [1.2, 1.5, 2, 3, 5, 10, 20]
     # The colours are pale where little is lost.
@@ -431,7 +431,7 @@ def draw_study(
             axis.legend(frameon=False, fontsize="small", handlelength=3.5)
     if shown[-1].arms is None:
         # Beside the panels that share it: a dozen arms would cover any curve.
-        key_beside(figure, axes[-1], upper=True)
+        key_beside(figure, axes[-1])
     if about:
         about = "\n".join(textwrap.wrap(about, 110, break_on_hyphens=False))
         figure.suptitle(literal(about), fontsize="small")
@@ -469,8 +469,6 @@ def _points(axis: Axes, table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
     shown: list[pd.DataFrame] = []
     for name, (colour, dash) in strokes(names).items():
         at = rows[rows[key] == name].groupby(panel.x)[panel.y]
-        if not len(at):
-            continue
         y = at.mean()
         axis.plot(
             y.index, y, "o", color=colour, linestyle=dash, label=literal(name), lw=1.3, ms=3.5

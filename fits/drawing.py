@@ -159,12 +159,15 @@ def strokes(names: Iterable[str]) -> dict[str, Stroke]:
     import seaborn as sns
 
     palette = sns.color_palette("colorblind")
-    others = [name for name in names if name != "clean"]
-    drawn = {
-        name: Stroke(palette[i % len(palette)], DASHES[i % len(DASHES)])
-        for i, name in enumerate(others)
-    }
-    return {"clean": Stroke(BLACK, "-"), **drawn}
+    drawn: dict[str, Stroke] = {}
+    turn = 0
+    for name in names:
+        if name == "clean":
+            drawn[name] = Stroke(BLACK, "-")
+            continue
+        drawn[name] = Stroke(palette[turn % len(palette)], DASHES[turn % len(DASHES)])
+        turn += 1
+    return drawn
 
 
 def shades(values: Sequence[Any]) -> dict[Any, Colour]:
@@ -278,9 +281,7 @@ def key_above(part: Figure | SubFigure, entries: Sequence[Any], *, across: int =
     )
 
 
-def key_beside(
-    part: Figure | SubFigure, axis: Axes, title: str = "", *, upper: bool = False
-) -> None:
+def key_beside(part: Figure | SubFigure, axis: Axes, title: str = "") -> None:
     """The key of a whole figure, to its right: what the curves of one axes are called."""
     handles, labels = axis.get_legend_handles_labels()
     part.legend(
@@ -291,7 +292,7 @@ def key_beside(
         title_fontsize="small",
         handlelength=3.0,
         frameon=False,
-        loc="outside right upper" if upper else "outside right center",
+        loc="outside right center",
     )
 
 

@@ -119,7 +119,8 @@ def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
             name = f"{fpr:g}, {fnr:g}"
             colour, dash = drawn[name]
             one = rows[(rows["quantity"] == quantity) & (rows["fpr"] == fpr) & (rows["fnr"] == fnr)]
-            axis.plot(one["right"], one["theory"], linewidth=1.1, color=colour, linestyle=dash)
+            line: dict[str, Any] = {"color": colour, "linestyle": dash, "label": name}
+            axis.plot(one["right"], one["theory"], linewidth=1.1, **line)
             axis.errorbar(
                 one["right"],
                 one["measured"],
@@ -128,7 +129,6 @@ def _real(part: SubFigure, real: RealLevel) -> pd.DataFrame:
                 markersize=2.8,
                 elinewidth=0.8,
                 color=colour,
-                label=name,
             )
             kept.append(one)
         axis.set_ylabel(LABELS[quantity], fontsize="small")
