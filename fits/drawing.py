@@ -1,9 +1,9 @@
 """What every figure is drawn with: style, canvas, strokes, the looks of verdicts and intervals, and saving.
 
-A figure is a function of a result and returns a `Drawing`: the figure, its axes, the data it shows. Nothing here touches
-pyplot: no window opens and no global style changes. Nothing is told apart by hue alone, so that a figure can be read in
-grey and by the colour-blind: curves have a dash of their own beside the colour, verdicts a marker, and what is ordered
-(group sizes) grows lighter.
+A figure is a function of a result and returns a `Drawing`: the figure, its axes, the data it shows. Nothing here
+touches pyplot: no window opens and no global style changes. Nothing is told apart by hue alone, so that a figure can be
+read in grey and by the colour-blind: curves have a dash of their own beside the colour, verdicts a marker, and what is
+ordered (group sizes) grows lighter.
 """
 
 from __future__ import annotations

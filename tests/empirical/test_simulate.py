@@ -164,10 +164,9 @@ def test_a_name_is_drawn_as_it_is_written() -> None:
         | {"population": {"prompts": 8}, "training": {"steps": 2}}
     )
     figure = draw_study(run_spec(spec).table, spec.panels, about=spec.about).figure
-    axis = figure.axes[0]
-    legend = axis.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in (legend.get_texts()[0], axis.title)] == [r"\$x\$", r"\$y\$"]
+    (axis,), (legend,) = figure.axes, figure.legends
+    assert legend.get_texts()[0].get_text() == r"\$x\$"
+    assert axis.get_title(loc="left") == r"\$y\$"
     assert figure.get_suptitle() == r"\$z\$"
 
 
