@@ -1,10 +1,10 @@
 """Hard cases for verifiers of a numeric answer, and the table of who errs on which.
 
 What is right here is what a careful human would pay: the last marked answer, read as a number. `python -m
-empirical.cases` prints the table of docs/verifiers.md; a test compares the two.
+empirical.cases` prints the table of docs/how-to/verifiers.md; a test compares the two.
 A list of traps, not a sample: it is no source of error *rates*.
-Source: LITERATURE; seven public GSM8K verifiers make 3 to 13 false negatives on 15 right answers of
-this kind and 0 to 3 false positives on 6 wrong ones.
+Source: docs/references.md#clean-verifiers-are-not-clean; seven public GSM8K verifiers make
+3 to 13 false negatives on 15 right answers of this kind and 0 to 3 false positives on 6 wrong ones.
 """
 
 from __future__ import annotations

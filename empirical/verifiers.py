@@ -5,7 +5,7 @@ numbers (18, 18.0, 18.00 and $18 are one answer, 1,800 is 1800), signs count, an
 text is the answer given. "Unscorable" means that the verifier found no answer to judge; it is never
 counted as wrong silently.
 Fails first on answers that are not a single number; give math-verify those.
-Source: the hard cases of `empirical.cases`, each with every verifier's verdict in docs/verifiers.md.
+Source: the hard cases of `empirical.cases`, each with every verifier's verdict in docs/how-to/verifiers.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ of its logarithm against points of the rate, through the origin. Intervals are q
 errors, multivariate t over seeds from their influences; draws in which the noisy curve ends below a count as "no
 finite amount".
 Fails first where a lies beyond what the noisy arm reached: the multiplier is then an extrapolation, and says so.
-Source: DESIGN section 7.
+Source: docs/theory.md#rate-or-fate.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ __all__ = [
     "named_columns",
 ]
 
-# An asymptote is claimed only from data that reach this multiple of the midpoint (LITERATURE: below
+# An asymptote is claimed only from data that reach this multiple of the midpoint (docs/references.md: below
 # about 3 a sigmoid stopped at its midpoint leaves A anywhere in [.57, .91]) ...
 MIDPOINTS_NEEDED: Final = 3.0
 # ... and whose likelihood alone pins it to within this, whatever the spread of seeds adds.

@@ -8,7 +8,7 @@ the gap at the largest budget both arms reached, and then the verdict is about t
 the smallest gap of interest: closes when the upper 95 % limit is below delta, persists when the lower is
 above, else undetermined.
 Fails first when seeds do not match arms (another prompt order): pairing then costs power, not truth.
-Source: DESIGN section 2; t over seeds rather than a bootstrap, which over 3 seeds covers 76 %.
+Source: docs/contract.md#verdicts; t over seeds rather than a bootstrap, which over 3 seeds covers 76 %.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Law. `fpr=0,fnr=0` is a conjunction; several texts are alternatives: `fpr=0`, `fnr=0` is "either".
 Numbers compare as numbers (equality within 1e-9, so that .1 + .2 is .3), anything else as text.
-Source: DESIGN section 3.
+Source: docs/contract.md#runs-and-selections.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Law. `run_id` and `accuracy` are required, and `step` unless every run has one row; a (run_id, step)
 names one row. Accuracies and rates are fractions in [0, 1]; other known columns have the units below.
 Fails first when a table mixes fractions and per cent in ways no rule can tell apart: that is refused.
-Source: DESIGN section 2.
+Source: docs/contract.md#the-run-table.
 """
 
 from __future__ import annotations

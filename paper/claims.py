@@ -1,4 +1,4 @@
-"""What is asked of the campaign: THEORY's predictions and published claims, each as hypotheses about contrasts.
+"""What is asked of the campaign: predictions of docs/theory.md and published claims, as hypotheses about contrasts.
 
 Law. All contrasts are paired: runs of one seed share prompts, sampling and the uniforms behind the flips, so that a
 seed gives one number and the rest (warm start, task, model) cancels. Arms are compared at equal steps and at
@@ -52,7 +52,7 @@ FN: Final = tuple(f"fnr{rate}" for rate in RATES)
 BOTH: Final = ("both0.2", "both0.4")
 JUST_CLOCK: Final = (*FP, *FN, *BOTH)
 KINDS: Final = {"a": ("false positives", FP), "b": ("false negatives", FN), "c": ("both", BOTH)}
-# Climbs, from accuracy (None: the start) to accuracy: below all crossovers THEORY names but one, and above all.
+# Climbs, from accuracy (None: the start) to accuracy: below all crossovers docs/theory.md names but one, and above all.
 EARLY: Final = (None, 0.45)
 LATE: Final = (0.60, 0.75)
 PATH_AT: Final = (0.45, 0.55, 0.65)

@@ -1,7 +1,7 @@
 """Numbers from data that are not part of the project: remade where the data are, kept where they are not.
 
 Each carries the sha256 of its source and the command that made it. The sources are the seed paper's grid, the
-MATH curves and the real groups of rollouts described in LITERATURE.
+MATH curves and the real groups of rollouts described in docs/references.md#data.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ over the last RELAXATION steps, and 0 at step 0. A clean verifier's strong early
 keeps later steps small; a noisy one's is weaker, so that its weights are shaken more and its arm ends lower.
 Fails first when gradients are clipped, which forgets the past; beta1 is left out. That what noise costs
 is a share of accuracy, and forgotten within RELAXATION steps, is read off curves, not derived.
-Source: THEORY section 5; Kingma & Ba 2015, algorithm 1; noise floors of a constant step size: Robbins &
-Monro 1951, Mandt, Hoffman & Blei 2017; forms tried: LOG.md.
+Source: docs/theory.md#adam-with-a-stationary-signal; Kingma & Ba 2015, algorithm 1; noise floors of a
+constant step size: Robbins & Monro 1951, Mandt, Hoffman & Blei 2017; forms tried: LOG.md.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ g_p = (1/G) sum_i A_i grad log pi(arm_i): a gradient on prompt p moves the logit
 and those of every prompt by coupling (as a share of the batch). Own parameters take the whole step of
 their prompt, so coupling 0 is many independent runs of one prompt.
 Fails first where prompts help each other unequally: one coupling stands for a whole tangent kernel.
-Source: THEORY section 4; the softmax bandit of arXiv 2601.04411 at finite G.
+Source: docs/theory.md#the-bandit; the softmax bandit of arXiv 2601.04411 at finite G.
 
 Random scheme (part of the results; do not change). Categories are (arm 0 paid), (arm 0 unpaid), (arm 1
 paid), …, of probabilities p_j. Rollouts 8i … 8i + 7 of a group are the low and high halves of the four

@@ -4,7 +4,7 @@ Law. A rollout is right or wrong; the verifier pays it with probability 1 - fnr 
 fpr when it is wrong, so a prompt with pass rate a is paid at rate q = fpr + J a, J = 1 - fpr - fnr.
 Fails first when errors depend on something the policy can learn: then no pair of rates describes the
 verifier, and equal rates lead to different fates.
-Source: binary asymmetric channel; J is Youden's index.
+Source: docs/theory.md#notation; a binary asymmetric channel, J its index of Youden 1950.
 """
 
 from __future__ import annotations

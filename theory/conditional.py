@@ -8,7 +8,7 @@ right, so measured groups are held against this law and not against q^G + (1 - q
 prompt to prompt. Averaged over R ~ Binomial(G, a) it is `theory.moments.drift`, wherever advantages sum
 to zero in every group (grpo, dr_grpo, rloo, grpo_loo).
 Fails first when a group's errors hang together given R: tied to what was answered, or to the prompt.
-Source: THEORY section 1, the step's state.
+Source: docs/theory.md#the-state-of-a-step.
 """
 
 from __future__ import annotations

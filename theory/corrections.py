@@ -5,7 +5,7 @@ for an unpaid rollout, are r - (1 - fnr). Both are affine in r. A baseline remov
 removes |slope|: what survives is the slope of backward without a scale (a learning rate times 1/J), its
 sign for J < 0 with one, and variance without a baseline. Majority of k judgements changes the channel.
 Fails first when judgements of one rollout repeat each other: then a majority of k is one judgement.
-Source: THEORY section 2.7; the corrections are those of arXiv 2510.00915.
+Source: docs/theory.md#prediction-7-corrections; the corrections are those of arXiv 2510.00915.
 """
 
 from __future__ import annotations

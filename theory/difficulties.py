@@ -3,7 +3,7 @@
 Law. k_i of n_i samples of prompt i are right, k_i ~ Binomial(n_i, ceiling expit(-d_i)), d_i normal;
 location and spread by maximum likelihood, the integral over d by Gauss-Hermite quadrature.
 Fails first with few samples a prompt: one tells the mean and not the spread, and says so.
-Source: THEORY section 5. For curves, see `theory.forecast`.
+Source: docs/theory.md#shared-parameters-and-the-optimiser. For curves, see `theory.forecast`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ noisier, and then false positives cost more than phi^2 says, false negatives les
 Fails first there; then for `grpo`, whose scaled step differs between groups (off by at most 6 %); for noise
 along ability itself; for errors that the policy can learn; for a step that is not limited by noise, as
 where prompts differ more than their rollouts do: that part of the variance no verifier changes.
-Source: docs/theory.md, effective rollouts. Efficiency phi^2 of a mismeasured binary variable: Lagakos 1988.
+Source: docs/theory.md#effective-rollouts. Efficiency phi^2 of a mismeasured binary variable: Lagakos 1988.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Law. With binary rewards, rollout i's advantage depends only on its own reward a
 paid rollouts in its group: A_i = A_1(S) if paid, A_0(S) if not. Given a rollout's own reward the others' paid
 are Binomial(G - 1, q), so that every moment of an advantage is a finite sum (`gain`; `theory.moments`).
 Fails first when the rollouts of a group are not judged independently (see `theory.structures`).
-Source: docs/theory.md, theorem 1; the limit G -> infinity is arXiv 2601.04411. The estimators are
-those of TRL (`grpo`), arXiv 2503.20783 (`dr_grpo`), arXiv 2402.14740 (`rloo`) and NeMo-RL (`nemo_loo`).
+Source: docs/theory.md#theorem-1-the-finite-group-gradient; the limit G -> infinity is
+arXiv 2601.04411. The estimators are those of TRL (`grpo`), arXiv 2503.20783 (`dr_grpo`),
+arXiv 2402.14740 (`rloo`) and NeMo-RL (`nemo_loo`).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ squared advantage. That is score noise orthogonal to theta: independent of being
 1/signal^2 per rollout, as of one weight among millions. noise="along" takes the exact variance along
 theta instead, as of a policy whose only parameter is theta; noise="both" adds the two.
 Fails first where gradients are sparse or die during the run: Adam's second moment remembers longer than
-a short run lasts. Calibrated to one arm, the truth lies between the two laws (THEORY section 5).
-Source: THEORY section 5.
+a short run lasts. Calibrated to one arm, the truth lies between the two laws.
+Source: docs/theory.md#shared-parameters-and-the-optimiser.
 """
 
 from __future__ import annotations

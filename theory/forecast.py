@@ -16,7 +16,7 @@ are not blind to them. A group size at which people train is evidence of how noi
 evidence: a task trained at a G far from its own is forecast worse.
 Fails first where an accuracy falls for other reasons than the gradient (collapse after a peak), and
 where noise depends on what the policy can learn: the law then knows the rates and not the structure.
-Source: THEORY section 5; the priors and every form tried and dropped are in LOG.md.
+Source: docs/theory.md#adam-with-a-stationary-signal; the priors and every form tried and dropped are in LOG.md.
 """
 
 from __future__ import annotations

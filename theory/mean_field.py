@@ -7,7 +7,7 @@ Law. With A = a(1 - a), J = 1 - fpr - fnr and D = D_G(q) (`gain`; 1/sqrt(q(1 - q
 for shares y of right and z of wrong modes. Along tau, d tau = k dt, the modes' equations hold no noise at
 all: independent errors with J > 0 change the clock, not the path (`mode_path` integrates that path once).
 Fails first when errors depend on the mode: then y and z feel the verifier, and the fate can change.
-Source: THEORY section 3; the modes' equations are those of arXiv 2601.04411.
+Source: docs/theory.md#mean-field; the modes' equations are those of arXiv 2601.04411.
 """
 
 from __future__ import annotations

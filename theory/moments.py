@@ -7,7 +7,7 @@ Binomial(G - S, pi_0), independently, with pi_1 = a(1 - fnr)/q and pi_0 = a fnr/
 are sums over S ~ Binomial(G, q), q = fpr + J a, for every estimator at once, and
     E[X] = J a(1 - a) D_G(q),   D_G = E[A_1 | r_1 = 1] - E[A_1 | r_1 = 0]  (`theory.gain`).
 Fails first when the rollouts of a group are not judged independently (see `theory.structures`).
-Source: docs/theory.md, theorem 1; the limit G -> infinity is arXiv 2601.04411.
+Source: docs/theory.md#theorem-1-the-finite-group-gradient; the limit G -> infinity is arXiv 2601.04411.
 """
 
 from __future__ import annotations

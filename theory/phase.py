@@ -3,7 +3,7 @@
 Law. The sign of J decides the direction and D_G the pace: from `start` to `target` one prompt's ability
 takes the time integral of d logit/(J A D_G(q)) (`theory.mean_field`), here for every cell at once.
 Fails first when errors are not independent: the plane of two rates then has a third axis.
-Source: THEORY sections 1 and 3.
+Source: docs/theory.md#gains and docs/theory.md#mean-field.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ paid through the channel. The gradient is *defined* as D_G(q) grad q, with grad 
 Advantages are not linear in rewards, so this is no gradient of E[A]; it is that of the integral of D_G dq
 (at G = infinity, of 2 arcsin sqrt q).
 Fails first for rewards that are not binary, rollouts that are not independent, or token-level means.
-Source: THEORY section 4.
+Source: docs/theory.md#the-chain-of-reasoning.
 """
 
 from __future__ import annotations

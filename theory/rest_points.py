@@ -6,7 +6,8 @@ Law. With l = logit a, A = a(1 - a) and D = D_G(q), training moves l in the dire
     k3          J A D - beta (a - a_ref)          the k3 estimator in the loss, on-policy: what trainers do
 and rests where it is 0, stably where it falls through 0.
 Fails first when F, the concentration of the modes, moves: rlver holds it fixed (2: one mode each).
-Source: THEORY section 3. The uniqueness that 2601.04411 claims is false (three roots, see the tests).
+Source: docs/theory.md#rest-points. The uniqueness that arXiv 2601.04411 claims is false (three roots, see
+the tests).
 """
 
 from __future__ import annotations

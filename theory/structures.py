@@ -10,7 +10,7 @@ the rates that apply to it. Structures differ only in the counter u is drawn fro
     Drifting         fresh u; rates that move linearly over training
 Fails first when a judge errs by what it has read elsewhere in the batch: no structure looks across
 prompts.
-Source: THEORY section 6; the Beta-binomial's intraclass correlation is c = 1/(alpha + beta + 1).
+Source: docs/theory.md#noise-structures; the Beta-binomial's intraclass correlation is c = 1/(alpha + beta + 1).
 
 The same (seed, step, prompt, index) flips alike in every arm, and in every structure the flips at a
 lower rate are a subset of those at a higher one.

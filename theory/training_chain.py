@@ -13,7 +13,7 @@ A step leads a bounded way, so the operator of a verifier is a band. It is made 
 LANES verifiers at a time (`theory.chain_kernel`) and then forgotten: a grid of verifiers costs the memory
 of its results.
 Fails first when several prompts share the ability: then the chain's state is a population.
-Source: THEORY sections 1 and 4; the interpolation is Lax and Wendroff's.
+Source: docs/theory.md#the-chain-of-training; the interpolation is Lax & Wendroff 1960.
 """
 
 from __future__ import annotations

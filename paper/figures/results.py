@@ -101,8 +101,8 @@ def _line(axis: Axes, gap: pd.DataFrame, rollouts_a_step: int, colour: Colour) -
 def draw_forecast(forecasts: pd.DataFrame) -> Drawing:
     """Above, forecasts with their 90 % bands and the measurements, a panel a group size; below, what is missed.
 
-    forecasts: of `empirical.validate.score.Validation`. Points are means over seeds; a band is that of one evaluation
-    of one run. Below are the means over seeds of every arm, those not drawn above in grey.
+    forecasts: of `empirical.validate.forecast.Validation`. Points are means over seeds; a band is that
+    of one evaluation of one run. Below are the means over seeds of every arm, those not drawn above in grey.
     """
     columns = ["accuracy", "forecast", "low90", "high90"]
     keys = ["group_size", "arm", "step"]

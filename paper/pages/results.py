@@ -243,7 +243,7 @@ def _forecasts(findings: Findings) -> list[str]:
         " know no theory. RMSE; in brackets ours minus theirs with its 95 % interval over groups (arms, cells), below 0"
         " where ours is better. A baseline that the calibration rows leave open is unidentified. These scores are not"
         " blind: the simulator's form and the centres of two priors were chosen with the rows scored here in view"
-        " ([validate.md](../../docs/validate.md), [LOG.md](../../LOG.md)).",
+        " ([validate.md](../../docs/how-to/validate.md), [LOG.md](../../LOG.md)).",
         "",
         *_table(
             ["", *(name for name, _ in scores)],

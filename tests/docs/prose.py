@@ -64,6 +64,9 @@ def wrap_markdown(text: str) -> str:
 
 def long_python(text: str) -> list[int]:
     """Numbers of the lines of comments and docstrings that are too long, counted from 1."""
+    lines = text.split("\n")
+    if all(len(line) <= WIDTH for line in lines):
+        return []
     bad = {
         token.start[0]
         for token in tokenize.generate_tokens(io.StringIO(text).readline)
@@ -71,7 +74,6 @@ def long_python(text: str) -> list[int]:
         and token.end[1] > WIDTH
         and not DIRECTIVE.match(token.string)
     }
-    lines = text.split("\n")
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue

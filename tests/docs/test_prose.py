@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
-
-import pytest
 
 from tests.builders import ROOT
 from tests.docs.prose import WIDTH, long_markdown, long_python, wrap_markdown
@@ -32,21 +31,27 @@ def files(*suffixes: str) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("name", files(".md"))
-def test_markdown_wraps(name: str) -> None:
-    too_long = long_markdown((ROOT / name).read_text(encoding="utf-8"))
-    assert not too_long, f"{name}: lines {too_long}; `python -m tests.docs.prose {name}` wraps them"
+def test_markdown_wraps() -> None:
+    """`python -m tests.docs.prose FILE` wraps a file."""
+    assert too_long(files(".md"), long_markdown) == {}
 
 
 def test_comments_and_docstrings_wrap() -> None:
-    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in files(".py")}
-    assert {name: bad for name, text in texts.items() if (bad := long_python(text))} == {}
+    assert too_long(files(".py"), long_python) == {}
 
 
-@pytest.mark.parametrize("name", ["Makefile", *files(".toml", ".yaml", ".yml", ".cff")])
-def test_comments_of_other_files_wrap(name: str) -> None:
-    lines = (ROOT / name).read_text(encoding="utf-8").split("\n")
-    assert not [line for line in lines if line.lstrip().startswith("#") and len(line) > WIDTH]
+def test_comments_of_other_files_wrap() -> None:
+    def long_comments(text: str) -> list[int]:
+        lines = enumerate(text.split("\n"), start=1)
+        return [n for n, line in lines if line.lstrip().startswith("#") and len(line) > WIDTH]
+
+    assert too_long(["Makefile", *files(".toml", ".yaml", ".yml", ".cff")], long_comments) == {}
+
+
+def too_long(names: list[str], lines_of: Callable[[str], list[int]]) -> dict[str, list[int]]:
+    """The lines that are too long, by file."""
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    return {name: lines for name, text in texts.items() if (lines := lines_of(text))}
 
 
 LONG = "word " * 30

@@ -22,7 +22,7 @@ from empirical.verifiers import (
     verifier_named,
 )
 
-DOCS = Path(__file__).parents[2] / "docs" / "verifiers.md"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "verifiers.md"
 
 
 def test_there_are_enough_cases_of_both_kinds():

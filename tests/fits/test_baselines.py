@@ -264,7 +264,7 @@ def test_rows_that_cannot_be_read_are_refused(
 
 
 def test_the_reference_values_on_real_curves() -> None:
-    """THEORY's baselines on `math_trajectories`, calibrated on the clean arm (issue 6)."""
+    """The published baselines on `math_trajectories`, calibrated on the clean arm."""
     table = read_runs(
         shared_data("math_trajectories/mL4.csv"),
         columns={"accuracy": "accuracy_mean_of_5_seeds", "run_id": "arm"},

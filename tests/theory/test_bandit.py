@@ -197,7 +197,7 @@ def test_every_prompt_is_visited_once_an_epoch() -> None:
 @pytest.mark.parametrize("name", list(PRESETS))
 @pytest.mark.parametrize("group", [4, 9, COUNTED_GROUP, COUNTED_GROUP + 1])
 def test_one_step_has_the_exact_moments(name: str, group: int) -> None:
-    """Both ways of drawing, against THEORY section 1: mean, variance, reward and silent groups."""
+    """Both ways of drawing, against theorem 1: mean, variance, reward and silent groups."""
     count, a = 40_000, 0.3
     start = population(np.full(count, a))
     training = Training(steps=1, group_size=group, estimator=PRESETS[name])
@@ -348,7 +348,7 @@ def test_persistent_errors_repeat_at_every_visit(structure: Structure) -> None:
 
 
 def test_correlated_errors_raise_the_drift_of_grpo_only() -> None:
-    """THEORY prediction 6, at its printed values: a=.1, x=.2, G=8."""
+    """Prediction 6, at its printed values: a=.1, x=.2, G=8."""
     count, channel = 60_000, theory.VerifierChannel(0.2, 0.0)
     start = population(np.full(count, 0.1))
 

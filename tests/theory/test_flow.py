@@ -93,7 +93,7 @@ def test_mean_square_advantage_in_closed_form(name: str) -> None:
 def test_adam_steps_a_fraction_set_by_the_signal(
     name: str, channel: theory.VerifierChannel, fraction: float
 ) -> None:
-    """THEORY prediction 3: dr_grpo does not remove the FP/FN asymmetry under Adam."""
+    """Prediction 3: dr_grpo does not remove the FP/FN asymmetry under Adam."""
     one = flow.PopulationFlow(
         difficulties=flow.difficulties_of([0.2]),
         group_size=8,

@@ -161,7 +161,7 @@ def test_finite_groups_have_an_odd_number_of_alternating_rest_points(
 
 @pytest.mark.parametrize(("fnr", "beta"), [(0.3, 1e-3), (1e-4, 0.1)])
 def test_false_negatives_alone_hold_the_far_rest_point(fnr: float, beta: float) -> None:
-    """THEORY section 3: d > 0 keeps 1/sigma finite at a = 1, so the boundary does not attract."""
+    """docs/theory.md#rest-points: d > 0 keeps 1/sigma finite at a = 1, so the boundary does not attract."""
     channel = theory.VerifierChannel(0.0, fnr)
     found = rest_points(channel, beta=beta, reference_pass_rate=0.2)
     (point,) = found.points

@@ -37,7 +37,7 @@ def test_the_law_of_a_step_has_its_exact_moments(name: str) -> None:
 
 
 def test_a_step_is_decided_by_the_table_and_not_by_its_margins() -> None:
-    """THEORY section 1: G = 4, S = R = 2, a = .5 gives X = +-.432938 or 0."""
+    """docs/theory.md#the-state-of-a-step: G = 4, S = R = 2, a = .5 gives X = +-.432938 or 0."""
     values, _ = step_law(0.5, CHANNEL, 4)
     atoms = [(s, k, u) for s in range(5) for k in range(s + 1) for u in range(5 - s)]
     at_two = sorted(

@@ -56,7 +56,7 @@ def demo_report(demo: Demo) -> Report:
             Section(
                 "The same for your runs",
                 (
-                    "RUNS is a table, a log or a folder of runs; docs/fit-your-own-logs.md says how to name its "
+                    "RUNS is a table, a log or a folder of runs; docs/how-to/fit-your-own-logs.md says how to name its "
                     "columns. The calibration of this demo lies beside this report, and answers for other verifiers:",
                 ),
                 commands=(
