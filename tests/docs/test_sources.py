@@ -41,7 +41,7 @@ MODULE: Final = re.compile(r"`((?:theory|fits|empirical|verigap|paper)(?:\.\w+)+
 FILE: Final = re.compile(
     r"(?<![\w/.<-])(?:tests|docs|paper|empirical|theory|fits)/[\w.-]+(?:/[\w.-]+)*"
 )
-CALLED: Final = re.compile(r"\bverigap ([a-z][a-z-]*)((?:[^`\n\\]|\\\n)*)")
+CALLED: Final = re.compile(r"(?<!import )\bverigap ([a-z][a-z-]*)((?:[^`\n\\]|\\\n)*)")
 OPTION: Final = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 COMMANDS: Final = typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ def rest_points(
     fpr, fnr: in [0, 1]. beta: weight of the KL, at least 0. reference_pass_rate: P(right) of the reference policy,
     inside (0, 1). form: objective, rlver or k3. group_size: rollouts a prompt; None: an infinite group.
     Raises UserError naming what is out of range.
-    Source: docs/theory.md, KL to a reference.
+    Source: docs/theory.md#rest-points.
     """
     found: RestPoints = all_rest_points(
         theory.VerifierChannel(fpr, fnr),
@@ -138,7 +138,7 @@ def drift(
     pass_rate: P(right) on the prompt, in [0, 1]. fpr, fnr: P(reward 1 | wrong), P(reward 0 | right), in [0, 1].
     group_size: rollouts a prompt, at least 2. estimator: grpo, dr_grpo, rloo, grpo_loo, nemo_loo or reinforce.
     Raises UserError naming what is out of range.
-    Source: docs/theory.md, exact finite-group gradient.
+    Source: docs/theory.md#theorem-1-the-finite-group-gradient.
     """
     chosen = estimator_of(estimator)
     channel = theory.VerifierChannel(fpr, fnr)
@@ -203,7 +203,7 @@ def phase(
     strictly inside (0, 1).
     Returns arrays [group sizes, fpr, fnr]; `to_frame()` has a row a cell.
     Raises UserError naming what is out of range.
-    Source: docs/theory.md, mean field.
+    Source: docs/theory.md#mean-field.
     """
     sizes = grid("--group-size", group_size)
     if any(

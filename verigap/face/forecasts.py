@@ -82,7 +82,7 @@ def validate(
     learning rate rose, samples behind an accuracy). where: rows to keep.
     Returns RMSE, coverage of 90 % intervals, baselines and parameters.
     Raises UserError for missing columns, a selection of nothing or of everything, several models.
-    Source: docs/theory.md, shared parameters and the optimiser.
+    Source: docs/theory.md#shared-parameters-and-the-optimiser.
     """
     selection = selection_of(calibrate_on)
     table = table_of(runs, where)
@@ -133,7 +133,7 @@ def predict(
     evaluation that the interval is for (default: as calibrated).
     Returns accuracy and interval, in [0, 1], and warnings where the inputs lie outside what was calibrated.
     Raises UserError naming what is out of range, or a file that is no calibration.
-    Source: docs/theory.md, shared parameters and the optimiser.
+    Source: docs/theory.md#shared-parameters-and-the-optimiser.
     """
     found = predict_row(
         Path(calibration),

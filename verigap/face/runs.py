@@ -75,7 +75,7 @@ def read_runs(
     scale: what accuracies are divided by (100 of per cent).
     Returns the table, one row per evaluation, columns and units as docs/contract.md says (accuracy in [0, 1]).
     Raises UserError naming file, row, column and value.
-    Source: docs/contract.md, the run table.
+    Source: docs/contract.md#the-run-table.
     """
     table = read_table(
         Path(path),
@@ -148,7 +148,7 @@ def fit(
     beta-binomial or auto. where: rows to keep. each: what carries out the curves, see `fits.each`.
     Returns parameters with 95 % intervals over seeds, and whether the data identify the asymptote.
     Raises UserError naming a missing column, a cell out of range, an unknown law.
-    Source: docs/theory.md; arXiv 2510.13786 and 2404.10102 for the laws and losses.
+    Source: docs/references.md#scaling-laws; arXiv 2510.13786 and 2404.10102 for the laws and losses.
     """
     table = table_of(runs, where)
     report = fit_report(
@@ -235,7 +235,7 @@ def gap(
     Returns accuracies lost (clean minus noisy, in [-1, 1]) with 95 % intervals over matched seeds, a verdict an
     arm, the false-positive against false-negative test and the exchange rate.
     Raises UserError naming a missing column, a delta outside (0, 1), the lack of a clean arm.
-    Source: docs/theory.md, the question.
+    Source: docs/theory.md#rate-or-fate.
     """
     reference = selection_of("fpr=0,fnr=0" if clean is None else clean)
     table = table_of(runs, where)

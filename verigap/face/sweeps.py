@@ -56,7 +56,7 @@ def simulate(
     figure.png (where the spec has panels); None writes nothing. on_ray, workers, report: see
     `empirical.simulate.run_spec`; results depend on none of them.
     Raises UserError, one line naming the field; if a run diverges; if `out` cannot be written.
-    Source: docs/theory.md, stochastic processes.
+    Source: docs/theory.md#the-bandit.
     """
     from fits.files import check_target
 
