@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,6 +68,13 @@ def audit(
         list[str] | None,
         typer.Option("--where", help="Keep rows: model=a,step>=50; repeated flags OR."),
     ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Instead of LABELS, logged runs: their reward against their accuracy."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="With --runs: columns, comma-separated, of one verifier.")
+    ] = None,
     group_size: Annotated[int, typer.Option(help="Rollouts per prompt, at least 2.")] = 8,
     fail_on: Annotated[
         list[str] | None,
@@ -87,13 +94,20 @@ def audit(
     from fits.plain import plain
     from verigap import __version__
 
-    if labels is None:
-        fail("name a file of labelled verdicts")
+    read = labels if runs is None else runs
+    if read is None or (labels is not None and runs is not None):
+        fail("name a file of labelled verdicts, or --runs and logged runs")
     for path in (junit, sarif, out):
         if path is not None:
             check_target(path)
-            if labels.exists() and path.resolve() == labels.resolve():
+            if read.exists() and path.resolve() == read.resolve():
                 fail(f"{path}: is read by this command; write its output elsewhere")
+    if runs is not None:
+        if fail_on or junit or sarif:
+            fail("--fail-on, --junit and --sarif need labelled verdicts, not --runs")
+        _audit_runs(runs, where or [], group, group_size, out, as_json=json)
+        return
+    assert labels is not None
     found = run(
         labels,
         truth=truth,
@@ -123,6 +137,67 @@ def audit(
     emit(document, as_json=json, show=lambda console: _show(console, found, gates))
     if any(gate.fires for gate in gates):
         raise typer.Exit(1)
+
+
+def _audit_runs(
+    runs: Path,
+    where: list[str],
+    group: str | None,
+    group_size: int,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The same questions, asked of logged runs."""
+    from empirical.audit.logged import audit_runs
+    from fits import read_runs
+    from fits.plain import plain
+
+    table = read_runs(runs, where=where)
+    names = None if group is None else [name.strip() for name in group.split(",") if name.strip()]
+    cells = audit_runs(table.frame, group=names, group_size=group_size, source=str(runs))
+    # What only labels can say; and, of several verifiers, no single answer.
+    none = {"clusters": None, "icc": None, "unscorable": None, "segments": None}
+    several = f"{len(cells)} kinds of run: see cells"
+    single = plain(cells[0]) if len(cells) == 1 else dict.fromkeys(plain(cells[0]))
+    document: dict[str, Any] = single | none | {"cells": plain(cells)}
+    document["reasons"] = dict.fromkeys(none, "logs do not say; labels do")
+    if len(cells) > 1:
+        document |= {
+            "reason": several,
+            "warnings": [f"{c.group}: {w}" for c in cells for w in c.warnings],
+        }
+    if out is not None:
+        write_json(out, document)
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        view = Table(title="Reward against accuracy, by kind of run")
+        for heading in ("runs", "fpr", "fnr", "J", "worth", "errors move"):
+            view.add_column(heading, overflow="fold")
+        for cell in cells:
+            view.add_row(
+                cell.group,
+                *(
+                    "–" if getattr(cell, name) is None
+                    else f"{getattr(cell, name):.3f} {_interval(getattr(cell, f'{name}_ci'))}"
+                    for name in ("fpr", "fnr", "youden", "effective_rollouts")
+                ),
+                "yes" if cell.errors_move else "no evidence",
+            )  # fmt: skip
+        console.print(view)
+        for cell in cells:
+            if cell.reason:
+                console.print(f"{cell.group}: {cell.reason}.", highlight=False)
+        console.print(
+            "Assumed: training and evaluation prompts are equally hard; worth: of group_size rollouts"
+            " at the mean accuracy of the runs.",
+            style="dim",
+            highlight=False,
+        )
+
+    emit(document, as_json=as_json, show=show)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
