@@ -57,42 +57,129 @@ class Judgement:
 
 Verifier = Callable[[str, str], Judgement]  # (completion, gold) -> Judgement
 
+MOST_READ: Final = 1000  # characters after an answer, on its line, in which another may stand
 # A number as people write it: sign, currency, thousands commas or spaces, decimals or an exponent or a
-# fraction, a trailing full stop. Whatever else touches it makes it something else (18k, 18:30, 18x3).
-_NUMBER: Final = (
-    r"[-+\u2212]?\s*(?:\\?[$\u20ac\u00a3]\s*)?[-+\u2212]?"
+# fraction, a whole and a fraction, a trailing full stop.
+_UNSIGNED: Final = (
     r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d)\.(?!\d))?"
-    r"(?:[eE][-+]?\d+|(?<=\d)/\d+)?"
+    r"(?:[eE][-+]?\d+|(?<=\d)/\d+|(?<=\d)[ ]+\d+/\d+(?!\d))?"
 )
+_NUMBER: Final = rf"[-+\u2212]?\s*(?:\\?[$\u20ac\u00a3]\s*)?[-+\u2212]?{_UNSIGNED}"
 # What may stand before it, and says nothing: emphasis, an opening bracket, the name of an unknown.
 _ANSWER: Final = re.compile(
-    rf"(?:[\s*_(\[{{]|\\[(\[]|[A-Za-z]\s*=)*(?P<number>{_NUMBER})(?P<rest>[^\n]*)"
+    rf"(?:[\s*_(\[{{$]|\\[(\[]|[A-Za-z]\s*=)*(?P<number>{_NUMBER})(?P<rest>[^\n]*)"
 )
-# What makes the number before it no answer: a letter that touches it (18k), an operator and its operand,
-# a power of ten in words, a second number (18 or 19, 18:30) or a retraction. A unit or a gloss does not
-# ("18 dollars", "18, since 9 + 9 = 18").
-_SPOILT: Final = re.compile(
-    r"[A-Za-z]"
+# What makes the number before it another one: letters that touch it and are no unit (18k, 18x), a symbol
+# of its own (18 pi), an operator and its operand, a power of ten in words, a command of LaTeX.
+_UNIT: Final = (
+    r"(?:[kcm]?m|[kmc]?g|[mc]?l|L|lbs?|oz|t|ft|in|mi|yd|h|hrs?|mins?|s|secs?|ms|mph|k[mp]h|am|pm|k?W|kWh|V"
+    r"|Hz|C|F|cal|kcal|USD|EUR|GBP|AUD|CAD|c|p)"
+)
+_OTHER_NUMBER: Final = re.compile(
+    rf"(?!(?-i:{_UNIT})(?![A-Za-z])|(?!hundred|thousand|mil|billion|trillion|dozen|bn|or|and)[A-Za-z]{{3,}})[A-Za-z]"
+    r"|\s*[\u0370-\u03ff\u4e07\u5343\u767e\u5104\u4ebf\u5146\u221a]"
+    r"|\s*\\(?![%$\s()\[\]])"
     r"|\s*[-+\u2212*/x\u00d7\u00f7^]\s*[({]?\d"
-    r"|\s*(?:hundred|thousand|million|billion|trillion|dozen)\b"
-    r"|\W*(?:(?:or|and|to|but|maybe|perhaps|possibly|not|rather|then)\b\W*)*[-+\u2212$\u20ac\u00a3]?\d"
+    r"|\s*(?:hundreds?|thousands?|millions?|billions?|trillions?|dozens?|mil|bn|mn)\b"
     r"|\W*is\s+(?:wrong|not|incorrect|false)\b",
     re.IGNORECASE,
 )
-_HASHES: Final = re.compile(r"####")
+# A second number after it, and after its unit: "18 or 19", "18 dollars or 19 dollars", "18, 19", "18:30". A gloss
+# is none ("18, since 9 + 9 = 18"), and neither is what is ruled out ("18 apples, not 20").
+_WORD: Final = (
+    r"(?!(?:since|because|as|so|which|that|for|if|when|after|before|with|at|per|from|by|each|every|where|or|and|to"
+    r"|but|not|then|rather|maybe|perhaps|possibly|actually|instead|no|wait|sorry|correction)\b)"
+    r"[A-Za-z\u00b0%\u00a2\u00e0-\u00ff']+[.]?"
+)
+_JOIN: Final = r"(?:or|and|to|but|maybe|perhaps|possibly|not|rather|then|actually|instead|no|wait|sorry|correction)"
+_SECOND: Final = re.compile(
+    rf"(?:[\s*_/^-]*(?:{_WORD}|\^[23])){{0,4}}"
+    rf"(?P<join>\W*?(?:{_JOIN}\b\W*?)*)(?P<number>(?<![\d.^])(?:[-+\u2212]\s?)?[$\u20ac\u00a3]?{_UNSIGNED})(?<=\d)",
+    re.IGNORECASE,
+)
+_ONLY_UNITS: Final = re.compile(r"[^\d\\=+<>]*[23]?[^\d\\=+<>]*")
+_SUM: Final = re.compile(r"[\s\d.,$()+\-\u2212*/x\u00d7\u00f7^\\]+(?:[A-Za-z%\u00b0]+\s*)?")
+_HASHES: Final = re.compile(r"#{4,}")
 _MARKERS: Final = re.compile(
-    r"####|\\boxed\s*\{|(?:final\s+)?answer\s*(?:is|:|=)\s*:?\s*(?:\\boxed\s*\{)?", re.IGNORECASE
+    r"#{4,}|(?P<box>\\boxed\s*\{)"
+    r"|(?:final\s+)?answer\s*(?:is|:|=)\s*:?\s*[$*(]*\s*(?P<also>\\boxed\s*\{)?",
+    re.IGNORECASE,
+)
+_LATEX: Final = (
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\\(?:left|right|bigl?|bigr)(?![A-Za-z])"), ""),
+    (re.compile(r"(?<=\d)(?:\\[,;:! ]|~)(?=\d{3}(?!\d))"), " "),
+    (re.compile(r"\\[,;:!]|~|\\q?quad(?![A-Za-z])"), " "),
+    (re.compile(r"\\(?:text|mathrm|textbf|mathbf|textit|mbox|textrm)\s*\{([^{}]*)\}"), r" \1"),
+    (re.compile(r"(?<=\d)\s*\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}"), r" \1/\2"),
+    (re.compile(r"(?<=\d)\s*\\[dt]?frac\s*(\d)\s*(\d)(?!\d)"), r" \1/\2"),
+    (re.compile(r"\\[dt]?frac\s*\{([-+]?\d+)\}\s*\{(\d+)\}"), r"\1/\2"),
+    (re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)(?!\d)"), r"\1/\2"),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)"), "\u00b0"),
+    (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "*"),
+    (re.compile(r"\\([%$])"), r"\1"),
 )
 
 
 def number(text: str) -> Fraction | None:
     """The exact value of a number as people write it, or None if `text` is not one number."""
     plain = text.strip().replace("\u2212", "-")
-    plain = re.sub(r"[\s,]|\\?[$\u20ac\u00a3]", "", plain).rstrip(".")
+    mixed = re.fullmatch(r"([-+]?)\s*[$\u20ac\u00a3]?\s*(\d+)\s+(\d+/\d+)", plain)
     try:
+        if mixed:
+            size = int(mixed[2]) + Fraction(mixed[3])
+            return -size if mixed[1] == "-" else size
+        plain = re.sub(r"[\s,]|\\?[$\u20ac\u00a3]", "", plain).rstrip(".")
         return Fraction(plain)
     except (ValueError, ZeroDivisionError):
         return None
+
+
+def _without_latex(text: str) -> str:
+    """A number's LaTeX as plain text: thin spaces, braces, units in text, fractions; the rest as it is."""
+    if "\\" in text or "{,}" in text or "~" in text:
+        for pattern, plain in _LATEX:
+            text = pattern.sub(plain, text)
+    return text
+
+
+def _in_braces(text: str, start: int) -> tuple[str, int] | None:
+    """What stands in the brace opened before `start`, and where it ends; None where it never does."""
+    depth = 1
+    for at in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        if depth == 0:
+            return text[start:at], at + 1
+    return None
+
+
+def _after_equals(text: str) -> str:
+    """A chain of equations from its answer on: its last side, or its first where the others are sums."""
+    line, newline, more = text.partition("\n")
+    sides = line.split("=")
+    if len(sides) < 2:
+        return text
+    if all(_SUM.fullmatch(side) and re.search(r"\d", side) for side in sides[:-1]):
+        last = _ANSWER.match(sides[-1])
+        value = number(last["number"]) if last else None
+        if last and value is not None and not _OTHER_NUMBER.match(last["rest"]):
+            return sides[-1] + newline + more
+        if number(sides[0]) is not None and _SUM.fullmatch(sides[-1]):
+            return sides[0] + newline + more
+    return text
+
+
+def _another(rest: str, given: Fraction) -> bool:
+    """Whether the text after a number makes it another, or one of several."""
+    if _OTHER_NUMBER.match(rest):
+        return True
+    while found := _SECOND.match(rest):
+        second = number(found["number"])
+        ruled_out = re.search(r"\bnot\b", found["join"], re.IGNORECASE) is not None
+        rest = rest[found.end() :]
+        if not ruled_out and (second != given or _OTHER_NUMBER.match(rest)):
+            return True
+    return False
 
 
 def _judge(completion: str, gold: str, marker: re.Pattern[str]) -> Judgement:
@@ -105,12 +192,25 @@ def _judge(completion: str, gold: str, marker: re.Pattern[str]) -> Judgement:
         pass
     if last is None:
         return Judgement(Verdict.UNSCORABLE, None)
-    found = _ANSWER.match(completion, last.end())
+    boxed = any(last.groupdict().values())
+    after = ""
+    if boxed:
+        box = _in_braces(completion, last.end())
+        if box is None:
+            return Judgement(Verdict.UNSCORABLE, None)
+        answer, end = box
+        after = completion[end:].partition("\n")[0]
+    else:
+        answer = completion[last.end() :]
+    found = _ANSWER.match(_after_equals(_without_latex(answer)))
     given = number(found["number"]) if found else None
     if found is None or given is None:
         return Judgement(Verdict.UNSCORABLE, None)
-    if _SPOILT.match(found["rest"]):
+    rest = found["rest"][:MOST_READ]
+    if _another(rest, given) or _another(_without_latex(after[:MOST_READ]).lstrip("$ ."), given):
         return Judgement(Verdict.WRONG, f"{given} or another")
+    if boxed and not _ONLY_UNITS.fullmatch(rest):
+        return Judgement(Verdict.UNSCORABLE, None)
     return Judgement(Verdict.RIGHT if given == expected else Verdict.WRONG, str(given))
 
 

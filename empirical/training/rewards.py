@@ -9,11 +9,15 @@ Source of the calling convention: TRL's `GRPOTrainer._calculate_rewards`.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import math
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from time import perf_counter
 from typing import Any, Final, Protocol
 
@@ -85,8 +89,8 @@ class NoisyVerifier:
         self,
         completions: Sequence[str],
         *,
-        gold: Sequence[str],
-        prompt_id: Sequence[int],
+        gold: Sequence[str | int | float],
+        prompt_id: Sequence[Hashable],
         step: int,
         offset: int = 0,
         index: IntArray | None = None,
@@ -94,19 +98,22 @@ class NoisyVerifier:
     ) -> Judged:
         """Judge n rollouts of one step.
 
-        gold, prompt_id: of each rollout. offset: place of the first in the step's global batch.
+        gold, prompt_id: of each rollout; a gold answer is text or a number, an id anything hashable (equal
+        ids are one prompt). offset: place of the first in the step's global batch.
         index, group: places in the global batch, of rollouts and of groups, where the rollouts do not
         lie there one after another, group by group.
         """
+        answers = [_gold(answer) for answer in gold]
+        prompts = np.array([prompt_key(one) for one in prompt_id], dtype=np.int64)
         started = perf_counter()
-        judgements = [self.base(c, g) for c, g in zip(completions, gold, strict=True)]
+        judgements = [self.base(c, g) for c, g in zip(completions, answers, strict=True)]
         base = np.array([j.verdict is Verdict.RIGHT for j in judgements], dtype=np.bool_)
         right = base
         if self.reference is not None and self.reference is not self.base:
             right = np.array(
                 [
                     self.reference(c, g).verdict is Verdict.RIGHT
-                    for c, g in zip(completions, gold, strict=True)
+                    for c, g in zip(completions, answers, strict=True)
                 ],
                 dtype=np.bool_,
             )
@@ -118,14 +125,14 @@ class NoisyVerifier:
             selected = np.array(
                 [
                     self.selector.selects(c, j.answer, g)
-                    for c, j, g in zip(completions, judgements, gold, strict=True)
+                    for c, j, g in zip(completions, judgements, answers, strict=True)
                 ],
                 dtype=np.bool_,
             )
         paid = self.structure.judge(
             Rollouts(
                 right=base,
-                prompt=np.asarray(prompt_id, dtype=np.int64),
+                prompt=_folded(prompts),
                 index=index,
                 group=index // self.group_size if group is None else group,
                 answer=np.array([answer_id(j) for j in judgements], dtype=np.int64),
@@ -149,8 +156,8 @@ class NoisyVerifier:
         self,
         *,
         completions: Sequence[str] | Sequence[Sequence[dict[str, str]]],
-        prompt_id: Sequence[int],
-        gold: Sequence[str],
+        prompt_id: Sequence[Hashable],
+        gold: Sequence[str | int | float],
         trainer_state: TrainerState,
         log_metric: Callable[[str, float], None],
         **_: Any,  # TRL also passes prompts, token ids and every column of the data set
@@ -200,7 +207,9 @@ class VerlReward:
 
         Raises StudyError if an extra_info lacks `index`.
         """
-        prompt = np.array([_required(info, "index") for info in extra_infos], dtype=np.int64)
+        prompt = np.array(
+            [prompt_key(_required(info, "index")) for info in extra_infos], dtype=np.int64
+        )
         # verl reorders a batch to balance lengths, so groups are told apart by prompt, not by place.
         judged = self.verifier.judge(
             solution_strs,
@@ -225,24 +234,73 @@ class VerlReward:
         """
         info = extra_info or {}
         persistent = isinstance(self.verifier.structure, PerPrompt | PerAnswer)
-        prompt = _required(info, "index")
+        prompt = prompt_key(_required(info, "index"))
         judged = self.verifier.judge(
             [solution_str],
             gold=[ground_truth],
             prompt_id=[prompt],
-            step=0 if persistent else _required(info, "step"),
-            index=np.array([0 if persistent else _required(info, "rollout")], dtype=np.int64),
-            group=np.array([prompt], dtype=np.int64),
+            step=0 if persistent else _count(info, "step"),
+            index=np.array([0 if persistent else _count(info, "rollout")], dtype=np.int64),
+            group=_folded(np.array([prompt], dtype=np.int64)),
         )
         return _verl_scores(judged)[0]
 
 
-def _required(info: Mapping[str, Any], key: str) -> int:
+def _required(info: Mapping[str, Any], key: str) -> Hashable:
     if key not in info:
         raise StudyError(
             f"verl's extra_info lacks {key!r}, which noise is keyed by; it has {sorted(info)}"
         )
-    return int(info[key])
+    return info[key]
+
+
+def _count(info: Mapping[str, Any], key: str) -> int:
+    value = _required(info, key)
+    try:
+        return int(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        raise StudyError(f"verl's extra_info: {key} {value!r} is no whole number") from None
+
+
+def prompt_key(value: Hashable) -> int:
+    """The 63-bit integer by which noise knows a prompt: an integer is itself, any other id its digest.
+
+    Equal ids have one key in every process, which Python's own hash of a text does not.
+    Raises StudyError where the id is none: None, NaN, or something that cannot be compared.
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)  # equal to its integer, so one id with it
+    if isinstance(plain, int) and 0 <= plain < 2**63:
+        return int(plain)
+    spoken = repr(plain)
+    nothing = plain is None or (isinstance(plain, float) and math.isnan(plain))
+    # The default repr of an object is its address, which the next process does not share.
+    if nothing or not isinstance(plain, Hashable) or " at 0x" in spoken:
+        raise StudyError(f"a prompt's id is {spoken[:60]}, which tells it from no other")
+    try:
+        hash(plain)
+    except TypeError:
+        raise StudyError(f"a prompt's id is {spoken[:60]}, which cannot be compared") from None
+    digest = hashlib.blake2b(f"{type(plain).__name__}:{spoken}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _folded(keys: IntArray) -> IntArray:
+    """Keys in the [0, 2**32) that noise is keyed by: small ones as they are, others mixed down to it."""
+    return np.where(keys < 2**32, keys, (keys >> 32 ^ keys) & 0xFFFFFFFF)
+
+
+def _gold(answer: object) -> str:
+    """A gold answer as text; numbers are common in data sets."""
+    plain = answer.item() if isinstance(answer, np.generic) else answer
+    if isinstance(plain, str):
+        return plain
+    if isinstance(plain, bool) or not isinstance(plain, int | float | Fraction | Decimal):
+        raise StudyError(f"a gold answer is {plain!r:.60}, neither text nor a number")
+    if isinstance(plain, float) and plain.is_integer():
+        return str(int(plain))
+    return str(plain)
 
 
 def _verl_scores(judged: Judged) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -21,14 +22,15 @@ from empirical.verifiers import (
     strict,
     verifier_named,
 )
+from tests.shared_data import shared_case
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "verifiers.md"
 
 
 def test_there_are_enough_cases_of_both_kinds():
-    assert len(CASES) >= 21
-    assert sum(case.right for case in CASES) >= 15
-    assert sum(not case.right for case in CASES) >= 6
+    assert len({(case.completion, case.gold) for case in CASES}) == len(CASES) >= 80
+    assert sum(case.right for case in CASES) >= 40
+    assert sum(not case.right for case in CASES) >= 40
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.trap)
@@ -50,6 +52,51 @@ def test_the_flexible_verifier_errs_on_none(case: Case):
 )
 def test_the_strict_verifier_reads_only_hashes(completion: str, expected: Verdict):
     assert strict(completion, "18").verdict is expected
+
+
+def test_the_reported_hedges_behind_units() -> None:
+    lines = shared_case("08-hedge-behind-a-unit/cases.jsonl").read_text(encoding="utf-8")
+    for case in map(json.loads, lines.splitlines()):
+        for judge in (strict, flexible):
+            verdict = judge(case["completion"], case["gold"]).verdict
+            assert (verdict is Verdict.RIGHT) == (case["truth"] == "right"), case
+
+
+@pytest.mark.parametrize("unit", ["dollars", "kg", "cm", "%", "square feet", "hours", "\u20ac", ""])
+@pytest.mark.parametrize("gap", [" ", ""])
+def test_a_second_number_behind_any_unit_is_a_hedge(unit: str, gap: str) -> None:
+    one, other = f"18{gap}{unit}", f"19{gap}{unit}"
+    assert flexible(f"#### {one}", "18").verdict is Verdict.RIGHT
+    for join in (" or ", ", ", " to ", " and ", " (or ", "; ", " / ", " maybe ", ". No, "):
+        assert flexible(f"#### {one}{join}{other}", "18").verdict is Verdict.WRONG, join
+        if join != " / ":  # a quotient, where there is no unit
+            assert flexible(f"#### {one}{join}{one}", "18").verdict is Verdict.RIGHT, join
+    assert flexible(f"#### {one}, not {other}", "18").verdict is Verdict.RIGHT
+
+
+@pytest.mark.parametrize(
+    "body", [r"18\pi", r"18\sqrt2", "18y", r"18\mu", r"18\alpha", "18+x", r"18\binom{2}{1}"]
+)
+def test_a_box_is_judged_whole_or_not_at_all(body: str) -> None:
+    for text in (rf"\boxed{{{body}}}", rf"The answer is $\boxed{{{body}}}$."):
+        assert flexible(text, "18").verdict is not Verdict.RIGHT
+
+
+@pytest.mark.parametrize(
+    ("left", "value"), [("12 + 6", 18), ("20 - 2", 18), ("9*2", 18), ("9 x 2", 18), ("36/2", 18)]
+)
+def test_a_sum_is_read_to_its_end_or_from_its_beginning(left: str, value: int) -> None:
+    for text in (f"#### {left} = {value}", f"#### {left}={value}", f"#### {value} = {left}"):
+        assert flexible(text, str(value)).verdict is Verdict.RIGHT
+        assert flexible(text, "9").verdict is Verdict.WRONG
+
+
+def test_a_long_line_is_read_in_no_time() -> None:
+    for filler in (" a", ",", " or", "(", "= 1 ", " -", "^", r"\text{a}"):
+        began = time.perf_counter()
+        flexible("#### 18" + filler * 20_000, "18")
+        flexible(r"\boxed{18" + filler * 20_000, "18")
+        assert time.perf_counter() - began < 2.0
 
 
 def test_equal_numbers_are_one_answer():
