@@ -22,6 +22,7 @@ from verigap.commands.fit import fit
 from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
 from verigap.commands.phase import phase
+from verigap.commands.plan import plan
 from verigap.commands.predict import predict
 from verigap.commands.probe import probe
 from verigap.commands.rest_points import rest_points
@@ -76,6 +77,7 @@ app.command()(fit)
 app.command()(gap)
 app.command(name="import")(import_)
 app.command()(phase)
+app.command()(plan)
 app.command()(predict)
 app.command()(probe)
 app.command(name="rest-points")(rest_points)
