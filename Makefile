@@ -5,6 +5,7 @@
 #   make results remake paper/generated/results.md, its numbers and figures from the committed tables
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md
 #                (leave the machine alone meanwhile)
+#   make docs    the site, API pages included, into site/index.html; every warning is an error
 #   make format  apply ruff's formatting and safe fixes
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Data that are not part of the project; numbers derived from them are kept where they are absent.
 SHARED ?= ../shared/data
 
-.PHONY: demo test lint results bench format clean
+.PHONY: demo test lint results bench docs format clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/verigap demo
@@ -38,6 +39,9 @@ bench: $(VENV)/.installed-tests
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
 	$(BIN)/python -m tests.benchmarks.results
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 format: $(VENV)/.installed-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -54,8 +58,12 @@ $(VENV)/.installed-core: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-tests: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch
-	$(PIP) --editable '.[train,cluster,dev]'
+	$(PIP) --editable '.[train,cluster,dev,docs]'
 	@touch $@ $(VENV)/.installed-core
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist site

@@ -219,6 +219,12 @@ def test_every_command_has_its_place_in_the_contract() -> None:
     assert missing == set()
 
 
+def test_the_log_s_index_names_every_section() -> None:
+    index, *sections = re.split(r"^## ", text_of(ROOT / "LOG.md"), flags=re.MULTILINE)
+    heads = [section.split("\n")[0] for section in sections]
+    assert [head for head in heads if f"](#{slug(head)})" not in index] == []
+
+
 def test_anchors_are_the_same_on_github_and_on_the_site() -> None:
     for name in SECTIONED:
         for heading in headings(text_of(ROOT / name)):
