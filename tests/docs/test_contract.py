@@ -48,6 +48,7 @@ def missing(printed: dict[str, Any], keys: list[str]) -> list[str]:
         ("validate", SMOKE, "--calibrate-on", "arm=clean", "--out", "{tmp}/calibration.json"),
         ("import", SMOKE, "--out", "{tmp}/runs.csv"),
         ("audit", "{tmp}/labels.csv", "--truth", "truth", "--verdict", "verdict"),
+        ("plan", "--pass-rate", "0.3", "--fpr", "0.1", "--fnr", "0.2", "--steps", "100"),
         ("doctor",),
     ],
     ids=lambda arguments: arguments[0],

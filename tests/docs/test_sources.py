@@ -215,6 +215,7 @@ def test_commands_and_options_that_modules_name_exist() -> None:
 
 
 def test_every_command_has_its_place_in_the_contract() -> None:
+    """A new one is a section of docs/contract.md, with its keys."""
     missing = {f"verigap-{name}" for name in COMMANDS} - anchors(ROOT / "docs/contract.md")
     assert missing == set()
 
