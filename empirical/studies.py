@@ -9,12 +9,14 @@ Needs neither torch nor the network.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -41,6 +43,7 @@ __all__ = [
     "TwoStepArithmeticSpec",
     "Vllm",
     "WarmStart",
+    "edited",
     "read_study",
 ]
 
@@ -165,7 +168,7 @@ class Lora(Spec):
 class PretrainedSpec(Spec):
     """A causal language model from the Hub or a local folder.
 
-    parameters: weights, for the dry run, which asks nobody.
+    parameters, layers, hidden_size, vocabulary: for the dry run, which asks nobody.
     """
 
     kind: Literal["pretrained"]
@@ -175,6 +178,7 @@ class PretrainedSpec(Spec):
     parameters: float = Field(gt=0)
     layers: int | None = Field(default=None, ge=1)
     hidden_size: int | None = Field(default=None, ge=1)
+    vocabulary: int = Field(default=151_936, ge=1)
     gguf_file: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     lora: Lora | None = None
@@ -298,6 +302,25 @@ class RunSpec(Spec):
         return f"{self.arm}-{self.model.name}-g{self.group_size}-s{self.seed}-{digest}"
 
     @property
+    def settings(self) -> str:
+        """Ten digits of the hash of everything but the arm, the seed and what has a column of its own.
+
+        Runs of one arm, seed, model and group size that differ in it were not made alike.
+        """
+        content = self.model_dump(
+            mode="json",
+            exclude={
+                "arm": True,
+                "noise": True,
+                "seed": True,
+                "group_size": True,
+                "model": {"name"},
+            },
+            exclude_defaults=True,
+        )
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+    @property
     def columns(self) -> dict[str, str | int | float]:
         """The run table's columns that are constant over the run."""
         return {
@@ -311,6 +334,9 @@ class RunSpec(Spec):
             "seed": self.seed,
             "group_size": self.group_size,
             "prompts_per_step": self.training.prompts_per_step,
+            "learning_rate": self.training.learning_rate,
+            "steps": self.training.steps,
+            "settings": self.settings,
         }
 
 
@@ -410,8 +436,59 @@ class Study(Spec):
         return list(specs.values())
 
 
-def read_study(path: Path) -> Study:
-    """The study in the YAML file at `path`.
+def edited(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A study's fields with changes such as `seeds=0-4`, `training.steps=100`, `arms.fp.fpr=.3`.
+
+    A value is YAML, or a range of whole numbers (`0-4` is 0, 1, 2, 3, 4) where the field holds a list.
+    Raises StudyError showing the change that is none.
+    """
+    made = copy.deepcopy(data)
+    for change in changes:
+        path, equals, text = change.partition("=")
+        *above, last = path.strip().split(".")
+        if not equals or not last or not all(above):
+            raise StudyError(f"--set {change}: is not field=value, such as training.steps=100")
+        try:
+            value: Any = load_yaml(text, source=f"--set {change}")
+        except InputError as error:
+            raise StudyError(str(error)) from None
+        place: Any = made
+        for part in above:
+            place = _within(place, part, change)
+            if isinstance(place, dict) and place.get(part) is None:
+                place[part] = {}
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        place = _within(place, last, change)
+        span = re.fullmatch(r"(\d{1,6})-(\d{1,6})", text.strip())
+        if span and (isinstance(place, dict) and last in _LISTS):
+            first, end = int(span[1]), int(span[2])
+            if end < first or end - first > 10_000:
+                raise StudyError(f"--set {change}: {text} is no range of whole numbers")
+            value = list(range(first, end + 1))
+        elif last in _LISTS and not isinstance(value, list):
+            value = [value]
+        if isinstance(place, list):
+            place[int(last)] = value
+        else:
+            place[last] = value
+    return made
+
+
+# Fields that hold lists of whole numbers.
+_LISTS: Final = frozenset({"seeds", "group_sizes"})
+
+
+def _within(place: Any, part: str, change: str) -> Any:
+    """`place`, if it can hold `part`."""
+    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+        return place
+    if isinstance(place, dict):
+        return place
+    raise StudyError(f"--set {change}: there is no {part!r}")
+
+
+def read_study(path: Path, *, changes: Sequence[str] = ()) -> Study:
+    """The study in the YAML file at `path`, with `changes` made to it (see `edited`).
 
     Raises StudyError naming the file, the field and the offending value.
     """
@@ -431,6 +508,7 @@ def read_study(path: Path) -> Study:
         raise StudyError(str(error)) from None
     if not isinstance(data, dict):
         raise StudyError(f"{path}: {'is empty' if data is None else 'is not a mapping of fields'}")
+    data = edited(data, changes)
     try:
         return Study.model_validate(data)
     except ValidationError as error:

@@ -28,6 +28,7 @@ __all__ = [
     "VERIFIER",
     "Column",
     "RunTable",
+    "alike",
     "check_numbers",
     "derive_columns",
     "fill_columns",
@@ -66,6 +67,9 @@ COLUMNS: Final = (
     Column("group_size", "integer", 1, meaning="rollouts per prompt"),
     Column("prompts_per_step", "integer", 1, meaning="prompts per optimiser step"),
     Column("parameters", "real", 1.0, meaning="weights of the model"),
+    Column("learning_rate", "real", 0.0, meaning="of the optimiser"),
+    Column("steps", "integer", 1, meaning="optimiser steps asked for"),
+    Column("settings", "text", meaning="a hash of what a run shares with others of its study"),
     Column("step", "integer", 0, meaning="optimiser steps done"),
     Column("rollouts", "real", 0.0, meaning="cumulative completions"),
     Column("tokens", "real", 0.0, meaning="cumulative tokens"),
@@ -79,7 +83,7 @@ COLUMNS: Final = (
 VERIFIER: Final = ("fpr", "fnr", "noise")
 SETTING: Final = ("model", "parameters", "estimator", "group_size", "prompts_per_step")
 # What holds for a whole run: a run that changes it halfway is two runs under one name.
-CONDITION: Final = ("arm", *VERIFIER, *SETTING, "seed")
+CONDITION: Final = ("arm", *VERIFIER, *SETTING, "seed", "settings", "learning_rate", "steps")
 # Counted from the start of a run.
 CUMULATIVE: Final = ("rollouts", "tokens", "flops", "gpu_hours")
 # Names of what is logged beside accuracies and is none, whatever its range.
@@ -88,6 +92,8 @@ NO_ACCURACY: Final = re.compile(
     re.IGNORECASE,
 )
 MOST_OF_A_REWARD: Final = 10.0  # a largest value up to here may be that of a reward
+# How a run was made: what the arm does not change and runs that are compared should share.
+PROVENANCE: Final = ("settings", "learning_rate", "steps")
 ROUNDING: Final = 1e-6  # a fraction may exceed 1 by this much: rounding, no unit
 LARGEST_INTEGER: Final = 2**53  # past it, floats skip integers
 _BY_NAME: Final = {column.name: column for column in COLUMNS}
@@ -673,6 +679,56 @@ def _one_row_per_key(
     if bool((np.diff(order) != 1).any()):
         table = table.take(order).reset_index(drop=True)
     return table, tuple(notes)
+
+
+def alike(table: pd.DataFrame) -> tuple[str, ...]:
+    """What is to be said of runs that are compared and were not made alike; nothing where all were.
+
+    Two runs of one arm, setting and seed are named, with what differs between them; and so is what differs
+    between the runs of one setting, be they of one arm or of two.
+    """
+    if "arm" not in table.columns:
+        return ()
+    keys = [name for name in (*SETTING, *VERIFIER, "arm", "seed") if name in table.columns]
+    runs = table.drop_duplicates("run_id")
+    made = [name for name in PROVENANCE if name in runs.columns]
+    notes: list[str] = []
+    if "seed" in keys and runs["seed"].notna().all():
+        for _, cell in runs.groupby(keys, dropna=False, sort=False):
+            if len(cell) < 2:
+                continue
+            differ = varying(cell, made)
+            spoken = "; ".join(
+                f"{name} {' and '.join(dict.fromkeys(str(value) for value in cell[name]))}"
+                for name in differ
+            )
+            first, second = cell["run_id"].tolist()[:2]
+            notes.append(
+                f"arm {cell['arm'].iloc[0]!r}, seed {cell['seed'].iloc[0]}: {len(cell)} runs ({first}, {second}"
+                f"{', …' if len(cell) > 2 else ''}), which differ in "
+                + (spoken or "nothing that the table says")
+            )
+    if notes:
+        kept = notes[:3]
+        return (
+            *kept,
+            *(
+                [f"and {len(notes) - 3} more arms and seeds of several runs"]
+                if len(notes) > 3
+                else []
+            ),
+        )
+    settings = [name for name in SETTING if name in runs.columns]
+    groups = runs.groupby(settings, dropna=False, sort=False) if settings else [((), runs)]
+    for _, cell in groups:
+        known = cell.dropna(subset=made) if made else cell
+        for name in varying(known, made):
+            values = list(dict.fromkeys(str(value) for value in known[name]))
+            notes.append(
+                f"runs that are compared differ in {name}: {', '.join(values[:4])}"
+                f"{', …' if len(values) > 4 else ''}; --where {name}=… keeps those made alike"
+            )
+    return tuple(dict.fromkeys(notes))
 
 
 def varying(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:

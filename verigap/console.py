@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -21,6 +22,8 @@ __all__ = ["Json", "UserError", "emit", "fail", "progress", "write_json"]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
 ]
+
+SECONDS_A_LINE = 60.0
 
 
 def fail(message: str) -> NoReturn:
@@ -49,7 +52,7 @@ def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> No
 
 @contextlib.contextmanager
 def progress(*, quiet: bool = False) -> Generator[Progress]:
-    """A progress bar on stderr while a person waits; silent where stderr is no terminal."""
+    """A progress bar on stderr while a person waits; a line a minute where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -60,16 +63,42 @@ def progress(*, quiet: bool = False) -> Generator[Progress]:
     )
 
     console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    ) as bar:
+    off_terminal = not quiet and not console.is_terminal
+    with (
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        ) as bar,
+        _a_line_a_minute(bar) if off_terminal else contextlib.nullcontext(),
+    ):
         yield bar
+
+
+@contextlib.contextmanager
+def _a_line_a_minute(bar: Progress) -> Generator[None]:
+    """Where stderr is a file or a pipe, how far the work is, once a minute: a job's log shows that it lives."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(SECONDS_A_LINE):
+            for task in bar.tasks:
+                if not task.finished and task.total:
+                    share = f"{task.completed:,.0f}/{task.total:,.0f}"
+                    sys.stderr.write(f"{task.description}: {share}\n")
+                    sys.stderr.flush()
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from empirical.studies import PretrainedSpec, RunSpec, Study
+from empirical.studies import PretrainedSpec, RunSpec, Study, TinyQwen2Spec
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["Cost", "RunCost", "estimate", "evaluation_flops_per_token", "training_flops_per_token"]
 
+_TINY_VOCABULARY = 109
 _BYTES_PER_ROW = 700.0  # of metrics.jsonl, measured on cpu-smoke
 _BYTES_PER_COMPLETION_TOKEN = 4.0
 
@@ -55,7 +56,7 @@ class RunCost:
 class Cost:
     """Cost of a study. gpu_hours is 0 on a machine without GPUs; device_hours counts its processor.
 
-    memory_gb: of one run's process, weights, gradients, optimiser state and activations.
+    memory_gb: of one run's process: weights, gradients, optimiser state, activations and logits.
     """
 
     study: str
@@ -155,7 +156,7 @@ def _run_cost(study: Study, run: RunSpec) -> RunCost:
 
 
 def _memory_gb(study: Study, run: RunSpec) -> float:
-    """Weights, gradients and Adam's two moments, a reference policy, and a micro-batch's activations."""
+    """Weights, gradients and Adam's moments, a reference policy, a micro-batch's activations and logits."""
     model = run.model
     half = isinstance(model, PretrainedSpec) and model.dtype == "bfloat16"
     adapters = isinstance(model, PretrainedSpec) and model.lora is not None
@@ -169,4 +170,7 @@ def _memory_gb(study: Study, run: RunSpec) -> float:
     length = study.hardware.prompt_tokens + run.training.max_completion_length
     # About 16 numbers per token, layer and dimension without checkpointing, 2 with it.
     per_token = (2.0 if half else 16.0) * (model.layers or 24) * hidden * weight
-    return (states + micro * length * per_token) / 1e9
+    # The logits of the completions and what the softmax makes of them, in float32 whatever the weights are.
+    vocabulary = _TINY_VOCABULARY if isinstance(model, TinyQwen2Spec) else model.vocabulary
+    logits = micro * run.training.max_completion_length * vocabulary * 4.0 * 2.0
+    return (states + micro * length * per_token + logits) / 1e9

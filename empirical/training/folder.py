@@ -178,6 +178,19 @@ class RunFolder:
             file.flush()
             yield True
 
+    def held(self) -> bool:
+        """Whether a process holds the folder; asked without touching it."""
+        try:
+            import fcntl
+
+            with (self.path / ".lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (ImportError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+        return False
+
     def free(self) -> bool:
         """Whether no process holds the folder."""
         with self.lock() as held:

@@ -18,11 +18,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from empirical import cluster, extras
 from empirical.errors import StudyError
@@ -33,11 +33,14 @@ from empirical.training.folder import BUSY, RESUMABLE, RunFolder, signal_tree
 __all__ = [
     "Launch",
     "Outcome",
+    "RunState",
     "initial_weights",
     "launch",
     "launch_on_ray",
+    "refuse_changed",
     "refuse_unless_able",
     "selected",
+    "states",
 ]
 
 POLL_SECONDS: Final = 0.5
@@ -81,6 +84,50 @@ def selected(
     return runs
 
 
+@dataclass(frozen=True)
+class RunState:
+    """Where a run of a study stands: complete, running, interrupted (resumable) or waiting."""
+
+    run_id: str
+    arm: str
+    model: str
+    group_size: int
+    seed: int
+    state: Literal["complete", "running", "interrupted", "waiting"]
+    step: int
+    steps: int
+
+
+def states(
+    runs: Sequence[RunSpec], out: Path, *, committed: frozenset[str] = frozenset()
+) -> list[RunState]:
+    """Where each of `runs` stands in the folders below `out`; nothing is touched."""
+    found: list[RunState] = []
+    for run in runs:
+        folder = RunFolder(out / run.run_id)
+        complete = run.run_id in committed or folder.done
+        step = run.training.steps if complete else folder.last_step()
+        found.append(
+            RunState(
+                run.run_id,
+                run.arm,
+                run.model.name,
+                run.group_size,
+                run.seed,
+                "complete"
+                if complete
+                else "running"
+                if folder.held()
+                else "interrupted"
+                if step
+                else "waiting",
+                step,
+                run.training.steps,
+            )
+        )
+    return found
+
+
 def refuse_unless_able(runs: Sequence[RunSpec], running: Running) -> None:
     """Raise StudyError if this machine lacks what a run asks for: vLLM, peft, GPUs, a reporter."""
     found = gpus()
@@ -121,6 +168,7 @@ class Launch:
     busy: list[str] = field(default_factory=list[str])
     failed: dict[str, str] = field(default_factory=dict[str, str])
     stopping: bool = False
+    doing: str | None = None  # what goes on before a run, where that takes time
 
     def add(self, outcome: Outcome) -> None:
         """Note what became of runs launched elsewhere."""
@@ -177,9 +225,13 @@ def launch(
             ):
                 run = waiting.pop(0)
                 if run.model.name not in weights:
+                    if _has_to_be_made(study, run.model, out, models):
+                        state.doing = f"warm start of {run.model.name}"
+                        report(state)
                     weights[run.model.name] = initial_weights(
                         study, run.model, out, models, stop=due
                     )
+                    state.doing = None
                 if due():
                     waiting.insert(0, run)
                     break
@@ -191,6 +243,44 @@ def launch(
     return state.outcome()
 
 
+def refuse_changed(runs: Sequence[RunSpec], out: Path) -> None:
+    """Raise StudyError where `out` holds a run of the same cell that was asked for differently.
+
+    Two runs of one arm and seed that differ in more than the arm says would end in one table.
+    """
+    wanted = {_cell(run): run for run in runs}
+    for path in sorted(out.glob("*/spec.json")):
+        try:
+            there = RunFolder(path.parent).spec()
+        except StudyError:
+            continue  # not one of ours to judge
+        run = wanted.get(_cell(there))
+        if run is None or run.run_id == there.run_id:
+            continue
+        old, new = _flat(there.model_dump(mode="json")), _flat(run.model_dump(mode="json"))
+        changed = sorted(name for name in old | new if old.get(name) != new.get(name))
+        name = changed[0]
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise StudyError(
+            f"{out}: holds {there.run_id}, made with {name} = {old.get(name)}, which is {new.get(name)}"
+            f" now{more}: name another folder with --out"
+        )
+
+
+def _cell(run: RunSpec) -> tuple[str, str, int, int]:
+    return run.arm, run.model.name, run.group_size, run.seed
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def _prepared(
     study: Study, runs: Sequence[RunSpec], out: Path, committed: frozenset[str]
 ) -> tuple[Launch, list[RunSpec]]:
@@ -199,6 +289,7 @@ def _prepared(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{out}: cannot be made a folder ({error.strerror})") from None
+    refuse_changed(runs, out)
     state = Launch(total_steps=sum(run.training.steps for run in runs))
     waiting: list[RunSpec] = []
     for run in runs:
@@ -342,6 +433,13 @@ def initial_weights(
     return folder
 
 
+def _has_to_be_made(study: Study, model: ModelSpec, out: Path, models: Path | None) -> bool:
+    if not isinstance(model, TinyQwen2Spec):
+        return False
+    name = model.folder_name(study.task)
+    return not any((folder / name).exists() for folder in (models, out / "models") if folder)
+
+
 def _environment() -> dict[str, str]:
     """The environment of a run: one thread, since two processes share two cores."""
     environment = dict(os.environ)
@@ -360,6 +458,7 @@ def _python(module: str, *arguments: str, stop: Callable[[], bool]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C in the terminal is for the launcher, which asks `stop`
     ) as process:
         while True:
             try:

@@ -25,6 +25,7 @@ from fits.selection import parse_selection, select, values_there
 from fits.table import (
     COLUMNS,
     RunTable,
+    alike,
     derive_columns,
     fill_columns,
     map_columns,
@@ -138,7 +139,7 @@ def read_runs(
         frame, source=source, measured=measured, scale=scale, whole=whole
     )
     table, derived = derive_columns(table)
-    return RunTable(table, source, chosen, (*notes, *checked, *derived))
+    return RunTable(table, source, chosen, (*notes, *checked, *derived, *alike(table)))
 
 
 def _read_raw(path: Path, format: str, ask: Ask) -> tuple[Path, str, Raw]:

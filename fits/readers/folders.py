@@ -33,6 +33,9 @@ _SPEC_COLUMNS: Final = (
     "seed",
     "group_size",
     "prompts_per_step",
+    "learning_rate",
+    "steps",
+    "settings",
 )
 
 

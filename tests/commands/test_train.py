@@ -130,3 +130,54 @@ def test_what_a_machine_lacks_is_refused_before_anything_starts(
     study = Study.model_validate(minimal(**changes))
     with pytest.raises(StudyError, match=expected):
         launch.refuse_unless_able(study.runs(), study.running)
+
+
+# --- a day with a study: edited, interrupted, listed, changed ------------------------------------------
+
+
+def test_a_study_edited_interrupted_listed_and_gone_on_with(tmp_path: Path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        yaml.safe_dump(minimal(arms={"clean": {}, "fp": {"fpr": 0.2}}, group_sizes=[4]))
+    )
+    out = tmp_path / "out"
+    base = ("train", str(path), "--out", str(out), "--set", "seeds=0-1")
+    plan = json.loads(verigap(*base, "--dry-run", "--price", "2", "--json").stdout)
+    assert (plan["runs"], plan["arms"], plan["complete"]) == (4, ["clean", "fp"], [])
+    assert plan["money"] == pytest.approx(2 * plan["device_hours"])
+    assert not out.exists()
+    stopped = verigap(*base, "--max-minutes", "0", "--json")
+    assert stopped.returncode == 3, stopped.stderr
+    assert json.loads(stopped.stdout)["interrupted"] == 4
+    assert f"4 of 4 runs are left; to go on: verigap train {path}" in stopped.stderr
+    assert "--set seeds=0-1" in stopped.stderr
+    listed = json.loads(verigap(*base, "--list", "--json").stdout)
+    assert [run["state"] for run in listed["states"]] == ["waiting"] * 4
+    assert listed["device_hours_left"] == pytest.approx(plan["device_hours"])
+    # One run got somewhere, another was finished.
+    first, second = (out / run["run_id"] for run in listed["states"][:2])
+    (first / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
+    (second / "DONE").touch()
+    listed = json.loads(verigap(*base, "--list", "--json").stdout)
+    assert [run["state"] for run in listed["states"][:2]] == ["interrupted", "complete"]
+    assert listed["complete"] == [second.name]
+    assert listed["device_hours_left"] < plan["device_hours"]
+    # The study changed: its runs do not join those of the old one.
+    changed = verigap(*base, "--set", "training.learning_rate=.5", "--list")
+    assert (changed.returncode, changed.stdout) == (2, "")
+    assert "training.learning_rate" in changed.stderr
+    assert "--out" in changed.stderr
+    more = verigap(*base[:-1], "seeds=0-2", "--list", "--json")
+    assert json.loads(more.stdout)["runs"] == 6
+
+
+def test_runs_not_made_alike_are_named_wherever_they_are_read(tmp_path: Path):
+    path = tmp_path / "runs.csv"
+    head = "run_id,arm,fpr,seed,step,learning_rate,accuracy\n"
+    rows = "a,clean,0,0,0,1e-5,.1\nb,clean,0,0,0,3e-5,.1\nc,fp,.2,0,0,1e-5,.1\n"
+    path.write_text(head + rows)
+    done = verigap("import", str(path), "--out", str(tmp_path / "o.csv"))
+    assert "arm 'clean', seed 0: 2 runs (a, b), which differ in learning_rate" in done.stderr
+    path.write_text(head + rows.replace("b,clean,0,0", "b,clean,0,1"))
+    done = verigap("import", str(path), "--out", str(tmp_path / "p.csv"))
+    assert "runs that are compared differ in learning_rate: 1e-05, 3e-05" in done.stderr

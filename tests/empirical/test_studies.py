@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from empirical.errors import StudyError
 from empirical.studies import Study, read_study
+from empirical.training.accounting import estimate
 from empirical.training.launch import selected
 from tests.builders import minimal
 
@@ -148,3 +150,70 @@ def test_every_shipped_study_is_valid(path: Path):
     study = read_study(path)
     assert study.name == path.stem
     assert study.runs()
+
+
+# --- changes from the command line, and runs that were not made alike ---------------------------------
+
+
+def test_a_study_is_changed_field_by_field(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(minimal()))
+    changes = [
+        "seeds=0-4",
+        "training.learning_rate=1e-3",
+        "group_sizes=4",
+        "arms.fp.fpr=.25",
+        "arms.clean.fnr=.5",
+    ]
+    study = read_study(path, changes=changes)
+    assert study.seeds == [0, 1, 2, 3, 4]
+    assert study.group_sizes == [4]
+    assert study.training.learning_rate == 1e-3
+    assert (study.arms["fp"].fpr, study.arms["clean"].fnr) == (0.25, 0.5)
+    assert read_study(path, changes=["models.0.name=other"]).models[0].name == "other"
+    assert read_study(path) == Study.model_validate(minimal())
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ("seeds", "is not field=value"),
+        ("=3", "is not field=value"),
+        ("seeds=4-0", "no range"),
+        ("seeds=x", "seeds.0"),
+        ("training.stepz=3", "training.stepz"),
+        ("models.7.name=x", "there is no '7'"),
+        ("name.x=1", "there is no 'x'"),
+        ("training.steps=[", "not valid YAML"),
+    ],
+)
+def test_a_change_that_means_nothing_is_shown(tmp_path: Path, change: str, part: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(minimal()))
+    with pytest.raises(StudyError, match=re.escape(part)):
+        read_study(path, changes=[change])
+
+
+def test_settings_are_those_that_runs_of_a_study_share() -> None:
+    study = Study.model_validate(minimal(arms={"a": {}, "b": {"fpr": 0.2}}, seeds=[0, 1]))
+    assert len({run.settings for run in study.runs()}) == 1
+    other = Study.model_validate(
+        minimal(training={"steps": study.training.steps, "learning_rate": 0.125})
+    )
+    assert other.runs()[0].settings != study.runs()[0].settings
+    assert other.runs()[0].columns["learning_rate"] == 0.125
+
+
+def test_the_logits_of_a_large_vocabulary_need_memory() -> None:
+    model = {"kind": "pretrained", "name": "q", "path": "q", "parameters": 5e8}
+    needs = [
+        estimate(study, study.runs()).memory_gb
+        for study in (
+            Study.model_validate(minimal(models=[model | {"vocabulary": v}], group_sizes=[4]))
+            for v in (1, 150_001)
+        )
+    ]
+    study = Study.model_validate(minimal(models=[model], group_sizes=[4]))
+    run = study.runs()[0]
+    tokens = run.training.prompts_per_step * run.group_size * run.training.max_completion_length
+    assert needs[1] - needs[0] == pytest.approx(tokens * 150_000 * 8 / 1e9)

@@ -309,7 +309,9 @@ def test_a_manifest_gives_logs_their_condition(tmp_path: Path) -> None:
 # --- run folders ---------------------------------------------------------------------------------
 
 
-def run_folder(parent: Path, run_id: str, *, done: bool = True, tail: str = "") -> Path:
+def run_folder(
+    parent: Path, run_id: str, *, done: bool = True, tail: str = "", seed: int = 0
+) -> Path:
     folder = parent / run_id
     folder.mkdir(parents=True)
     spec = {
@@ -317,7 +319,7 @@ def run_folder(parent: Path, run_id: str, *, done: bool = True, tail: str = "") 
         "arm": "clean",
         "fpr": 0.0,
         "fnr": 0.0,
-        "seed": 0,
+        "seed": seed,
         "group_size": 8,
         "extra": [1],
     }
@@ -342,7 +344,7 @@ def run_folder(parent: Path, run_id: str, *, done: bool = True, tail: str = "") 
 
 def test_a_folder_of_run_folders_is_one_table(tmp_path: Path) -> None:
     run_folder(tmp_path, "a")
-    run_folder(tmp_path / "deeper", "b")
+    run_folder(tmp_path / "deeper", "b", seed=1)
     got = read_runs(tmp_path)
     assert got.format == "runs"
     assert got.frame["run_id"].tolist() == ["a", "a", "b", "b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,9 @@ from verigap.options import Address, Backend, BackendOption, started
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from empirical.training.launch import Launch
+    from empirical.studies import RunSpec, Study
+    from empirical.training.accounting import Cost
+    from empirical.training.launch import Launch, RunState
 
 
 COLUMNS = ["step", "rollouts", "tokens", "flops", "gpu_hours", "seconds", "accuracy", "n_eval"]
@@ -33,6 +36,16 @@ def train(
     shard: Annotated[
         str | None, typer.Option(help="i/n: the i-th of n parts of the study.")
     ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Show every run, where it stands and what is left.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change the study: seeds=0-4, training.steps=100 (repeatable)."),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0.0, help="Money for an hour of one device.")
+    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Checkpoint and leave after this long.")
     ] = None,
@@ -44,33 +57,42 @@ def train(
     address: Address = None,
     json: Json = False,
 ) -> None:
-    """Train the matched runs of a study, skipping complete ones and resuming interrupted ones."""
+    """Train the matched runs of a study, skipping complete ones and resuming interrupted ones.
+
+    Exit code 3: interrupted, and the same command goes on.
+    """
     from empirical.collect import TABLE, merged, read_committed, run_table
     from empirical.studies import read_study
     from empirical.training.accounting import estimate
-    from empirical.training.launch import launch, launch_on_ray, selected
+    from empirical.training.launch import launch, launch_on_ray, refuse_changed, selected, states
     from fits.table import write_runs
 
-    wanted = read_study(study)
+    wanted = read_study(study, changes=set_ or [])
     runs = selected(wanted, only=only or [], shard=_shard(shard))
     if not runs:
         sys.stderr.write(f"--shard {shard}: no run falls to this part\n")
-    if dry_run:
-        cost = estimate(wanted, runs)
-        emit(cost, as_json=json, show=lambda console: console.print(cost.table()))
+    folder = out or Path("runs") / wanted.name
+    committed = read_committed(wanted, study)
+    if dry_run or list_:
+        refuse_changed(runs, folder)
+        now = states(runs, folder, committed=committed.complete(runs))
+        _tell(estimate(wanted, runs), now, wanted, runs, price, listed=list_, json=json)
         return
 
     import pandas as pd
 
-    folder = out or Path("runs") / wanted.name
-    committed = read_committed(wanted, study)
     carry_out = launch_on_ray if backend is Backend.ray else launch
     here = processes or wanted.running.processes  # a Ray of this machine's own takes no more
     with started(backend, address, workers=here), progress() as bar:
         task = bar.add_task(f"{len(runs)} runs, steps", total=sum(r.training.steps for r in runs))
 
+        told: set[str] = set()
+
         def report(state: Launch) -> None:
             bar.update(task, completed=sum(state.steps.values()))
+            if state.doing is not None and state.doing not in told:
+                told.add(state.doing)
+                bar.console.print(f"{state.doing} …", highlight=False)
 
         outcome = carry_out(
             wanted,
@@ -128,6 +150,70 @@ def train(
             )
         console.print(view)
         console.print(f"run table: {folder / TABLE}", highlight=False)
+
+    emit(document, as_json=json, show=show)
+    if outcome.interrupted:
+        again = shlex.join(["verigap", *sys.argv[1:]])
+        left = f"{len(outcome.interrupted)} of {len(runs)} runs are left"
+        sys.stderr.write(f"interrupted: {left}; to go on: {again}\n")
+        raise typer.Exit(3)
+
+
+def _tell(
+    cost: Cost,
+    now: list[RunState],
+    study: Study,
+    runs: list[RunSpec],
+    price: float | None,
+    *,
+    listed: bool,
+    json: bool,
+) -> None:
+    """What a study would cost, and where its runs stand."""
+    from empirical.errors import StudyError
+    from empirical.training.launch import refuse_unless_able
+    from fits.plain import plain
+
+    refused: str | None = None
+    try:
+        refuse_unless_able(runs, study.running)
+    except StudyError as error:
+        refused = str(error)
+    hours = {cell.run_id: cell.device_hours for cell in cost.cells}
+    left = sum(hours[run.run_id] * (1.0 - run.step / run.steps) for run in now)
+    complete = [run.run_id for run in now if run.state == "complete"]
+    document = {
+        **plain(cost),
+        "arms": list(dict.fromkeys(run.arm for run in now)),
+        "states": [
+            plain(run) | {"device_hours_left": hours[run.run_id] * (1.0 - run.step / run.steps)}
+            for run in now
+        ],
+        "complete": complete,
+        "device_hours_left": left,
+        "price": price,
+        "money": None if price is None else price * cost.device_hours,
+        "money_left": None if price is None else price * left,
+        "refused_here": refused,
+    }
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        if not listed:
+            console.print(cost.table())
+        view = Table(title=f"{study.name}: {len(complete)} of {len(now)} runs complete")
+        for column in ("run", "state", "step", "hours left"):
+            # A run's id is what --only takes: on a narrow terminal it may fold, never lose its end.
+            view.add_column(column, justify="left" if column in ("run", "state") else "right")
+        for run in now:
+            rest = hours[run.run_id] * (1.0 - run.step / run.steps)
+            view.add_row(run.run_id, run.state, f"{run.step}/{run.steps}", f"{rest:,.2f}")
+        console.print(view)
+        money = "" if price is None else f", {price * left:,.2f} at {price:g} an hour"
+        console.print(f"left: {left:,.2f} device-hours{money}", highlight=False, soft_wrap=True)
+        if refused is not None:
+            console.print(f"this machine would refuse: {refused}", highlight=False, soft_wrap=True)
 
     emit(document, as_json=json, show=show)
 

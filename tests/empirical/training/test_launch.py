@@ -90,7 +90,7 @@ def test_a_pause_stops_every_process_of_a_run(monkeypatch: pytest.MonkeyPatch, t
         raise AssertionError([p.status() for p in family])
 
     def report(state: launch.Launch) -> None:
-        if state.stopping:
+        if state.stopping or state.doing:
             return
         seen.append(stopped(pause.exists()))
         if len(seen) == 1:
