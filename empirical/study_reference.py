@@ -39,9 +39,9 @@ __all__ = ["page"]
 
 _HEAD: Final = """# The fields of a study
 
-Every field of a study file, with its type, its range and its default; made by `python -m empirical.study_reference`, and
-a test keeps it current. What a study is and how it is run: [training](training.md). `verigap train --set FIELD=VALUE`
-changes one from the command line: `--set seeds=0-4`, `--set training.steps=100`.
+Every field of a study file, with its type, its range and its default; made by `python -m empirical.study_reference`,
+and a test keeps it current. What a study is and how it is run: [training](training.md). `verigap train --set
+FIELD=VALUE` changes one from the command line: `--set seeds=0-4`, `--set training.steps=100`.
 """
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("The study", Study),
