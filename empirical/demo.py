@@ -7,7 +7,7 @@ and let it forecast all other runs (`empirical.validate.score`); say what it mea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from empirical.errors import StudyError
+from fits.advice import fix_first, listed, still_behind, verdict_means
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from empirical.validate.forecast import Validation
     from fits import GapReport
-    from fits.gap import ArmGap, GapPoint, Multiplier, PerPoint
+    from fits.gap import ArmGap, GapPoint, Multiplier
     from fits.inference import Interval
 
 __all__ = [
@@ -35,17 +36,9 @@ __all__ = [
     "DemoArm",
     "Lost",
     "answers",
-    "compounding",
-    "dearer",
     "gap_table",
-    "interval",
-    "listed",
     "logged_runs",
-    "means",
-    "multiplier",
-    "per_ten_points",
     "run_demo",
-    "still_behind",
 ]
 
 LOGGED: Final = "cpu-campaign"
@@ -255,7 +248,7 @@ def _arms(runs: pd.DataFrame, budget: Budget, validation: Validation) -> tuple[D
                 forecast_rmse=score.rmse,
                 coverage90=score.coverage90,
                 baseline_rmse=None if best is None else best.by_group[gap.arm].rmse,
-                means=means(gap, last, end, budget.gap.delta),
+                means=verdict_means(gap, last, end, budget.gap.delta),
             )
         )
     return tuple(sorted(found, key=_order))
@@ -266,53 +259,6 @@ def _order(arm: DemoArm) -> tuple[bool, bool, float, float]:
     return arm.estimator != "grpo", arm.noise != "independent", -round(arm.youden, 9), arm.fpr
 
 
-def means(gap: ArmGap, end: Lost, final: Multiplier, delta: float) -> str:
-    """The verdict for who has this verifier: what it costs, and what would change that."""
-    if gap.verdict == "closes" and gap.basis != "asymptote":
-        return f"Costs compute, and less than {delta:g} of accuracy when the runs stop."
-    if gap.verdict == "closes":
-        lasts = (
-            f" When the runs stop it is still {end.measured:.3f} behind."
-            if still_behind(end, delta)
-            else ""
-        )
-        return f"Costs compute, and less than {delta:g} of accuracy in the long run, if the fitted curves hold.{lasts}"
-    if gap.verdict == "undetermined":
-        settle = gap.would_settle_it
-        return "Open." if settle is None else f"Open. To settle it: {settle.text}."
-    if gap.basis == "asymptote":
-        return f"Costs accuracy for good if the fitted curves hold: about {gap.floor:.3f}, however long it trains."
-    behind = f"Still {end.measured:.3f} behind when the runs stop"
-    if final.multiplier is None:
-        return f"{behind}, and its curve does not head for the clean arm's end."
-    return (
-        f"{behind}. Its curve, drawn out, reaches the clean arm's end with {multiplier(final)} times the compute; it"
-        " has not bent enough to say where it ends."
-    )
-
-
-def still_behind(end: Lost, delta: float) -> bool:
-    """Whether the interval of the last measurement lies above the smallest gap of interest."""
-    from fits.gap import verdict_of
-
-    return verdict_of(end.ci, delta) == "persists"
-
-
-def multiplier(one: Multiplier) -> str:
-    """A compute multiplier as text with its 95 % interval, or a dash where no amount of compute does."""
-    if one.multiplier is None:
-        return "–"
-    if one.ci is None:
-        return f"{one.multiplier:.2f}"
-    upper = "no limit" if one.ci[1] is None else f"{one.ci[1]:.2f}"
-    return f"{one.multiplier:.2f} [{one.ci[0]:.2f}, {upper}]"
-
-
-def interval(ci: Interval | None) -> str:
-    """An interval of a difference in accuracy as text, or a dash where there is none."""
-    return "–" if ci is None else f"[{ci[0]:+.3f}, {ci[1]:+.3f}]"
-
-
 def answers(demo: Demo) -> dict[str, str]:
     """The questions of the README, answered from the runs: question to answer."""
     score = demo.validation.report
@@ -320,7 +266,7 @@ def answers(demo: Demo) -> dict[str, str]:
     return {
         "How much accuracy does the verifier cost?": _cost(demo),
         "Can more compute buy it back?": _bought_back(demo),
-        "What should be fixed first?": _fix_first(demo.comparable),
+        "What should be fixed first?": fix_first(demo.comparable),
         "Could it have been forecast?": (
             f"Calibrated on the clean arm at {GROUP_SIZE} rollouts a prompt alone, the simulator forecast the other "
             f"{score.forecast_rows:,} evaluations with an error of {score.rmse:.3f} (root mean square), against "
@@ -374,76 +320,6 @@ def _bought_back(demo: Demo) -> str:
     if undetermined:
         said.append(f"Undetermined: {listed(undetermined)}.")
     return " ".join(said)
-
-
-def _fix_first(report: GapReport) -> str:
-    """Which error a point costs more of, where the intervals can tell, and what errors do together."""
-    final = report.exchange_rate
-    half = final.halfway
-    words = (
-        f"To get halfway up, {dearer(half.fpr, half.fnr)} (compute for ten percentage points of fpr: "
-        f"{per_ten_points(half.fpr)}; of fnr: {per_ten_points(half.fnr)}). To get to the clean arm's end, "
-        f"{dearer(final.fpr, final.fnr)} (fpr: {per_ten_points(final.fpr)}; fnr: {per_ten_points(final.fnr)})."
-    )
-    together = compounding(report)
-    if together is not None:
-        arm, joint, product = together
-        words += (
-            f" Errors of both kinds compound: {arm} needs {joint:.2f} times the compute, where the two errors "
-            f"alone would multiply to {product:.2f}."
-        )
-    return words
-
-
-def dearer(fp: PerPoint, fn: PerPoint) -> str:
-    """Which error costs more compute a point, if the intervals do not meet."""
-    if fp.ci is not None and fn.ci is not None:
-        if fn.ci[1] is not None and fp.ci[0] > fn.ci[1]:
-            return "false positives first"
-        if fp.ci[1] is not None and fn.ci[0] > fp.ci[1]:
-            return "false negatives first"
-    return "no clear order"
-
-
-def per_ten_points(rate: PerPoint) -> str:
-    """What ten percentage points of an error rate cost in compute, with the 95 % interval, in per cent."""
-    if rate.multiplier is None:
-        return rate.reason
-
-    def percent(multiplier: float) -> str:
-        return f"{100.0 * (multiplier**10 - 1.0):+.1f}"
-
-    if rate.ci is None:
-        return f"{percent(rate.multiplier)} %"
-    upper = "no limit" if rate.ci[1] is None else percent(rate.ci[1])
-    return f"{percent(rate.multiplier)} % [{percent(rate.ci[0])}, {upper}]"
-
-
-def compounding(report: GapReport) -> tuple[str, float, float] | None:
-    """The arm with both errors whose compute, halfway up, most exceeds the product of its errors' alone.
-
-    (arm, its multiplier, the product); None where no arm's lower limit is above the product of the upper ones.
-    """
-    times = {one.arm: one for one in report.exchange_rate.halfway.arms}
-    alone = {(arm.fpr, arm.fnr): times[arm.arm] for arm in report.arms}
-    found: list[tuple[str, float, float]] = []
-    for arm in report.arms:
-        both, fp, fn = times[arm.arm], alone.get((arm.fpr, 0.0)), alone.get((0.0, arm.fnr))
-        if not (arm.fpr and arm.fnr and fp and fn):
-            continue
-        if not (
-            both.multiplier and both.ci and fp.multiplier and fp.ci and fn.multiplier and fn.ci
-        ):
-            continue
-        if fp.ci[1] and fn.ci[1] and both.ci[0] > fp.ci[1] * fn.ci[1]:
-            found.append((arm.arm, both.multiplier, fp.multiplier * fn.multiplier))
-    return max(found, key=lambda each: each[1] / each[2], default=None)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as a sentence holds them: "a, b and c"; at least one."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def gap_table(demo: Demo) -> pd.DataFrame:

@@ -38,7 +38,6 @@ from empirical.probe_statistics import (
     Chunk,
     Signals,
     Speeds,
-    jackknife_se,
     signals,
     speeds,
 )
@@ -47,6 +46,7 @@ from empirical.studies import Verifier as VerifierField
 from empirical.training.rewards import answer_id
 from empirical.verifiers import Judgement, Verdict, Verifier
 from fits.files import replacing, write_text
+from fits.hypotheses import jackknife_error
 from theory.channel import BoolArray, FloatArray
 from theory.estimators import Estimator, advantages, estimator_named
 from theory.rng import check_seed
@@ -914,7 +914,7 @@ class _Writer:
         return Probe(
             arms=main.arms,
             pass_rate=pass_rate,
-            pass_rate_ci=self.interval(pass_rate, float(jackknife_se(deleted)), 0.0, 1.0),
+            pass_rate_ci=self.interval(pass_rate, float(jackknife_error(deleted)), 0.0, 1.0),
             snr2=clean.snr2,
             snr2_ci=clean.snr2_ci,
             noise_scale=clean.noise_scale,
@@ -1011,7 +1011,7 @@ class _Writer:
         batch = spec.training.prompts_per_step
         signal2, noise = float(signal.signal[a, s]), float(signal.noise[a, s])
         snr2 = batch * signal2 / noise if noise > 0.0 else 0.0
-        snr2_se = float(jackknife_se(batch * signal.signal_K[:, a, s] / signal.noise_K[:, a, s]))
+        snr2_se = float(jackknife_error(batch * signal.signal_K[:, a, s] / signal.noise_K[:, a, s]))
         scale = spec.training.learning_rate * facts.weights_total / facts.weights
         right = scale * float(self.speed.right[0, a, s])
         exploit = scale * float(self.speed.exploit[a, s])
@@ -1082,7 +1082,7 @@ class _Writer:
                 None,
                 "the noise that rollouts remove was not told from that between prompts",
             )
-        low, high = self.interval(value, float(jackknife_se(deleted)), low=0.0)
+        low, high = self.interval(value, float(jackknife_error(deleted)), low=0.0)
         assert low is not None
         assert high is not None
         return 1.0 + value * (size - 1), (1.0 + low * (size - 1), 1.0 + high * (size - 1)), None
@@ -1103,7 +1103,7 @@ class _Writer:
             float(v0),
             float(v1),
             ratio,
-            self.interval(ratio, float(jackknife_se(left[:, 0] / left[:, 1])), low=0.0),
+            self.interval(ratio, float(jackknife_error(left[:, 0] / left[:, 1])), low=0.0),
         )
 
     def assumptions(self) -> tuple[str, ...]:

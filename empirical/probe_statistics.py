@@ -25,9 +25,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.hypotheses import jackknife_error
 from theory.channel import FloatArray
 
-__all__ = ["FORMS", "Chunk", "Signals", "Speeds", "jackknife_se", "signals", "speeds", "start_step"]
+__all__ = ["FORMS", "Chunk", "Signals", "Speeds", "signals", "speeds", "start_step"]
 
 FORMS: Final = ("adam", "adam_sign", "adam_start", "sgd")
 START_STEPS: Final = 20
@@ -46,12 +47,6 @@ class Chunk:
     exploit_KVP: NDArray[np.floating]
     mean_KVGP: NDArray[np.floating]
     square_KVGP: NDArray[np.floating]
-
-
-def jackknife_se(deleted_K: FloatArray) -> FloatArray:
-    """Standard error from the K estimates that leave one block out each; blocks along the first axis."""
-    k = len(deleted_K)
-    return np.sqrt((k - 1) / k * ((deleted_K - deleted_K.mean(axis=0)) ** 2).sum(axis=0))
 
 
 @functools.cache
@@ -186,7 +181,7 @@ def speeds(
         below = base(crossed)
         value = _quotient(crossed, below)
         deleted_below = np.stack([base(deleted[k]) for k in range(blocks)])  # pyright: ignore[reportArgumentType]
-        by_blocks = jackknife_se(_quotient(deleted, deleted_below))
+        by_blocks = jackknife_error(_quotient(deleted, deleted_below))
         # Of a ratio of sums over weights drawn without replacement.
         residual = np.maximum(square - 2.0 * value * shared + value**2 * base(square), 0.0)
         by_weights = _quotient(np.sqrt(residual * (1.0 - size / total)), np.abs(below))
@@ -194,7 +189,7 @@ def speeds(
 
     relative, relative_se = ratio(lambda a: a[:, baseline_V], product)
     between_sizes, between_se = ratio(lambda a: a[:, :, [reference_size]], between)
-    right_se = np.sqrt(jackknife_se(deleted) ** 2 + square * (1.0 - size / total))
+    right_se = np.sqrt(jackknife_error(deleted) ** 2 + square * (1.0 - size / total))
     return Speeds(
         right=crossed,
         right_se=right_se,
@@ -204,7 +199,7 @@ def speeds(
         between_sizes_se=between_se,
         certainty=_quotient(crossed, right_se)[:, baseline_V],
         exploit=exploit,
-        exploit_se=jackknife_se(exploit_deleted),
+        exploit_se=jackknife_error(exploit_deleted),
     )
 
 

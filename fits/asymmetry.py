@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fits.arms import Arm, Difference, difference, level_at
+from fits.hypotheses import holm
 from fits.inference import Interval, student_interval
 from fits.table import SETTING
 
@@ -21,7 +22,6 @@ __all__ = [
     "Asymmetry",
     "MirrorPair",
     "asymmetry_of",
-    "holm",
 ]
 
 
@@ -131,14 +131,3 @@ def _p_value(between: Difference) -> float | None:
         return 1.0 if between.estimate == 0.0 else 0.0
     t = abs(between.estimate) / between.spread * between.count**0.5
     return float(2.0 * stdtr(between.count - 1, -t))
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment; tests that could not be made do not count."""
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    running = 0.0
-    for rank, (p, i) in enumerate(known):
-        running = max(running, min(1.0, (len(known) - rank) * p))
-        adjusted[i] = running
-    return adjusted

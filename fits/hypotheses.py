@@ -20,7 +20,6 @@ from typing import Final, Literal
 
 import numpy as np
 
-from fits.asymmetry import holm
 from fits.inference import Interval, student_interval
 from fits.laws import FloatArray
 
@@ -36,8 +35,10 @@ __all__ = [
     "after_holm",
     "contradiction",
     "estimate",
+    "holm",
     "is_small",
     "jackknife",
+    "jackknife_error",
     "judge",
     "support",
 ]
@@ -123,14 +124,25 @@ def estimate(label: str, values: Mapping[str, float] | FloatArray, of: str = "se
     return Estimate(label, mean, ci, error, len(listed), of)
 
 
-def jackknife(label: str, whole: float, without_U: FloatArray, of: str) -> Estimate:
-    """A statistic of all units, and its t interval by the statistics with one unit left out each, (U,)."""
+def jackknife_error(without_U: FloatArray) -> FloatArray:
+    """Standard error of a statistic by its values with one unit left out each, (U, ...); units run along the first axis."""
     U = len(without_U)
-    found = estimate(label, U * whole - (U - 1) * without_U, of)
-    assert found.ci is not None
-    # The jackknife's mean corrects the bias of the estimate it is centred on; its spread is what we want.
-    half = (found.ci[1] - found.ci[0]) / 2.0
-    return Estimate(label, whole, (whole - half, whole + half), found.error, U, of)
+    return np.sqrt((U - 1) / U * ((without_U - without_U.mean(axis=0)) ** 2).sum(axis=0))
+
+
+def jackknife(label: str, whole: float, without_U: FloatArray, of: str) -> Estimate:
+    """A statistic of all units with its 95 % t interval, None for one unit; see `jackknife_error`.
+
+    Centred on the statistic: the jackknife's own mean would correct its bias, and only its spread is wanted.
+    """
+    U = len(without_U)
+    if U < 2:
+        return Estimate(label, whole, None, None, U, of)
+    from scipy.special import stdtrit
+
+    error = float(jackknife_error(without_U))
+    half = float(stdtrit(U - 1, 0.975)) * error
+    return Estimate(label, whole, (whole - half, whole + half), error, U, of)
 
 
 def _tail(distance: float, error: float, units: int) -> float:
@@ -220,6 +232,17 @@ def _alone(found: Estimate, claim: Hypothesis, *, average: bool) -> Judged:
     elif counts and contradiction(found, claim) < ALPHA:
         verdict = "contradicted"
     return Judged(found, claim, verdict, counts, average)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment; tests that could not be made do not count."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    running = 0.0
+    for rank, (p, i) in enumerate(known):
+        running = max(running, min(1.0, (len(known) - rank) * p))
+        adjusted[i] = running
+    return adjusted
 
 
 def after_holm(findings: Sequence[Finding]) -> list[bool]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ __all__ = [
     "student_interval",
     "t_intervals",
     "weak_directions",
+    "wilson",
 ]
 
 # Several runs ask the likelihood only whether it pins a parameter; where its quadratic form is
@@ -369,3 +370,11 @@ def t_intervals(
     if missing:
         basis += f"; none for {', '.join(missing)}: unbounded or at the edge of the range"
     return ci, basis
+
+
+def wilson(count: int, rows: int) -> Interval:
+    """Wilson's 95 % interval of the share `count` / `rows`."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    interval: Any = proportion_confint(count, rows, alpha=0.05, method="wilson")
+    return float(interval[0]), float(interval[1])

@@ -309,9 +309,8 @@ def run_z(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def _calibration(table: pd.DataFrame, name: str) -> Calibration | None:
     """`Calibration` of the runs whose errors are independent given who is right; None without a z."""
     from scipy import stats
-    from statsmodels.stats.multitest import multipletests
 
-    from fits.hypotheses import jackknife
+    from fits.hypotheses import holm, jackknife
 
     noisy = table[(table["noise"] == "independent") & table[name].notna()]
     found = run_z(noisy, name)
@@ -339,7 +338,7 @@ def _calibration(table: pd.DataFrame, name: str) -> Calibration | None:
         if (one := _z(rows, name)) is not None
     }
     p_values = 2.0 * stats.norm.sf(np.abs(list(arms.values())))
-    corrected = np.asarray(multipletests(p_values, method="holm")[1])
+    corrected = dict(zip(arms, holm(p_values.tolist()), strict=True))
     worst = max(arms, key=lambda arm: abs(arms[arm]))
     by_seed = compared.assign(square=deviation**2).groupby("seed")
     found_S, expected_S = by_seed["square"].sum(), by_seed[f"{name}_variance"].sum()
@@ -357,7 +356,7 @@ def _calibration(table: pd.DataFrame, name: str) -> Calibration | None:
         dispersion_ci=interval,
         worst=worst,
         worst_z=arms[worst],
-        worst_p=float(corrected[list(arms).index(worst)]),
+        worst_p=corrected[worst] or 0.0,
     )
 
 

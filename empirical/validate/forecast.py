@@ -17,12 +17,11 @@ from empirical.validate.score import (
     noise_floor,
     root_mean_square,
     score_baseline,
-    wilson,
 )
 from fits.baselines import forecast_baselines
 from fits.errors import InputError
 from fits.fit import group_rows
-from fits.inference import Interval
+from fits.inference import Interval, wilson
 from fits.selection import Selection, select
 from fits.table import check_numbers, need_columns, varying
 

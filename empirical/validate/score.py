@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from empirical.validate.calibrate import Parameter
 from fits.baselines import BaselineForecast
-from fits.inference import Interval, student_interval
+from fits.hypotheses import jackknife
+from fits.inference import Interval
 from fits.laws import FloatArray
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "rmse_difference",
     "root_mean_square",
     "score_baseline",
-    "wilson",
 ]
 
 
@@ -116,14 +116,6 @@ def root_mean_square(values_N: FloatArray) -> float:
     return float(np.sqrt(np.mean(values_N**2)))
 
 
-def wilson(count: int, rows: int) -> Interval:
-    """Wilson's 95 % interval of the share `count` / `rows`."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    interval: Any = proportion_confint(count, rows, alpha=0.05, method="wilson")
-    return float(interval[0]), float(interval[1])
-
-
 def score_baseline(
     one: BaselineForecast, error_N: FloatArray, measured_N: FloatArray, group_N: np.ndarray
 ) -> BaselineScore:
@@ -171,12 +163,9 @@ def rmse_difference(
     without_C = np.array(
         [difference(ours_N[group_N != one], theirs_N[group_N != one]) for one in groups]
     )
-    _, interval = student_interval(C * whole - (C - 1) * without_C)
-    assert interval is not None
-    # The jackknife's mean corrects the bias of the estimate it is centred on; its spread is what we want.
-    half = (interval[1] - interval[0]) / 2.0
     few = "; two leave one degree of freedom" if C == 2 else ""
-    return whole, (whole - half, whole + half), f"jackknife t over {C} groups{few}"
+    ci = jackknife("RMSE", whole, without_C, "groups").ci
+    return whole, ci, f"jackknife t over {C} groups{few}"
 
 
 def noise_floor(rows: pd.DataFrame) -> tuple[float | None, str]:

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits import EXPONENTIAL, POWER, SIGMOID, Law, find_turn, fit_curve
-from fits.asymmetry import holm
 from fits.batch import BatchFit, fit_batch
 from fits.fit import MIDPOINTS_NEEDED, SUPPORTED
 from fits.gap import verdict_of
+from fits.hypotheses import holm
 from fits.inference import DECISIVE_WALD, student_interval
 
 FloatArray = NDArray[np.float64]

@@ -21,14 +21,16 @@ from empirical.demo import (
     COMPARABLE,
     GROUP_SIZE,
     Lost,
-    compounding,
-    dearer,
-    means,
-    multiplier,
-    per_ten_points,
-    still_behind,
 )
 from fits import GapReport, gap_report, parse_selection, read_runs
+from fits.advice import (
+    compounding,
+    dearer,
+    multiplier_in_words,
+    per_ten_points,
+    still_behind,
+    verdict_means,
+)
 from fits.gap import ArmGap, Multiplier, PerPoint, Settle
 from tests.builders import ROOT
 from tests.commands.command import Done, verigap
@@ -189,7 +191,7 @@ NEVER = Multiplier("a", 0.8, None, None, 1.0, "no finite amount")
     ],
 )
 def test_a_verdict_says_no_more_than_it_rests_on(gap: ArmGap, final: Multiplier, said: str) -> None:
-    assert re.search(said, means(gap, END, final, 0.01))
+    assert re.search(said, verdict_means(gap, END, final, 0.01))
 
 
 def test_an_answer_says_where_a_fitted_curve_speaks_and_the_measured_end_another_way(
@@ -223,7 +225,7 @@ def test_the_measured_end_is_behind_where_its_interval_says_so() -> None:
     assert still_behind(END, 0.01)
     assert not still_behind(replace(END, ci=(0.005, 0.2)), 0.01)
     assert not still_behind(replace(END, ci=None), 0.01)
-    near = means(gap_of("closes"), replace(END, ci=(0.0, 0.02)), REACHES, 0.01)
+    near = verdict_means(gap_of("closes"), replace(END, ci=(0.0, 0.02)), REACHES, 0.01)
     assert near.endswith("if the fitted curves hold.")
 
 
@@ -232,7 +234,7 @@ def test_prices_are_compounded_over_ten_points() -> None:
         "+100.0 % [+0.0, no limit]"
     )
     assert per_ten_points(PerPoint("fnr", None, None, 1.0, "none does")) == "none does"
-    assert multiplier(NEVER) == "–"
+    assert multiplier_in_words(NEVER) == "–"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from empirical.probe_statistics import FORMS, Chunk, jackknife_se, signals, speeds, start_step
+from empirical.probe_statistics import FORMS, Chunk, signals, speeds, start_step
+from fits.hypotheses import jackknife_error
 
 BLOCKS, PER_BLOCK, WEIGHTS, BATCH = 16, 12, 400, 8
 N = BLOCKS * PER_BLOCK
@@ -195,4 +196,4 @@ def test_adam_from_rest_rises_to_one(steps: int) -> None:
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     x = np.random.default_rng(9).normal(size=25)
     deleted = (x.sum() - x) / 24
-    assert jackknife_se(deleted) == pytest.approx(x.std(ddof=1) / 5.0)
+    assert jackknife_error(deleted) == pytest.approx(x.std(ddof=1) / 5.0)

@@ -24,7 +24,7 @@ def demo(
     if out.exists() and not out.is_dir():
         fail(f"{out}: is a file; --out names a folder")
 
-    from empirical.demo import GROUP_SIZE, LOGGED, answers, gap_table, interval, run_demo
+    from empirical.demo import GROUP_SIZE, LOGGED, answers, gap_table, run_demo
     from empirical.validate.predict import stored
     from fits import write_runs
     from verigap.report.demo import demo_report
@@ -61,6 +61,7 @@ def demo(
         from rich.padding import Padding
         from rich.table import Table
 
+        from fits.advice import interval_in_words
         from fits.gap import verdict_in_words
 
         console.print(
@@ -84,7 +85,7 @@ def demo(
                 arm.arm,
                 f"{arm.halfway.measured:+.3f}",
                 f"{arm.end.measured:+.3f}",
-                interval(arm.floor_ci),
+                interval_in_words(arm.floor_ci),
                 "–" if times is None else f"{times:.2f}",
                 verdict_in_words(arm.verdict, arm.basis),
             )

@@ -12,12 +12,14 @@ from empirical.demo import (
     GROUP_SIZE,
     LOGGED,
     answers,
-    interval,
-    listed,
-    multiplier,
-    per_ten_points,
 )
 from empirical.figures import draw_against, draw_budgets, draw_curves
+from fits.advice import (
+    interval_in_words,
+    listed,
+    multiplier_in_words,
+    per_ten_points,
+)
 from fits.gap import verdict_in_words
 from verigap import __version__
 from verigap.report.model import Report, Section, Table, picture
@@ -130,8 +132,8 @@ def _verdicts(demo: Demo) -> Section:
                         f"{arm.youden:.1f}",
                         f"{arm.halfway.measured:+.3f}",
                         f"{arm.end.measured:+.3f}",
-                        interval(arm.floor_ci),
-                        multiplier(arm.compute_halfway),
+                        interval_in_words(arm.floor_ci),
+                        multiplier_in_words(arm.compute_halfway),
                     )
                     for arm in demo.arms
                 ),
@@ -200,7 +202,9 @@ def _forecast(demo: Demo) -> Section:
         if one.rmse is None:
             rows.append((name, "unidentified", DASH, one.formula))
         else:
-            rows.append((name, f"{one.rmse:.3f}", interval(one.difference_ci), one.formula))
+            rows.append(
+                (name, f"{one.rmse:.3f}", interval_in_words(one.difference_ci), one.formula)
+            )
     perfect = "a perfect forecast, given the noise of evaluations"
     rows.append(("noise floor", f"{demo.noise_floor:.3f}", "", perfect))
     low, high = report.coverage90_ci
@@ -321,7 +325,7 @@ def _fix_first(demo: Demo) -> Section:
         f"At the end: {asymmetry.reason}."
         if asymmetry.difference is None
         else f"At the end of the runs and at equal J, arms with false positives differ by {asymmetry.difference:+.3f} in accuracy "
-        f"from arms with false negatives, 95 % {interval(asymmetry.ci)} ({asymmetry.reason})."
+        f"from arms with false negatives, 95 % {interval_in_words(asymmetry.ci)} ({asymmetry.reason})."
     )
     return Section(
         "What to fix first",
@@ -355,7 +359,7 @@ def _fix_first(demo: Demo) -> Section:
                     (
                         f"{pair.fp_arm} and {pair.fn_arm}",
                         f"{pair.difference:+.3f}",
-                        interval(pair.ci),
+                        interval_in_words(pair.ci),
                         DASH if pair.p_holm is None else f"{pair.p_holm:.2f}",
                     )
                     for pair in asymmetry.pairs
