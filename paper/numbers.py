@@ -18,17 +18,8 @@ from empirical.validate.forecast import Validation, validate_forecast
 from fits import InputError, gap_report, parse_selection, read_runs
 from fits.gap import ArmGap
 from fits.inference import Interval
-from paper.claims import (
-    DELTA,
-    Curves,
-    Gap,
-    Question,
-    Steps,
-    ask,
-    ask_real_groups,
-    by_condition,
-    gaps,
-)
+from paper.claims import DELTA, Question, ask
+from paper.contrasts import Curves, Evidence, Gap, by_condition, gaps
 from paper.public_data import Derived, remake
 from paper.scores import Score, score_of
 
@@ -192,7 +183,7 @@ def collect(
     findings = Findings(
         inputs=digests(results, real_groups),
         campaign=_campaign(frame, results),
-        questions=(*ask(curves, _steps(results, frame)), *ask_real_groups(derived)),
+        questions=ask(Evidence(curves, _entropy(results, frame), derived)),
         gaps=gaps(curves),
         floors=_floors(frame),
         smoke=_floors(read_runs(results / "cpu-smoke").frame),
@@ -221,16 +212,16 @@ def _campaign(frame: pd.DataFrame, results: Path) -> Campaign:
     )
 
 
-def _steps(results: Path, frame: pd.DataFrame) -> Steps:
-    """The per-step logs of the campaign."""
+def _entropy(results: Path, frame: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """Entropy in the per-step logs of the campaign; see `paper.contrasts.Evidence`."""
     columns = ["run_id", "step", "entropy"]
     files = sorted((results / "cpu-campaign" / "steps").glob("*.parquet"))
     if not files:
-        return Steps({})
+        return {}
     logs = pd.concat([pd.read_parquet(file, columns=columns) for file in files])
     runs = frame.drop_duplicates("run_id").set_index("run_id")[["arm", "group_size", "seed"]]
     logs = logs.join(runs, on="run_id", how="inner")
-    return Steps(by_condition(logs, "entropy"))
+    return by_condition(logs, "entropy")
 
 
 def _floors(frame: pd.DataFrame) -> tuple[Floor, ...]:

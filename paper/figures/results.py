@@ -23,7 +23,8 @@ from fits.drawing import (
 )
 from fits.hypotheses import LEAST_UNITS
 from fits.inference import student_interval
-from paper.claims import DELTA, Curves
+from paper.claims import DELTA
+from paper.contrasts import Curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

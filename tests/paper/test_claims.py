@@ -28,14 +28,8 @@ from fits.hypotheses import (
 )
 from fits.plain import json_text
 from paper.__main__ import DERIVED, GENERATED, main
-from paper.claims import (
-    Curves,
-    Steps,
-    ask,
-    ask_real_groups,
-    over_training,
-    steps_between,
-)
+from paper.claims import ask
+from paper.contrasts import Curves, Evidence, over_training, steps_between
 from paper.numbers import collect, digests, read_findings
 from paper.pages.results import render
 from paper.public_data import Derived, _correlated_step, real_groups, remake
@@ -228,7 +222,7 @@ def campaign(
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, str]:
-    return {q.key: q.finding.verdict for q in ask(Curves.of(frame), Steps({}))}
+    return {q.key: q.finding.verdict for q in ask(Evidence(Curves.of(frame)))}
 
 
 RATES = ("0.2", "0.4", "0.6")
@@ -339,7 +333,7 @@ def test_what_was_not_trained_is_not_testable() -> None:
 def test_averages_are_taken_within_seeds_that_all_group_sizes_share() -> None:
     frame = campaign(SLOW_FP)
     frame = frame[(frame["group_size"] == 8) | (frame["seed"] < 3)]
-    rows = {q.key: q for q in ask(Curves.of(frame), Steps({}))}["C8"].finding.rows
+    rows = {q.key: q for q in ask(Evidence(Curves.of(frame)))}["C8"].finding.rows
     assert [(row.estimate.label, row.estimate.units) for row in rows] == [
         ("mean of 4, 8 rollouts", 3),
         ("4 rollouts", 3),
@@ -363,14 +357,17 @@ def test_real_groups_answer_what_simulated_groups_have_for_truth() -> None:
     right = rng.random((600, 16)) < rng.beta(0.3, 2.0, (600, 1))
     estimates, numbers, _ = real_groups(right)
     derived = {"real groups": Derived("f", "0" * 64, "c", estimates, numbers)}
-    assert {q.key: q.finding.verdict for q in ask_real_groups(derived)} == {
-        "P1": "supported",
-        "P6": "supported",
-        "P7": "supported",
+    found = {q.key: q.finding.verdict for q in ask(Evidence(Curves({}), derived=derived))}
+    answered = {key for key, verdict in found.items() if verdict == "supported"}
+    assert answered == {"P1", "P6", "P7"}
+    assert {verdict for key, verdict in found.items() if key not in answered} == {
+        "not testable here"
     }
     # A pair has a constant gain: the ratio is 1 - fpr at any pass rate.
     assert numbers["ratio at 2"] == pytest.approx(0.9, abs=1e-12)
-    assert {q.finding.verdict for q in ask_real_groups({})} == {"not testable here"}
+    nothing = ask(Evidence(Curves({})))
+    assert {q.finding.verdict for q in nothing} == {"not testable here"}
+    assert not any("{" in q.compared + q.limits for q in nothing)
 
 
 # ---- the committed page
