@@ -125,7 +125,7 @@ def estimate(label: str, values: Mapping[str, float] | FloatArray, of: str = "se
 
 
 def jackknife_error(without_U: FloatArray) -> FloatArray:
-    """Standard error of a statistic by its values with one unit left out each, (U, ...); units run along the first axis."""
+    """Standard error of a statistic by its values with one unit left out each, (U, ...), the units first."""
     U = len(without_U)
     return np.sqrt((U - 1) / U * ((without_U - without_U.mean(axis=0)) ** 2).sum(axis=0))
 
