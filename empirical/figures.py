@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
     from empirical.demo import Budget
-    from empirical.simulate import Arm, Panel
+    from empirical.simulated_studies import Arm, Panel
     from empirical.validate.forecast import Validation
     from empirical.validate.score import Report
     from theory.phase import Phase
@@ -379,13 +379,12 @@ _LABELS = {
 }
 
 
-def _styles(names: Sequence[str], arms: Sequence[Arm]) -> dict[str, Stroke]:
+def _styles(names: Sequence[str], arms: Mapping[str, Arm]) -> dict[str, Stroke]:
     """The stroke of each arm named: a colour and a dash each, shared as the arms say."""
-    of = {arm.name: arm for arm in arms}
-    if not any(of[name].colour or of[name].dash for name in names if name in of):
+    if not any(arms[name].colour or arms[name].dash for name in names if name in arms):
         return strokes(names)
-    colour_of = {name: (of[name].colour if name in of else None) or name for name in names}
-    dash_of = {name: (of[name].dash if name in of else None) or "" for name in names}
+    colour_of = {name: (arms[name].colour if name in arms else None) or name for name in names}
+    dash_of = {name: (arms[name].dash if name in arms else None) or "" for name in names}
     palette = strokes(dict.fromkeys(colour_of.values()))
     turns = list(dict.fromkeys(dash_of.values()))
     colours = list(dict.fromkeys(colour_of.values()))
@@ -400,7 +399,11 @@ def _styles(names: Sequence[str], arms: Sequence[Arm]) -> dict[str, Stroke]:
 
 @in_style
 def draw_study(
-    table: pd.DataFrame, shown: Sequence[Panel], *, arms: Sequence[Arm] = (), about: str = ""
+    table: pd.DataFrame,
+    shown: Sequence[Panel],
+    *,
+    arms: Mapping[str, Arm] | None = None,
+    about: str = "",
 ) -> Drawing:
     """One panel each: a curve per arm, means over seeds (and their range over x that seeds share).
 
@@ -411,7 +414,9 @@ def draw_study(
     rows: list[pd.DataFrame] = []
     for axis, panel in zip(axes, shown, strict=True):
         if panel.at == "all":
-            rows.append(_over_training(axis, table, panel, _styles(panel.arms or names, arms)))
+            rows.append(
+                _over_training(axis, table, panel, _styles(panel.arms or names, arms or {}))
+            )
         else:
             rows.append(_points(axis, table, panel))
         axis.set(

@@ -1,16 +1,20 @@
-"""Noise as a study declares it, and the `theory` structure it stands for.
+"""Noise as an arm declares it, trained or simulated, and the `theory` structure it stands for.
 
-A declaration is data (YAML, checked by pydantic, hashed into the run's id); `structure` turns it into
-the frozen object of `theory.structures` that judges, the same one the simulator uses. Feature-triggered
-noise also declares a selector, which reads completions and so belongs here.
+A declaration is data (YAML, checked by pydantic, hashed into a trained run's id); `structure` turns it
+into the frozen object of `theory.structures` that judges, one for simulator and trainer. Noise tied to a
+feature also declares a selector, which reads completions; a simulated population has one feature and no
+text, so there the selector is left out. Spellings of before are refused, with what to write instead.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+import yaml
+from pydantic import BeforeValidator, Field, model_validator
 
+from empirical.fields import Rate, Spec
 from empirical.verifiers import number
 from theory import VerifierChannel
 from theory.structures import (
@@ -24,26 +28,19 @@ from theory.structures import (
 )
 
 __all__ = [
+    "Arm",
+    "Arms",
     "Channel",
+    "Errors",
     "Keyword",
     "Length",
     "Noise",
     "NumberFormat",
-    "Rate",
     "RelativeError",
     "Selector",
-    "Spec",
     "TriggeredNoise",
     "structure",
 ]
-
-Rate = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-
-class Spec(BaseModel):
-    """Base of everything a study declares: frozen, no field it does not know, numbers that are numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Channel(Spec):
@@ -85,7 +82,7 @@ class RelativeError(Spec):
     """Answers that miss the gold answer by at most `most` of its size: close enough, says the judge."""
 
     kind: Literal["relative_error"]
-    most: float = Field(gt=0.0, allow_inf_nan=False)
+    most: float = Field(gt=0.0)
 
     def selects(self, completion: str, answer: str | None, gold: str) -> bool:  # noqa: ARG002
         """Whether the completion shows the feature; never, where there is no number to compare."""
@@ -140,12 +137,13 @@ class GroupNoise(Spec):
 class TriggeredNoise(Spec):
     """Errors tied to a feature: these rates where `selector` selects, `otherwise` elsewhere.
 
-    The arm's own fpr and fnr are then the nominal marginals, true of the initial policy at best; what
-    the optimiser met is logged step by step.
+    A trained arm's own fpr and fnr are then the nominal marginals, true of the initial policy at best; what
+    the optimiser met is logged step by step. A simulated arm has none of its own: the initial policy's are known.
+    selector: None where simulated, since the population's `feature_share` says who shows the feature.
     """
 
     kind: Literal["triggered"]
-    selector: Selector
+    selector: Selector | None = None
     selected: Channel
     otherwise: Channel = Channel()
 
@@ -155,7 +153,7 @@ class DriftingNoise(Spec):
 
     kind: Literal["drifting"]
     end: Channel
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=10_000_000)
 
 
 def _kind(value: Any) -> Any:
@@ -176,34 +174,127 @@ Noise = Annotated[
 ]
 
 
-class Arm(Channel):
-    """What distinguishes one arm: the injected rates, their structure and the estimator.
+class Errors(Channel):
+    """A verifier's errors as an arm declares them: the rates injected, and who errs with whom."""
+
+    noise: Noise = IndependentNoise()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_dialect(cls, value: Any) -> Any:
+        if value is None:  # `clean:` with nothing behind it
+            return {}
+        if isinstance(value, Mapping):
+            new = _respelt(value)
+            if new != value:
+                raise ValueError(f"is spelt {_flow(new)} now")
+        return value
+
+
+class Arm(Errors):
+    """What distinguishes one trained arm: the injected rates, their structure and the estimator.
 
     estimator: `grpo` divides by the group's standard deviation, `dr_grpo` does not; they differ in
     nothing else.
     """
 
-    noise: Noise = IndependentNoise()
     estimator: Literal["grpo", "dr_grpo"] = "grpo"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_clean(cls, value: Any) -> Any:
-        return {} if value is None else value
+    @model_validator(mode="after")
+    def _selects(self) -> Arm:
+        if isinstance(self.noise, TriggeredNoise) and self.noise.selector is None:
+            raise ValueError(
+                "noise 'triggered' needs a 'selector': what in a completion is paid by other rates"
+            )
+        return self
 
 
-def structure(arm: Arm) -> Structure:
-    """The object of `theory.structures` that an arm declares."""
-    match arm.noise:
+Label = TypeVar("Label")
+Declared = TypeVar("Declared", bound=Errors)
+
+
+def _by_name(value: Any) -> Any:
+    """Arms as a mapping; of a list that is refused, the arm that shows most of what changed, spelt anew."""
+    if not isinstance(value, list):
+        return value
+    shown: dict[str, Any] = {"clean": {}, "fp": {"fpr": 0.3}}
+    named = [arm for arm in value if isinstance(arm, Mapping) and isinstance(arm.get("name"), str)]
+    if named:
+        rest = [{field: arm[field] for field in arm if field != "name"} for arm in named]
+        respelt = [_respelt(arm) for arm in rest]
+        changes = [(old != new, bool(new)) for old, new in zip(rest, respelt, strict=True)]
+        place = changes.index(max(changes))
+        shown = {named[place]["name"]: respelt[place]}
+    raise ValueError(f"is a mapping from names to arms now, no list: write arms: {_flow(shown)}")
+
+
+Arms = Annotated[dict[Label, Declared], Field(min_length=1), BeforeValidator(_by_name)]
+
+# What simulated arms were declared with before they and trained ones shared this module.
+_KINDS: Final = {
+    "prompt": "per_prompt",
+    "answer": "per_answer",
+    "trigger": "triggered",
+    "drift": "drifting",
+}
+_FIELDS: Final = {
+    "correlation": ("group", "correlation"),
+    "selected": ("triggered", "selected"),
+    "end": ("drifting", "end"),
+    "over": ("drifting", "steps"),
+}
+
+
+def _respelt(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm's fields with every spelling of before turned into today's."""
+    told = arm.get("noise")
+    noise = dict(told) if isinstance(told, Mapping) else {} if told is None else {"kind": told}
+    beside = [name for name in _FIELDS if name in arm]
+    was = noise.pop("kind", None)
+    kind = _KINDS.get(was, was) if isinstance(was, str) else was
+    if told is None and beside:
+        kind = _FIELDS[beside[0]][0]
+    beside = [name for name in beside if _FIELDS[name][0] == kind]
+    moved = {_FIELDS[name][1]: arm[name] for name in beside}
+    if kind == "drifting" and "over" in noise:
+        moved["steps"] = noise.pop("over")
+    if kind == was and not moved:
+        return dict(arm)
+    gone = {"noise", *beside}
+    if kind == "triggered" and "otherwise" not in noise:
+        # An arm's own rates were those where no feature shows.
+        own = {name: arm[name] for name in ("fpr", "fnr") if name in arm}
+        moved |= {"otherwise": own} if own else {}
+        gone |= own.keys()
+    fields = noise | moved
+    kept = {name: value for name, value in arm.items() if name not in gone}
+    return kept | {"noise": {"kind": kind, **fields} if fields else kind}
+
+
+def _flow(fields: Mapping[str, Any]) -> str:
+    """As one would write it on one line of YAML."""
+    text = yaml.safe_dump(dict(fields), default_flow_style=True, sort_keys=False, width=10**6)
+    return text.strip()
+
+
+def structure(
+    errors: Errors, *, after: Callable[[VerifierChannel], VerifierChannel] = lambda channel: channel
+) -> Structure:
+    """The object of `theory.structures` that is declared.
+
+    after: what becomes of each channel injected, such as its composition with a verifier's own errors.
+    """
+    channel = after(errors.channel())
+    match errors.noise:
         case IndependentNoise():
-            return Independent(arm.channel())
+            return Independent(channel)
         case PerPromptNoise():
-            return PerPrompt(arm.channel())
+            return PerPrompt(channel)
         case PerAnswerNoise():
-            return PerAnswer(arm.channel())
+            return PerAnswer(channel)
         case GroupNoise(correlation=correlation):
-            return GroupCorrelated(arm.channel(), correlation)
+            return GroupCorrelated(channel, correlation)
         case TriggeredNoise(selected=selected, otherwise=otherwise):
-            return Triggered(selected.channel(), otherwise.channel())
+            return Triggered(after(selected.channel()), after(otherwise.channel()))
         case DriftingNoise(end=end, steps=steps):
-            return Drifting(arm.channel(), end.channel(), steps)
+            return Drifting(channel, after(end.channel()), steps)

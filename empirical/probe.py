@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from empirical import extras
 from empirical.errors import StudyError
-from empirical.noise import Arm, Selector, Spec, TriggeredNoise, structure
+from empirical.fields import Spec
+from empirical.noise import Arm, Selector, TriggeredNoise, structure
 from empirical.probe_statistics import (
     FORMS,
     Chunk,
@@ -394,7 +395,7 @@ class _Prober:
             right = [self.reference(text, gold) for text in texts]
         selected: dict[str, BoolArray] = {}
         for name, arm in self.spec.judges:
-            if isinstance(arm.noise, TriggeredNoise):
+            if isinstance(arm.noise, TriggeredNoise) and arm.noise.selector is not None:
                 shown = _selected(arm.noise.selector, texts, base, gold)
                 selected[name] = shown[which]
 

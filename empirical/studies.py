@@ -18,13 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from empirical.errors import StudyError
-from empirical.noise import Arm, Spec
+from empirical.fields import Spec, read_fields
+from empirical.noise import Arm, Arms
 from empirical.verifiers import VerifierName
-from fits.errors import InputError
-from fits.files import load_yaml
 
 __all__ = [
     "Evaluation",
@@ -365,7 +364,7 @@ class Study(Spec):
     verifier: Verifier = VerifierName.STRICT
     reference_verifier: Verifier | None = None
     models: list[ModelSpec] = Field(min_length=1)
-    arms: dict[Name, Arm] = Field(min_length=1)
+    arms: Arms[Name, Arm]
     group_sizes: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
     blocks: list[Block] = Field(default_factory=list[Block])
@@ -492,40 +491,4 @@ def read_study(path: Path, *, changes: Sequence[str] = ()) -> Study:
 
     Raises StudyError naming the file, the field and the offending value.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise StudyError(f"{path}: is a folder, not a study file") from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: is not a text file") from None
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        data: Any = load_yaml(text, source=str(path))
-    except InputError as error:
-        raise StudyError(str(error)) from None
-    if not isinstance(data, dict):
-        raise StudyError(f"{path}: {'is empty' if data is None else 'is not a mapping of fields'}")
-    data = edited(data, changes)
-    try:
-        return Study.model_validate(data)
-    except ValidationError as error:
-        raise StudyError(f"{path}: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """The first complaint of a validation, on one line, and how many more there are."""
-    details = error.errors(include_url=False)
-    first = details[0]
-    where = _location(first["loc"])
-    value = first["input"]
-    shown = "" if isinstance(value, dict | list | Spec) else f", got {repr(value)[:60]}"
-    message = first["msg"].removeprefix("Value error, ")
-    more = "" if len(details) == 1 else f" (and {len(details) - 1} more)"
-    return f"{where + ': ' if where else ''}{message}{shown}{more}"
-
-
-def _location(parts: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in parts)
+    return read_fields(path, Study, edit=lambda fields: edited(fields, changes))

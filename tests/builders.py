@@ -87,12 +87,12 @@ SWEEP_SPEC = """
 population: {prompts: 40, difficulty: {family: exponential, location: 0.5, scale: 1.0}, wrong_modes: 2}
 training: {steps: 12, group_size: 4, prompts_per_step: 16, coupling: 0.5}
 arms:
-  - {name: clean}
-  - {name: fp, fpr: 0.3, training: {group_size: 6}}
-  - {name: word, noise: trigger, selected: {fpr: 1.0}, population: {feature_share: 0.2}}
-  - {name: lot, noise: group, fnr: 0.2, correlation: 0.4}
-  - {name: drift, noise: drift, end: {fnr: 0.4}, over: 10}
-  - {name: grader, noise: answer, fpr: 0.2, base: {fpr: 0.05, fnr: 0.1}}
+  clean:
+  fp: {fpr: 0.3, training: {group_size: 6}}
+  word: {noise: {kind: triggered, selected: {fpr: 1.0}}, population: {feature_share: 0.2}}
+  lot: {fnr: 0.2, noise: {kind: group, correlation: 0.4}}
+  drift: {noise: {kind: drifting, end: {fnr: 0.4}, steps: 10}}
+  grader: {fpr: 0.2, noise: per_answer, base: {fpr: 0.05, fnr: 0.1}}
 seeds: [0, 3]
 evaluate_every: 5
 """

@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 
 from empirical.cluster import TASKS_PER_CORE, completed, connected
-from empirical.simulate import Simulated, Spec, run_spec
+from empirical.simulate import Simulated, run_spec
+from empirical.simulated_studies import SimulatedStudy
 from fits import fit_groups
 from tests.benchmarks.conftest import Record, on_one_thread, peak_memory
 from tests.benchmarks.workloads import SWEEP_RUNS as RUNS
@@ -42,7 +43,7 @@ def steps_for(seconds: float) -> int:
     return math.ceil(PROBED * seconds / (part.seconds * RUNS / 4) / 50) * 50
 
 
-def with_one_killed(spec: Spec) -> tuple[Simulated, int]:
+def with_one_killed(spec: SimulatedStudy) -> tuple[Simulated, int]:
     """The sweep on two workers, one of which is killed in the middle of a run; how many were."""
     killed: list[int] = []
     over = threading.Event()
@@ -143,13 +144,13 @@ def nothing(_: int) -> None:
     """A task that costs what a task costs."""
 
 
-def tiny(cells: int) -> Spec:
+def tiny(cells: int) -> SimulatedStudy:
     """A sweep of cells that compute next to nothing, and whose tables are those of `sweep(STEPS)`."""
-    return Spec.model_validate(
+    return SimulatedStudy.model_validate(
         {
             "population": {"prompts": 2},
             "training": {"steps": ROWS - 1, "prompts_per_step": 1, "group_size": 2},
-            "arms": [{"name": "clean"}],
+            "arms": {"clean": {}},
             "seeds": list(range(cells)),
             "evaluate_every": 1,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from empirical.simulate import Spec
+from empirical.simulated_studies import SimulatedStudy
 from fits import SIGMOID
 from fits.solve import solve
 
@@ -34,13 +34,13 @@ def batched(x: FloatArray, y: FloatArray) -> FloatArray:
 SWEEP_RUNS = 16
 
 
-def sweep(steps: int, *, runs: int = SWEEP_RUNS) -> Spec:
+def sweep(steps: int, *, runs: int = SWEEP_RUNS) -> SimulatedStudy:
     """`runs` runs of 2,000 prompts at 8 arms a prompt, group size 16."""
-    return Spec.model_validate(
+    return SimulatedStudy.model_validate(
         {
             "population": {"prompts": 2000, "right_modes": 4, "wrong_modes": 4},
             "training": {"steps": steps, "group_size": 16},
-            "arms": [{"name": "clean"}, {"name": "fpr0.3", "fpr": 0.3}],
+            "arms": {"clean": {}, "fpr0.3": {"fpr": 0.3}},
             "seeds": list(range(runs // 2)),
             "evaluate_every": 50,
         }

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from empirical import extras
-from empirical.simulate import load_spec, run_spec
+from empirical.simulate import run_spec
+from empirical.simulated_studies import load_spec
 from tests.builders import SWEEP_SPEC, kill_one_worker, spec_file
 from tests.commands.command import refused, verigap
 
@@ -20,7 +21,7 @@ SMOKE = Path(__file__).parents[2] / "empirical" / "results" / "cpu-smoke"
 SWEEP = """
 population: {prompts: 400, wrong_modes: 3}
 training: {steps: 2000, group_size: 64}
-arms: [{name: clean}, {name: fp, fpr: 0.3}]
+arms: {clean: {}, fp: {fpr: 0.3}}
 seeds: [0, 1]
 """
 
@@ -90,7 +91,7 @@ def test_a_run_that_diverges_on_a_worker_is_one_line(tmp_path: Path) -> None:
     spec = spec_file(
         tmp_path,
         "population: {prompts: 8}\ntraining: {steps: 5, optimiser: adam, learning_rate: 1.0e+308}\n"
-        "arms: [{name: a}, {name: b}]\nseeds: [0]\n",
+        "arms: {a: {}, b: {}}\nseeds: [0]\n",
     )
     line = refused("simulate", spec, "--out", tmp_path / "out", "--backend", "ray")
     assert "training diverged by step" in line
@@ -107,7 +108,8 @@ def test_what_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_simulating_here_loads_no_ray(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom empirical.simulate import load_spec, run_spec\nfrom pathlib import Path\n"
+        "import sys\nfrom empirical.simulate import run_spec\nfrom empirical.simulated_studies import load_spec\n"
+        "from pathlib import Path\n"
         "run_spec(load_spec(Path(sys.argv[1])))\nassert 'ray' not in sys.modules"
     )
     spec = spec_file(tmp_path, SWEEP_SPEC)

@@ -67,7 +67,7 @@ def test_bad_runs(command: str, name: str, tmp_path: Path) -> None:
         assert part in line
 
 
-SPEC = "arms:\n  - {name: clean}\n  - {name: fp, fpr: %s}\n"
+SPEC = "arms:\n  clean:\n  fp: {fpr: %s}\n"
 STUDY = """
 name: s
 task: {kind: two_step_arithmetic}
@@ -160,24 +160,40 @@ def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path) -> None:
 
 
 BAD_SPECS = {
-    "fpr: yes": ("arms: [{name: a, fpr: yes}]", "arms.0.fpr"),
-    "fpr: '0.3'": ("arms: [{name: a, fpr: '0.3'}]", "arms.0.fpr"),
-    "steps: true": ("training: {steps: true}\narms: [{name: a}]", "training.steps"),
-    "seeds: [yes]": ("seeds: [yes]\narms: [{name: a}]", "seeds.0"),
-    "a key twice": ("arms: [{name: a, fpr: .1, fpr: .2}]", "line 1: not valid YAML: the key 'fpr'"),
-    "beta1": ("training: {optimiser: adam, beta1: 1.0}\narms: [{name: a}]", "training.beta1"),
-    "adam_eps": ("training: {optimiser: adam, adam_eps: 0}\narms: [{name: a}]", "adam_eps"),
-    "steps": ("training: {steps: 1000000000000}\narms: [{name: a}]", "training.steps"),
-    "group_size": (f"training: {{group_size: {10**30}}}\narms: [{{name: a}}]", "group_size"),
-    "inner_epochs": ("training: {inner_epochs: 1000000}\narms: [{name: a}]", "inner_epochs"),
-    "n_eval": ("n_eval: 10000000000\narms: [{name: a}]", "n_eval"),
-    "right_modes": ("population: {right_modes: 1000000000}\narms: [{name: a}]", "right_modes"),
-    "pass_at": (f"pass_at: {'9' * 400}\narms: [{{name: a}}]", "pass_at"),
-    "over": (f"arms: [{{name: a, noise: drift, end: {{}}, over: {'9' * 400}}}]", "over"),
+    "fpr: yes": ("arms: {a: {fpr: yes}}", "arms.a.fpr"),
+    "fpr: '0.3'": ("arms: {a: {fpr: '0.3'}}", "arms.a.fpr"),
+    "steps: true": ("training: {steps: true}\narms: {a: {}}", "training.steps"),
+    "seeds: [yes]": ("seeds: [yes]\narms: {a: {}}", "seeds.0"),
+    "a key twice": ("arms: {a: {fpr: .1, fpr: .2}}", "line 1: not valid YAML: the key 'fpr'"),
+    "beta1": ("training: {optimiser: adam, beta1: 1.0}\narms: {a: {}}", "training.beta1"),
+    "adam_eps": ("training: {optimiser: adam, adam_eps: 0}\narms: {a: {}}", "adam_eps"),
+    "steps": ("training: {steps: 1000000000000}\narms: {a: {}}", "training.steps"),
+    "group_size": (f"training: {{group_size: {10**30}}}\narms: {{a: {{}}}}", "group_size"),
+    "inner_epochs": ("training: {inner_epochs: 1000000}\narms: {a: {}}", "inner_epochs"),
+    "n_eval": ("n_eval: 10000000000\narms: {a: {}}", "n_eval"),
+    "right_modes": ("population: {right_modes: 1000000000}\narms: {a: {}}", "right_modes"),
+    "pass_at": (f"pass_at: {'9' * 400}\narms: {{a: {{}}}}", "pass_at"),
+    "drifting": (
+        f"arms: {{a: {{noise: {{kind: drifting, end: {{}}, steps: {'9' * 400}}}}}}}",
+        "drifting.steps",
+    ),
     "deep": ("[" * 5000, "nested too deeply"),
-    "no feature": ("arms: [{name: a, noise: trigger, selected: {fpr: .5}}]", "feature_share"),
-    "too easy": ("population: {difficulty: {location: 1000}}\narms: [{name: a}]", "population"),
-    "too hard": ("population: {difficulty: {location: -1000}}\narms: [{name: a}]", "population"),
+    "no feature": (
+        "arms: {a: {noise: {kind: triggered, selected: {fpr: .5}}}}",
+        "feature_share is above 0",
+    ),
+    "a selector": (
+        "arms: {a: {noise: {kind: triggered, selector: {kind: length}, selected: {fpr: .5}}}}",
+        "has no 'selector' where it is simulated",
+    ),
+    "rates beside": (
+        "arms: {a: {fpr: .1, noise: {kind: triggered, selected: {fpr: .5}}}}",
+        "write the rates elsewhere as its 'otherwise'",
+    ),
+    "nothing": ("arms: {}", "arms"),
+    "no name": ("arms: {'': {}}", "arms"),
+    "too easy": ("population: {difficulty: {location: 1000}}\narms: {a: {}}", "population"),
+    "too hard": ("population: {difficulty: {location: -1000}}\narms: {a: {}}", "population"),
 }
 
 
@@ -197,7 +213,7 @@ def test_training_that_diverges_writes_no_table(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(
         "population: {prompts: 8}\ntraining: {steps: 5, optimiser: adam, learning_rate: 1.0e+308}\n"
-        "arms: [{name: a}]\nseeds: [0]\n",
+        "arms: {a: {}}\nseeds: [0]\n",
         encoding="utf-8",
     )
     assert "diverged" in refused("simulate", path, "--out", tmp_path / "out")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from empirical.figures import draw_study
-from empirical.simulate import (
+from empirical.simulate import run_spec, write_study
+from empirical.simulated_studies import (
     PRESETS,
-    Spec,
+    SimulatedStudy,
     load_spec,
     preset_names,
     preset_spec,
-    run_spec,
-    write_study,
 )
 from fits import read_runs
 from fits.drawing import save
@@ -57,19 +58,20 @@ def test_evaluation_samples_are_whole_numbers_of_successes(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("fpr: 0.3", "fpr: 1.2", "arms.1.fpr"),
+        ("fpr: 0.3", "fpr: 1.2", "arms.fp.fpr"),
         ("wrong_modes", "wrong_mods", "population.wrong_mods: there is no such field"),
         ("group_size: 6", "group_size: 1", "arms: fp: group_size"),
         ("feature_share: 0.2", "feature: 0.2", "arms: word: feature: there is no such field"),
-        ("correlation: 0.4", "over: 4", "needs 'correlation'"),
-        ("name: fp", "name: clean", "arms must be distinct"),
+        (", correlation: 0.4", "", "arms.lot.noise.group.correlation: Field required"),
+        ("fp:", "clean:", "the key 'clean' is given twice"),
+        ("seeds: [0, 3]", "seeds: [3, 3]", "seeds must be distinct"),
         ("prompts_per_step: 16", "prompts_per_step: 41", "prompts_per_step 41 is above prompts 40"),
         ("seeds: [0, 3]", "seeds: [0, -3]", "seeds.1"),
         ("coupling: 0.5}", "coupling: 0.5, estimator: gpro}", "got 'gpro'"),
-        ("arms:", "arms: [", "line 5"),
+        ("arms:", "arms: [", "line 6"),
         ("training:", "- training:", "line "),
         ("fpr: 0.3", "fpr: 0.3, votes: 2", "votes must be an odd number of at least 1, got 2"),
-        ("noise: answer", "noise: answer, votes: 3", "has no 'votes'"),
+        ("per_answer", "per_answer, votes: 3", "arms.grader: noise 'per_answer' has no 'votes'"),
         ("fpr: 0.3", "fpr: 0.3, fnr: 0.7, correction: backward", "divides by J"),
     ],
 )
@@ -82,12 +84,72 @@ def test_a_bad_spec_is_named_in_one_line(tmp_path: Path, old: str, new: str, nam
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[{name: fp, fpr: 0.3}]", "arms: {fp: {fpr: 0.3}}"),
+        ("[{name: clean}, {name: fp, fpr: 0.3}]", "arms: {fp: {fpr: 0.3}}"),
+        (
+            "[{name: fp, fpr: 0.3}, {name: b, fnr: 0.1, noise: prompt}]",
+            "arms: {b: {fnr: 0.1, noise: per_prompt}}",
+        ),
+        ("[a, b]", "arms: {clean: {}, fp: {fpr: 0.3}}"),
+        ("{a: {fpr: 0.3, noise: prompt}}", "arms.a: is spelt {fpr: 0.3, noise: per_prompt} now"),
+        ("{a: {fpr: 0.3, noise: answer}}", "arms.a: is spelt {fpr: 0.3, noise: per_answer} now"),
+        (
+            "{a: {fpr: 0.3, noise: group, correlation: 0.4}}",
+            "arms.a: is spelt {fpr: 0.3, noise: {kind: group, correlation: 0.4}} now",
+        ),
+        (
+            "{a: {fpr: 0.1, noise: trigger, selected: {fpr: 1.0}, population: {feature_share: 0.2}}}",
+            "arms.a: is spelt {population: {feature_share: 0.2},"
+            " noise: {kind: triggered, selected: {fpr: 1.0}, otherwise: {fpr: 0.1}}} now",
+        ),
+        (
+            "{a: {fpr: 0.1, noise: {kind: trigger, selected: {fpr: 1.0}}}}",
+            "arms.a: is spelt {noise: {kind: triggered, selected: {fpr: 1.0}, otherwise: {fpr: 0.1}}} now",
+        ),
+        (
+            "{a: {noise: drift, end: {fnr: 0.4}, over: 10, votes: 1}}",
+            "arms.a: is spelt {votes: 1, noise: {kind: drifting, end: {fnr: 0.4}, steps: 10}} now",
+        ),
+        (
+            "{a: {noise: {kind: drifting, end: {fnr: 0.4}, over: 10}}}",
+            "arms.a: is spelt {noise: {kind: drifting, end: {fnr: 0.4}, steps: 10}} now",
+        ),
+        (
+            "{a: {noise: triggered, selected: {fpr: 1.0}}}",
+            "arms.a: is spelt {noise: {kind: triggered, selected: {fpr: 1.0}}} now",
+        ),
+        (
+            "{a: {correlation: 0.4}}",
+            "arms.a: is spelt {noise: {kind: group, correlation: 0.4}} now",
+        ),
+    ],
+)
+def test_a_spelling_of_before_is_refused_with_todays(tmp_path: Path, old: str, new: str) -> None:
+    """And today's is taken, of the arm itself or of the mapping of arms."""
+    path = spec_file(tmp_path, f"arms: {old}\n")
+    line = refused("simulate", path, "--out", tmp_path / "out")
+    assert new in line
+    assert not (tmp_path / "out").exists()
+    flow = re.search(r"(?:write arms:|is spelt) ({.*})", line)
+    assert flow is not None
+    arms = yaml.safe_load(flow[1])
+    arms = arms if "write arms" in line else {"a": arms}
+    population = {"prompts": 8, "feature_share": 0.2}
+    assert (
+        SimulatedStudy.model_validate({"population": population, "arms": arms}).arms.keys()
+        == arms.keys()
+    )
+
+
 def test_files_that_are_no_spec(tmp_path: Path) -> None:
     out = tmp_path / "out"
     empty, binary = tmp_path / "empty.yaml", tmp_path / "binary.yaml"
     empty.touch()
     binary.write_bytes(bytes(range(256)))
-    assert "must hold fields" in refused("simulate", empty, "--out", out)
+    assert "is empty" in refused("simulate", empty, "--out", out)
     assert "is not text" in refused("simulate", binary, "--out", out)
     assert "is a folder" in refused("simulate", tmp_path, "--out", out)
     assert "no such file" in refused("simulate", tmp_path / "none.yaml", "--out", out)
@@ -104,8 +166,8 @@ def test_every_preset_runs_and_draws_its_figure(name: str, tmp_path: Path) -> No
     short = spec.model_dump() | {"seeds": [0], "evaluate_every": 2}
     short["training"] = short["training"] | {"steps": 4}
     short["population"] = short["population"] | {"prompts": min(64, spec.population.prompts)}
-    simulated = run_spec(Spec.model_validate(short))
-    table = write_study(Spec.model_validate(short), simulated, tmp_path)
+    simulated = run_spec(SimulatedStudy.model_validate(short))
+    table = write_study(SimulatedStudy.model_validate(short), simulated, tmp_path)
     assert len(read_runs(table).frame) == 3 * len(spec.arms)
     assert preset_spec(name) == load_spec(Path(str(PRESETS)) / f"{name}.yaml")
     drawing = draw_study(simulated.table, spec.panels, arms=spec.arms, about=spec.about)
@@ -141,8 +203,8 @@ about: "hello [/b] a $x_{$ b :key:"
 population: {prompts: 8}
 training: {steps: 2}
 arms:
-  - {name: "a [/b]"}
-  - {name: "$J_{fpr$", fpr: 0.2}
+  "a [/b]":
+  "$J_{fpr$": {fpr: 0.2}
 seeds: [0]
 panels:
   - {title: "$t_{$"}
@@ -159,8 +221,8 @@ panels:
 
 
 def test_a_name_is_drawn_as_it_is_written() -> None:
-    spec = Spec.model_validate(
-        {"arms": [{"name": "$x$"}], "panels": [{"title": "$y$"}], "about": "$z$", "seeds": [0]}
+    spec = SimulatedStudy.model_validate(
+        {"arms": {"$x$": {}}, "panels": [{"title": "$y$"}], "about": "$z$", "seeds": [0]}
         | {"population": {"prompts": 8}, "training": {"steps": 2}}
     )
     figure = draw_study(run_spec(spec).table, spec.panels, about=spec.about).figure
@@ -176,7 +238,7 @@ def test_arms_share_colours_and_dashes_as_they_say() -> None:
     short = spec.model_dump() | {"seeds": [0]}
     short["training"] = short["training"] | {"steps": 1}
     short["population"] = short["population"] | {"prompts": 8}
-    spec = Spec.model_validate(short)
+    spec = SimulatedStudy.model_validate(short)
     figure = draw_study(run_spec(spec).table, spec.panels, arms=spec.arms).figure
     for axis in figure.axes:
         fp, fn, dr_fp, dr_fn = axis.lines
@@ -190,17 +252,17 @@ def test_arms_share_colours_and_dashes_as_they_say() -> None:
 
 def test_an_arm_changes_only_the_fields_it_names() -> None:
     """Also inside difficulty: the study's point at location 0, moved to 1, is a point at 1."""
-    spec = Spec.model_validate(
+    spec = SimulatedStudy.model_validate(
         {
             "population": {
                 "prompts": 8,
                 "difficulty": {"family": "point", "location": 0, "scale": 0},
             },
             "training": {"steps": 1},
-            "arms": [
-                {"name": "there"},
-                {"name": "moved", "population": {"difficulty": {"location": 1}}},
-            ],
+            "arms": {
+                "there": {},
+                "moved": {"population": {"difficulty": {"location": 1}}},
+            },
             "seeds": [0],
         }
     )
@@ -213,10 +275,10 @@ def test_an_arm_changes_only_the_fields_it_names() -> None:
 def test_a_correction_that_does_nothing_is_said_to(tmp_path: Path) -> None:
     arms = """
 arms:
-  - {name: plain, fpr: 0.2, fnr: 0.1}
-  - {name: forward, fpr: 0.2, fnr: 0.1, correction: forward}
-  - {name: backward, fpr: 0.2, fnr: 0.1, correction: backward, training: {estimator: dr_grpo}}
-  - {name: voted, fpr: 0.2, fnr: 0.1, votes: 3}
+  plain: {fpr: 0.2, fnr: 0.1}
+  forward: {fpr: 0.2, fnr: 0.1, correction: forward}
+  backward: {fpr: 0.2, fnr: 0.1, correction: backward, training: {estimator: dr_grpo}}
+  voted: {fpr: 0.2, fnr: 0.1, votes: 3}
 """
     text = SWEEP_SPEC[: SWEEP_SPEC.index("arms:")] + arms.lstrip() + "seeds: [0]\n"
     done = verigap("simulate", spec_file(tmp_path, text), "--out", tmp_path, "--json")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from empirical.collect import Committed, read_committed
 from empirical.errors import StudyError
 from empirical.studies import Study, read_study
 from empirical.training.accounting import estimate
 from empirical.training.launch import selected
 from tests.builders import minimal
 
-SHIPPED = sorted((Path(__file__).parents[2] / "empirical" / "studies").glob("trained/*.yaml"))
+STUDIES = Path(__file__).parents[2] / "empirical" / "studies" / "trained"
+RESULTS = Path(__file__).parents[2] / "empirical" / "results"
+SHIPPED = sorted(STUDIES.glob("*.yaml"))
 
 
 def written(tmp_path: Path, content: object) -> Path:
@@ -37,7 +41,7 @@ def complaint(path: Path) -> str:
     [
         ({"arms": {"noisy": {"fpr": 1.2}}}, ["arms.noisy.fpr", "less than or equal to 1", "1.2"]),
         ({"arms": {"noisy": {"fpr": float("nan")}}}, ["arms.noisy.fpr"]),
-        ({"arms": {"noisy": {"frp": 0.2}}}, ["arms.noisy.frp", "not permitted"]),
+        ({"arms": {"noisy": {"frp": 0.2}}}, ["arms.noisy.frp", "no such field"]),
         ({"arms": {}}, ["arms"]),
         ({"group_sizes": [1]}, ["group_sizes.0", "greater than or equal to 2"]),
         ({"group_sizes": [8, 8]}, ["group_sizes", "must not repeat"]),
@@ -52,6 +56,12 @@ def complaint(path: Path) -> str:
         ({"blocks": [{"arms": ["nosiy"]}]}, ["blocks.0.arms", "nosiy"]),
         ({"arms": {"a": {"noise": {"kind": "group"}}}}, ["correlation", "required"]),
         ({"arms": {"a": {"noise": "sometimes"}}}, ["arms.a.noise", "sometimes"]),
+        ({"arms": [{"name": "a", "fpr": 0.2}]}, ["write arms: {a: {fpr: 0.2}}"]),
+        ({"arms": {"a": {"noise": "answer"}}}, ["arms.a: is spelt {noise: per_answer} now"]),
+        (
+            {"arms": {"a": {"noise": {"kind": "triggered", "selected": {"fpr": 0.5}}}}},
+            ["arms.a: noise 'triggered' needs a 'selector'"],
+        ),
         ({"task": {"kind": "two_step_arithmetic", "high": 2}}, ["operands in [1, 2]", "32"]),
         ({"verifier": "guess"}, ["verifier", "guess"]),
         ({"name": "a/b"}, ["name", "a/b"]),
@@ -79,7 +89,7 @@ def test_a_key_given_twice_is_not_overwritten(tmp_path: Path):
     ("content", "expected"),
     [
         ("", "is empty"),
-        ("- a\n- b\n", "not a mapping"),
+        ("- a\n- b\n", "is not a mapping"),
         ("name: [unclosed", "not valid YAML"),
         ("name: a: b", "not valid YAML"),
     ],
@@ -92,7 +102,7 @@ def test_files_that_cannot_be_studies(tmp_path: Path):
     assert "no such file" in complaint(tmp_path / "absent.yaml")
     assert "is a folder" in complaint(tmp_path)
     (tmp_path / "b.yaml").write_bytes(b"\x80\x81\xff\xfe")
-    assert "not a text file" in complaint(tmp_path / "b.yaml")
+    assert "is not text" in complaint(tmp_path / "b.yaml")
 
 
 def test_the_grid_is_literal_and_ids_are_distinct():
@@ -122,6 +132,24 @@ def test_a_run_is_known_by_its_content():
 def test_committed_ids_do_not_move():
     """A campaign goes on from committed tables by run id; an id that moves would run all again."""
     assert Study.model_validate(minimal()).runs()[0].run_id == "clean-tiny-g4-s0-d379b74e0b"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("cpu-campaign", 240), ("cpu-smoke", 6), ("gradient-check", 5)]
+)
+def test_committed_runs_keep_their_ids(name: str, count: int):
+    """All committed runs are found complete under their old ids, and were run with what is declared."""
+    study = read_study(STUDIES / f"{name}.yaml")
+    table = RESULTS / name / "runs.parquet"
+    runs = pd.read_parquet(table).drop_duplicates("run_id").set_index("run_id")
+    assert len(runs) == count
+    assert Committed(table).complete(study.runs()) == set(runs.index)
+    for run in study.runs():
+        if run.run_id in runs.index:
+            declared = {key: run.columns[key] for key in run.columns if key in runs.columns}
+            assert dict(runs.loc[run.run_id, list(declared)]) == declared
+    committed = read_committed(study, STUDIES / f"{name}.yaml")
+    assert study.results is None or committed.table == STUDIES / study.results / "runs.parquet"
 
 
 def test_only_and_shard_choose_runs():

@@ -31,7 +31,7 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
-    from empirical.simulate import preset_names, preset_spec
+    from empirical.simulated_studies import preset_names, preset_spec
     from verigap.face import sweeps
 
     if (spec is None) == (preset is None):
@@ -67,12 +67,12 @@ def simulate(
             "sd of seeds",
         ):
             view.add_column(heading, justify="left" if heading in ("arm", "noise") else "right")
-        for arm in study.arms:
-            ends = last.loc[last["arm"] == arm.name, "accuracy"]
-            begins = first[first["arm"] == arm.name]
+        for name, arm in study.arms.items():
+            ends = last.loc[last["arm"] == name, "accuracy"]
+            begins = first[first["arm"] == name]
             view.add_row(
-                arm.name,
-                arm.noise,
+                name,
+                arm.noise.kind,
                 f"{begins['fpr'].mean():.3g}",
                 f"{begins['fnr'].mean():.3g}",
                 f"{begins['accuracy'].mean():.3f}",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from empirical.simulate import Spec, load_spec, preset_spec, run_spec, write_study
+from empirical.simulate import run_spec, write_study
+from empirical.simulated_studies import SimulatedStudy, load_spec, preset_spec
 from verigap.face.base import (
     Shown,
     verb,
@@ -28,7 +29,7 @@ class Sweep(Shown):
     rollouts: int
     notes: tuple[str, ...]
     frame: pd.DataFrame = field(metadata={"plain": False})
-    spec: Spec = field(metadata={"plain": False})
+    spec: SimulatedStudy = field(metadata={"plain": False})
 
     def to_frame(self) -> pd.DataFrame:
         """The run table, as real runs give."""
@@ -43,7 +44,7 @@ class Sweep(Shown):
 
 @verb
 def simulate(
-    spec: str | Path | Spec,
+    spec: str | Path | SimulatedStudy,
     *,
     out: str | Path | None = None,
     on_ray: bool = False,
@@ -52,7 +53,7 @@ def simulate(
 ) -> Sweep:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give.
 
-    spec: a preset's name, a path of a study file, or a `Spec`. out: folder for runs.csv, spec.yaml and
+    spec: a preset's name, a path of a study file, or a `SimulatedStudy`. out: folder for runs.csv, spec.yaml and
     figure.png (where the spec has panels); None writes nothing. on_ray, workers, report: see
     `empirical.simulate.run_spec`; results depend on none of them.
     Raises UserError, one line naming the field; if a run diverges; if `out` cannot be written.
@@ -60,7 +61,7 @@ def simulate(
     """
     from fits.files import check_target
 
-    if isinstance(spec, Spec):
+    if isinstance(spec, SimulatedStudy):
         study = spec
     elif isinstance(spec, str) and not Path(spec).suffix and not Path(spec).exists():
         study = preset_spec(spec)
