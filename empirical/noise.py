@@ -261,8 +261,8 @@ def _respelt(arm: Mapping[str, Any]) -> dict[str, Any]:
     if kind == was and not moved:
         return dict(arm)
     gone = {"noise", *beside}
-    if kind == "triggered" and "otherwise" not in noise:
-        # An arm's own rates were those where no feature shows.
+    if kind == "triggered" and not noise.keys() & {"otherwise", "selector"}:
+        # A simulated arm's own rates were those where no feature shows; a trained one's are nominal.
         own = {name: arm[name] for name in ("fpr", "fnr") if name in arm}
         moved |= {"otherwise": own} if own else {}
         gone |= own.keys()

@@ -20,6 +20,8 @@ STUDIES = Path(__file__).parents[2] / "empirical" / "studies" / "trained"
 RESULTS = Path(__file__).parents[2] / "empirical" / "results"
 SHIPPED = sorted(STUDIES.glob("*.yaml"))
 
+SHORT = {"kind": "length", "most": 7}
+
 
 def written(tmp_path: Path, content: object) -> Path:
     path = tmp_path / "study.yaml"
@@ -61,6 +63,11 @@ def complaint(path: Path) -> str:
         (
             {"arms": {"a": {"noise": {"kind": "triggered", "selected": {"fpr": 0.5}}}}},
             ["arms.a: noise 'triggered' needs a 'selector'"],
+        ),
+        (
+            # A trained arm's own rates are nominal, so they stay where they are.
+            {"arms": {"a": {"fpr": 0.2, "noise": {"kind": "trigger", "selector": SHORT}}}},
+            ["spelt {fpr: 0.2, noise: {kind: triggered, selector: {kind: length, most: 7}}} now"],
         ),
         ({"task": {"kind": "two_step_arithmetic", "high": 2}}, ["operands in [1, 2]", "32"]),
         ({"verifier": "guess"}, ["verifier", "guess"]),
