@@ -24,6 +24,8 @@ from empirical.errors import StudyError
 from empirical.fields import Spec, read_fields
 from empirical.noise import Arm, Arms
 from empirical.verifiers import VerifierName
+from fits.errors import InputError
+from fits.files import load_yaml
 
 __all__ = [
     "Evaluation",
