@@ -34,7 +34,6 @@ from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import set_seed
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from empirical.errors import StudyError
 from empirical.machine import describe
@@ -49,6 +48,12 @@ from empirical.training.folder import (
     RESUMABLE,
     Row,
     RunFolder,
+)
+from empirical.training.gradient_noise import (
+    GradientNoise,
+    PartNorms,
+    WholeGroups,
+    gradient_noise,
 )
 from empirical.training.models import Policy, load_policy, lora_config, weights_hash
 from empirical.training.rewards import METRIC_PREFIX, NoisyVerifier
@@ -172,8 +177,10 @@ class Recorder(TrainerCallback):
     task: Task
     policy: Policy
     rewards: list[float]  # mean reward of each step since the last evaluation
+    gradients: list[GradientNoise]  # of those steps, where they have any
     seconds: float  # spent training so far, evaluation left out
-    trainer: GRPOTrainer | None = None
+    trainer: WholeGroups | None = None
+    norms: PartNorms | None = None  # where a step has several parts, of whole groups
     stop: bool = False
     started: float = field(default=0.0)
 
@@ -219,8 +226,11 @@ class Recorder(TrainerCallback):
         self.seconds += taken
         assert self.trainer is not None
         counts = step_counts(logs, processes=self.trainer.accelerator.num_processes)
-        row = _train_row(state, logs, counts, self.spec)
+        gradient = self._gradient(logs)
+        row = _train_row(state, logs, counts, self.spec, gradient)
         self.rewards.append(row["observed_reward"])
+        if gradient is not None:
+            self.gradients.append(gradient)
         if self._main:
             self.folder.append({**row, "step_seconds": taken, "seconds": self.seconds})
         if state.global_step in self.spec.evaluation.steps:
@@ -230,6 +240,22 @@ class Recorder(TrainerCallback):
         """Mark the checkpoint as whole."""
         if self._main:
             self.folder.mark_checkpoint(state.global_step)
+
+    def _gradient(self, logs: Mapping[str, Any]) -> GradientNoise | None:
+        """Signal and noise of the step's gradient, where its parts tell; for all processes at once."""
+        assert self.trainer is not None
+        norm, accelerator = _finite(logs.get("grad_norm")), self.trainer.accelerator
+        total: Any = None if self.norms is None else self.norms.take()
+        if total is None or norm is None:
+            return None
+        if accelerator.num_processes > 1:
+            total = accelerator.reduce(total, reduction="mean")
+        return gradient_noise(
+            norm,
+            float(total),
+            accumulation=self.spec.training.gradient_accumulation,
+            processes=accelerator.num_processes,
+        )
 
     def _evaluate(self, state: TrainerState) -> None:
         assert self.trainer is not None
@@ -260,13 +286,14 @@ class Recorder(TrainerCallback):
             )
             results[kind] = part if accelerator.num_processes == 1 else _gathered(part)
         if self._main:
-            row = _eval_row(self.spec, state, results, self.rewards, self.seconds)
+            row = _eval_row(self.spec, state, results, self.rewards, self.gradients, self.seconds)
             if self.running.save_completions == "all" or (
                 self.running.save_completions == "last" and step == wanted.steps[-1]
             ):
                 _save_completions(self.folder, step, results["sampled"])
             self.folder.append(row)
         self.rewards.clear()
+        self.gradients.clear()
 
 
 def _gathered(part: list[Sample]) -> list[Sample]:
@@ -277,6 +304,10 @@ def _gathered(part: list[Sample]) -> list[Sample]:
 
 def _ratio(count: float, of: float) -> float | None:
     return count / of if of else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _finite(value: Any) -> float | None:
@@ -300,7 +331,11 @@ def step_counts(logs: Mapping[str, float], *, processes: int) -> dict[str, float
 
 
 def _train_row(
-    state: TrainerState, logs: dict[str, Any], counts: dict[str, float], spec: RunSpec
+    state: TrainerState,
+    logs: dict[str, Any],
+    counts: dict[str, float],
+    spec: RunSpec,
+    gradient: GradientNoise | None,
 ) -> Row:
     n = counts["rollouts"]
     wrong, base_wrong = n - counts["right"], n - counts["base_paid"]
@@ -333,6 +368,9 @@ def _train_row(
         "entropy": _finite(logs.get("entropy")),
         "kl": _finite(logs.get("kl")),  # TRL computes it only where beta > 0
         "grad_norm": _finite(logs.get("grad_norm")),
+        # Null of a step in one part, or in parts that groups are spread over.
+        "gradient_signal": None if gradient is None else gradient.signal,
+        "gradient_noise": None if gradient is None else gradient.noise,
         "learning_rate": _finite(logs.get("learning_rate")),
         "completion_tokens": _finite(logs.get("completions/mean_length")),
         "clipped_fraction": _finite(logs.get("completions/clipped_ratio")),
@@ -347,6 +385,7 @@ def _eval_row(
     state: TrainerState,
     results: dict[str, list[Sample]],
     rewards: Sequence[float],
+    gradients: Sequence[GradientNoise],
     seconds: float,
 ) -> Row:
     sampled, greedy = results["sampled"], results.get("greedy")
@@ -369,7 +408,9 @@ def _eval_row(
         "unscorable_fraction": sum(s.judgement.verdict is Verdict.UNSCORABLE for s in sampled) / n,
         "eval_completion_tokens": sum(s.tokens for s in sampled) / n,
         # Mean over the steps since the last evaluation; null before the first.
-        "observed_reward": sum(rewards) / len(rewards) if rewards else None,
+        "observed_reward": _mean(rewards),
+        "gradient_signal": _mean([gradient.signal for gradient in gradients]),
+        "gradient_noise": _mean([gradient.noise for gradient in gradients]),
     }
 
 
@@ -413,6 +454,11 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
         task=task,
         policy=policy,
         rewards=[row["observed_reward"] for row in trained if row["step"] > last_eval],
+        gradients=[
+            GradientNoise(row["gradient_signal"], row["gradient_noise"])
+            for row in trained
+            if row["step"] > last_eval and row.get("gradient_signal") is not None
+        ],
         seconds=trained[-1]["seconds"] if trained else 0.0,
     )
     peft_config = None
@@ -424,7 +470,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
         prompts_per_step=spec.training.prompts_per_step,
         seed=spec.seed,
     )
-    trainer = GRPOTrainer(
+    trainer = WholeGroups(
         model=policy.model,
         reward_funcs=reward_function(spec, task),
         args=trainer_config(spec, folder, running),
@@ -440,6 +486,10 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
         peft_config=peft_config,
     )
     recorder.trainer = trainer
+    parts = spec.training.gradient_accumulation * trainer.accelerator.num_processes
+    if parts > 1 and trainer.args.per_device_train_batch_size % spec.group_size == 0:
+        model: Any = trainer.model  # policy.model, or what peft made of it
+        recorder.norms = PartNorms(model)
     if trainer.accelerator.is_main_process:
         env = {
             **describe(),
