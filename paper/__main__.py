@@ -2,8 +2,10 @@
 
 python -m paper results [--results FOLDER] [--shared FOLDER] [--out FOLDER]
 python -m paper steps [--campaign FOLDER] [--check FOLDER] [--rollouts CSV] [--out FOLDER]
+python -m paper probe [--campaign FOLDER] [--out FOLDER]
 
-`results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone.
+`results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
+probe of the campaign's initial weights beside its runs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
+from empirical.collect import TABLE
 from empirical.errors import StudyError
+from empirical.probe import read_probe
 from empirical.step_law.logged import CAMPAIGN, COMMAND, GradientLevel, beside, gradient_level
 from empirical.step_law.real import write_derived
 from fits import InputError
@@ -22,10 +28,13 @@ from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
 from paper.figures.gradient_level import draw_gradient_level
+from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
 from paper.numbers import collect, read_kept
 from paper.pages import gradient_level as step_page
+from paper.pages import probe as probe_page
 from paper.pages.results import FIGURES, render
+from paper.probe import check
 from paper.public_data import SOURCES
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -33,6 +42,9 @@ GENERATED: Final = ROOT / "paper" / "generated"
 SHARED: Final = ROOT.parent / "shared" / "data"
 DERIVED: Final = Path("derived/real-groups.json")
 STEPS: Final = Path("gradient-level.md")
+PROBE: Final = Path("probe.md")
+PROBE_FIGURE: Final = Path("figures/probe.png")
+PROBED: Final = "verigap probe empirical/studies/trained/cpu-campaign.yaml"
 STEPS_FIGURE: Final = Path("figures/gradient-level.png")
 
 
@@ -49,10 +61,15 @@ def main(arguments: Sequence[str]) -> int:
     steps.add_argument("--check", type=Path, help="default: gradient-check beside the campaign")
     steps.add_argument("--rollouts", type=Path, default=_present(SHARED / SOURCES["real groups"]))
     steps.add_argument("--out", type=Path, default=GENERATED)
+    probe = parts.add_parser("probe", help="the probe against the runs")
+    probe.add_argument("--campaign", type=Path, default=CAMPAIGN)
+    probe.add_argument("--out", type=Path, default=GENERATED)
     given = parser.parse_args(arguments)
     try:
         if given.part == "results":
             write(given.results, given.shared, given.out)
+        elif given.part == "probe":
+            sys.stdout.write(write_probe(given.campaign, given.out))
         else:
             level = gradient_level(
                 given.campaign,
@@ -85,6 +102,7 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
         derived=out / DERIVED,
     )
     write_steps(level, out)
+    write_probe(campaign, out)
     findings, material = collect(results, shared, kept, level, out / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
@@ -107,6 +125,20 @@ def write_steps(level: GradientLevel, out: Path = GENERATED) -> None:
         out / STEPS,
         step_page.document(level, command=COMMAND, figure=STEPS_FIGURE.as_posix()),
     )
+
+
+def write_probe(campaign: Path, out: Path = GENERATED) -> str:
+    """Write probe.md and figures/probe.png (and .csv) below `out`, from `campaign`'s table and probe; the page.
+
+    Raises StudyError where the probe is absent or the table lacks what it is held against.
+    """
+    found = check(read_probe(campaign / "probe.json"), pd.read_parquet(campaign / TABLE))
+    save(draw_probe(found), out / PROBE_FIGURE)
+    page = probe_page.document(
+        found, command="python -m paper probe", probed=PROBED, figure=PROBE_FIGURE.as_posix()
+    )
+    write_text(out / PROBE, page)
+    return page
 
 
 if __name__ == "__main__":
