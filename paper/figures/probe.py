@@ -18,7 +18,7 @@ __all__ = ["draw_probe"]
 
 @in_style
 def draw_probe(check: ProbeCheck) -> Drawing:
-    """Speeds at steps 10 and 20 with standard errors; effective rollouts measured and by phi^2, with and without norms."""
+    """Speeds at steps 10 and 20 with standard errors; effective rollouts measured and by phi^2, both ways."""
     figure = blank(3.1)
     axes = figure.subplots(1, 3, width_ratios=(1.15, 1.0, 1.0))
     speeds = pd.DataFrame([asdict(one) for one in check.compared])
