@@ -11,10 +11,12 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -42,6 +44,7 @@ __all__ = [
     "check_figure",
     "draw_band",
     "draw_interval",
+    "in_place_of",
     "in_style",
     "key_above",
     "key_beside",
@@ -125,11 +128,35 @@ def in_style(draw: Callable[Given, Drawn]) -> Callable[Given, Drawn]:
     return styled
 
 
+_PLACE: ContextVar[SubFigure | None] = ContextVar("_PLACE", default=None)
+
+
+@contextmanager
+def in_place_of(axis: Axes | None) -> Generator[None]:
+    """What is drawn in the block takes the place of `axis` in its figure; None: a figure of its own.
+
+    Raises InputError where `axis` is not one of a grid (`plt.subplots`), so that its place is not known.
+    """
+    if axis is None:
+        yield
+        return
+    place = axis.get_subplotspec()
+    if place is None:
+        raise InputError("ax must be an axes of a grid, as plt.subplots makes them")
+    axis.set_axis_off()
+    token = _PLACE.set(axis.figure.add_subfigure(place))
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
+
+
 def blank(height: float) -> Figure:
-    """An empty figure as wide as two columns of a paper. height: inches."""
+    """An empty figure as wide as two columns of a paper, or the place that `in_place_of` gives. height: inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH, height), layout="constrained")
+    # A part of a figure is drawn on as a whole one is; only saving is the owner's.
+    return cast("Figure", _PLACE.get()) or Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def panels(

@@ -138,6 +138,32 @@ def test_results_are_frozen_and_shown_as_text_html_and_table(
         assert max(map(len, text.splitlines())) < 400
 
 
+def test_a_picture_is_drawn_alone_or_in_an_axes_place(
+    runs: Path, calibration: tuple[Path, Path]
+) -> None:
+    from matplotlib.figure import Figure
+
+    table, _ = calibration
+    pictured: list[Any] = [
+        vg.gap(runs),
+        vg.fit(runs, law="sigmoid"),
+        vg.validate(table, calibrate_on="arm=clean"),
+        vg.phase(fpr_grid="0,.1", fnr_grid="0,.1", group_size="8"),
+    ]
+    for result in pictured:
+        alone = result.plot()
+        whole = Figure(layout="constrained", figsize=(12, 5))
+        left, right = whole.subplots(1, 2)
+        left.plot([0, 1])
+        placed = result.plot(right)
+        assert placed.data.equals(alone.data)
+        assert len(placed.axes) == len(alone.axes) > 0
+        assert whole.subfigs == [placed.figure]
+        whole.canvas.draw()
+    with pytest.raises(ValueError, match="ax must be an axes of a grid"):
+        pictured[0].plot(Figure().add_axes((0, 0, 1, 1)))
+
+
 def test_the_readme_s_line_prints_a_readable_table() -> None:
     campaign = ROOT / "empirical" / "results" / "cpu-campaign"
     text = repr(vg.gap(vg.read_runs(campaign), where="group_size=8"))

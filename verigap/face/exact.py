@@ -21,7 +21,7 @@ from verigap.face.base import (
 )
 
 if TYPE_CHECKING:
-    from fits.drawing import Drawing
+    from fits.drawing import Axes, Drawing
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,11 +178,13 @@ class Diagram(Shown, Phase):
     def headline(self) -> str:  # noqa: D102
         return f"Slowdown from {self.start:g} to {self.target:g} (clean verifier: 1)"
 
-    def plot(self) -> Drawing:
-        """The diagram; `empirical.figures.draw_phase`."""
+    def plot(self, ax: Axes | None = None) -> Drawing:
+        """The diagram; `empirical.figures.draw_phase`. ax: an axes whose place it takes."""
         from empirical.figures import draw_phase
+        from fits.drawing import in_place_of
 
-        return draw_phase(self)
+        with in_place_of(ax):
+            return draw_phase(self)
 
 
 @verb

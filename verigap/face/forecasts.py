@@ -24,7 +24,7 @@ from verigap.face.base import (
 )
 
 if TYPE_CHECKING:
-    from fits.drawing import Drawing
+    from fits.drawing import Axes, Drawing
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,11 +58,13 @@ class Validated(Shown, Validation):
     def remarks(self) -> Sequence[str]:  # noqa: D102
         return self.report.notes
 
-    def plot(self) -> Drawing:
-        """Forecasts beside measurements; `empirical.figures.draw_validation`."""
+    def plot(self, ax: Axes | None = None) -> Drawing:
+        """Forecasts beside measurements; `empirical.figures.draw_validation`. ax: an axes whose place it takes."""
         from empirical.figures import draw_validation
+        from fits.drawing import in_place_of
 
-        return draw_validation(self)
+        with in_place_of(ax):
+            return draw_validation(self)
 
 
 @verb

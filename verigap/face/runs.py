@@ -27,7 +27,7 @@ from verigap.face.base import (
 )
 
 if TYPE_CHECKING:
-    from fits.drawing import Drawing
+    from fits.drawing import Axes, Drawing
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,11 +121,16 @@ class Fits(Shown, FitReport):
     def remarks(self) -> Sequence[str]:  # noqa: D102
         return [f"{one.group}: {one.reason}." for one in self.curves if one.reason]
 
-    def plot(self, *, each: Each = in_turn) -> Drawing:
-        """Measured accuracies and fitted curves; `fits.figures.draw_fits`, or `draw_surface` of a joint law."""
-        from fits import figures
+    def plot(self, ax: Axes | None = None, *, each: Each = in_turn) -> Drawing:
+        """Measured accuracies and fitted curves; `fits.figures.draw_fits`, or `draw_surface` of a joint law.
 
-        return figures.draw_report(self, each=each)
+        ax: an axes whose place in its figure the picture takes; None: a figure of its own. each: see `fit`.
+        """
+        from fits.drawing import in_place_of
+        from fits.figures import draw_report
+
+        with in_place_of(ax):
+            return draw_report(self, each=each)
 
 
 @verb
@@ -208,11 +213,13 @@ class Gap(Shown, GapReport):
         text = table.to_string(index=False, float_format="{:+.4f}".format)
         return "\n".join([self.headline(), text, *self.remarks()])
 
-    def plot(self) -> Drawing:
-        """The gap against compute, by arm; `fits.figures.draw_gap`."""
+    def plot(self, ax: Axes | None = None) -> Drawing:
+        """The gap against compute, by arm; `fits.figures.draw_gap`. ax: an axes whose place it takes."""
+        from fits.drawing import in_place_of
         from fits.figures import draw_gap
 
-        return draw_gap(self)
+        with in_place_of(ax):
+            return draw_gap(self)
 
 
 @verb
