@@ -25,8 +25,8 @@ from empirical.probe import (
 )
 from empirical.studies import Study, read_study
 from fits.files import write_text
+from fits.plain import json_text
 from theory.estimators import DR_GRPO, GRPO, advantages
-from verigap.console import json_text
 
 pytestmark = [
     pytest.mark.train,
