@@ -130,7 +130,10 @@ def need_columns(frame: pd.DataFrame, *names: str, purpose: str, source: str = "
         }
         hint = next((f" ({hints[name]})" for name in missing if name in hints), "")
         plural = "s" if len(missing) > 1 else ""
-        raise InputError(f"{source}: {purpose} needs the column{plural} {', '.join(missing)}{hint}")
+        have = ", ".join(str(name) for name in frame.columns if not str(name).startswith("_"))
+        raise InputError(
+            f"{source}: {purpose} needs the column{plural} {', '.join(missing)}{hint}; there are: {have}"
+        )
 
 
 def check_numbers(

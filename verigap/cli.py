@@ -43,7 +43,7 @@ app = typer.Typer(
     name="verigap",
     help="What a noisy verifier costs in RLVR, whether more compute buys it back, what to fix first.",
     invoke_without_command=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -44,10 +46,65 @@ def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> No
     if as_json:
         sys.stdout.write(_text(document))
         return
+    show(_console())
+
+
+def _console() -> Console:
+    """A console on stdout that never splits a word or a number, however narrow the terminal is."""
     from rich.console import Console
+    from rich.table import Table
+
+    class Whole(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            for item in objects:
+                if isinstance(item, Table):
+                    self._print_table(item)
+                elif isinstance(item, str) and not options.get("soft_wrap"):
+                    whole: dict[str, Any] = {**options, "soft_wrap": True}
+                    super().print(_filled(item, self.width), **whole)
+                else:
+                    super().print(item, **options)
+
+        def _print_table(self, table: Table) -> None:
+            """The table, or where its columns do not fit side by side, row by row, a cell a line."""
+            headings = [str(column.header) for column in table.columns]
+            cells = [[str(cell) for cell in column.cells] for column in table.columns]
+            texts = [*headings, *(cell for column in cells for cell in column)]
+            words = {word for text in texts for word in text.split()}
+            with self.capture() as drawn:
+                super().print(table)
+            text = drawn.get()
+            inside = {word for part in re.split(r"[\u2500-\u257f]", text) for word in part.split()}
+            if words <= inside and max(map(len, text.splitlines()), default=0) <= self.width:
+                super().print(table)
+                return
+            if table.title:
+                super().print(_filled(str(table.title), self.width), style="italic", soft_wrap=True)
+            for row in zip(*cells, strict=True):
+                for place, (heading, cell) in enumerate(zip(headings, row, strict=True)):
+                    line = ("  " if place else "") + (f"{heading}: " if heading else "") + cell
+                    line = _filled(line, self.width)
+                    super().print(line, style=None if place else "bold", soft_wrap=True)
 
     # Names and paths are the user's: "[/b]" and ":key:" in them are text, not markup.
-    show(Console(file=sys.stdout, markup=False, emoji=False))
+    return Whole(file=sys.stdout, markup=False, emoji=False)
+
+
+def _filled(text: str, width: int) -> str:
+    """Lines broken at spaces alone: a word that is wider than the terminal stays whole."""
+    return "\n".join(
+        textwrap.fill(
+            line,
+            max(20, width),
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+            subsequent_indent="    " if line.startswith("  ") else "",
+        )
+        if len(line) > width
+        else line
+        for line in text.split("\n")
+    )
 
 
 @contextlib.contextmanager

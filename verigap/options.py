@@ -86,6 +86,9 @@ class Reading:
         list[str] | None,
         typer.Option(help="Keep rows: fpr=0,step>=50; commas AND, repeated flags OR."),
     ] = None
+    force: Annotated[
+        bool, typer.Option("--force", help="Write --out and --figure over what is there.")
+    ] = False
     runs_from: Annotated[
         str | None,
         typer.Option(help="Read columns from the runs' names: '{arm}-seed{seed}'."),
@@ -134,6 +137,8 @@ class Reading:
                 fail(f"{output}: is read by this command; write its output elsewhere")
             if sum(other.resolve() == output.resolve() for other in outputs) > 1:
                 fail(f"{output}: both --out and --figure would write it")
+            if output.exists() and not self.force:
+                fail(f"{output}: is there already; --force writes over it")
 
 
 def reads_runs(command: Callable[..., None]) -> Callable[..., None]:

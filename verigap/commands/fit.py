@@ -67,6 +67,9 @@ def fit(
     say_what_was_read(table)
     show = _show_joint if law in JOINT_LAWS else _show_curves
     emit(fits, as_json=json, show=lambda console: show(fits, console))
+    refused = [one for one in fits.curves if one.aliased]
+    if refused and len(refused) == len(fits.curves):
+        fail(f"{read.runs}: --law {law} is refused: {refused[0].reason}")
 
 
 def _show_curves(fits: FitReport, console: Console) -> None:
