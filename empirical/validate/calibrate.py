@@ -1,8 +1,8 @@
 """The forecasting model of `verigap validate`: `theory.forecast` over the rows of a run table.
 
 A run's condition is its fpr, fnr and group_size and, where the table has them, prompts_per_step (else
-32), estimator (else grpo) and beta2 (else Adam's .999). Noise structures are forecast by their rates, as
-if errors were independent. warmup_steps is not read: real curves rise from the first steps as if there
+32), estimator (else grpo), beta2 (else Adam's .999) and optimiser (else Adam, and the forecast says so). Noise
+structures are forecast by their rates, as if errors were independent, unless a probe has measured their pace. warmup_steps is not read: real curves rise from the first steps as if there
 were no warm-up, and a model told of it fits and forecasts them worse (LOG.md).
 """
 
@@ -16,8 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from empirical.validate.clock import PACE, PACE_SE, Clock
+from fits.errors import InputError
 from theory import VerifierChannel, estimator_named
-from theory.adam_flow import Condition
+from theory.adam_flow import Condition, FlowOptimiser
+from theory.estimators import Estimator
 from theory.forecast import NAMES, Fit
 from theory.forecast import calibrate as calibrate_flow
 from theory.forecast import forecast as forecast_flow
@@ -26,14 +29,21 @@ FloatArray = NDArray[np.float64]
 
 __all__ = ["Calibration", "Forecast", "Parameter", "calibrate"]
 
-VERSION: Final = 4
-Z90: Final = 1.6448536269514722
+VERSION: Final = 5
 # The length of runs whose table does not say: `rate` is relative to it, and averages over steps need one.
 STEPS: Final = 250.0
 DEFAULTS: Final[Mapping[str, Any]] = {
     "prompts_per_step": 32,
     "estimator": "grpo",
     "beta2": 0.999,
+}
+# Names that logs use, by the law they follow.
+OPTIMISERS: Final[Mapping[str, str]] = {
+    "adam": "adam",
+    "adamw": "adam",
+    "adamw_torch": "adam",
+    "adamw_torch_fused": "adam",
+    "sgd": "sgd",
 }
 
 
@@ -49,11 +59,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Forecast accuracies and the 90 % intervals of the measured ones, (N,) each, in [0, 1]."""
+    """Forecast accuracies and the 90 % intervals of the measured ones, (N,) each, in [0, 1].
+
+    gap, gap_low90, gap_high90: accuracy lost to a clean verifier, all else equal, in [-1, 1].
+    """
 
     accuracy: FloatArray
     low90: FloatArray
     high90: FloatArray
+    gap: FloatArray
+    gap_low90: FloatArray
+    gap_high90: FloatArray
 
 
 @dataclass(frozen=True)
@@ -61,12 +77,17 @@ class Calibration:
     """A calibrated model: what it takes to forecast any row of a run table.
 
     fit: theory.forecast's. given: the condition of rows that do not say, as the calibration rows had it;
-    `step` likewise.
+    `step` likewise. optimiser: what the runs were trained with, from optimiser_basis. clock: a probe's, or None;
+    reference: the group size that its pace is relative to.
     """
 
     fit: Fit
     given: Mapping[str, Any]
     step: float
+    optimiser: FlowOptimiser = "adam"
+    optimiser_basis: str = ""
+    clock: Clock | None = None
+    reference: int = 0
 
     @property
     def status(self) -> str:
@@ -81,10 +102,10 @@ class Calibration:
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """By name, in natural units."""
-        flow, aliased = self.fit.flow, self.fit.aliased()
+        aliased = self.fit.aliased()
         return {
             name: Parameter(
-                float(getattr(flow, name)),
+                self.fit.value(name),
                 self.fit.interval(name),
                 "unidentified" if name in aliased else "identified",
                 _reason(aliased[name]) if name in aliased else "",
@@ -97,16 +118,29 @@ class Calibration:
 
         n_eval widens the intervals by the noise of measuring.
         """
-        conditions, place_N, step_N = _conditions(rows, self.given, self.step)
-        accuracy_N, sd_N = forecast_flow(
-            self.fit, conditions, place_N, step_N, n_eval=_samples(rows)
+        if self.clock is not None and PACE not in rows.columns:
+            rows = self.paced(rows)
+        conditions, place_N, step_N, paces = _conditions(rows, self.given, self.step)
+        found = forecast_flow(
+            self.fit,
+            conditions,
+            place_N,
+            step_N,
+            n_eval=_samples(rows),
+            pace=None if self.clock is None else paces[0],
+            pace_se=paces[1],
         )
-        half_N = Z90 * sd_N
         return Forecast(
-            accuracy_N,
-            np.clip(accuracy_N - half_N, 0.0, 1.0),
-            np.clip(accuracy_N + half_N, 0.0, 1.0),
+            found.accuracy, found.low, found.high, found.gap, found.gap_low, found.gap_high
         )
+
+    def paced(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows with the paces that the probe measured of their arms; as they are where there is no probe."""
+        if self.clock is None:
+            return rows
+        if "estimator" not in rows.columns:
+            rows = rows.assign(estimator=self.given["estimator"])
+        return self.clock.paced(rows, reference=self.reference)
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as plain JSON values, for people its parameters too; `from_json` reads it back."""
@@ -114,6 +148,8 @@ class Calibration:
             name: value.tolist() if isinstance(value, np.ndarray) else value
             for name, value in vars(self.fit).items()
         }
+        fit["conditions"] = [asdict(one) for one in self.fit.conditions]
+        clock = None if self.clock is None else asdict(self.clock)
         return {
             "version": VERSION,
             "parameters": {name: asdict(one) for name, one in self.parameters.items()},
@@ -122,6 +158,10 @@ class Calibration:
             "fit": fit,
             "given": dict(self.given),
             "step": self.step,
+            "optimiser": self.optimiser,
+            "optimiser_basis": self.optimiser_basis,
+            "clock": clock,
+            "reference": self.reference,
         }
 
     @classmethod
@@ -132,20 +172,41 @@ class Calibration:
         fit: dict[str, Any] = {
             name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
             for name, value in document["fit"].items()
+            if name != "conditions"
         }
-        count = len(NAMES)
-        for name, shape in (("location", (count,)), ("covariance", (count, count))):
-            if np.shape(fit[name]) != shape:
-                raise ValueError(f"fit.{name} must have shape {shape}")
+        fit["conditions"] = tuple(_condition(one) for one in document["fit"]["conditions"])
+        fit["law"] = fit["law"].astype(np.intp)
+        if fit["members"].shape != (fit["weight"].size, len(NAMES)):
+            raise ValueError(
+                f"fit.members must have {len(NAMES)} columns and a row for each weight"
+            )
         if set(document["given"]) != set(DEFAULTS):
             raise ValueError(f"given must hold {', '.join(DEFAULTS)}")
-        return cls(Fit(**fit), document["given"], float(document["step"]))
+        return cls(
+            Fit(**fit),
+            document["given"],
+            float(document["step"]),
+            document["optimiser"],
+            str(document["optimiser_basis"]),
+            None if document["clock"] is None else Clock.from_json(document["clock"]),
+            int(document["reference"]),
+        )
 
 
-def calibrate(rows: pd.DataFrame) -> Calibration:
+def _condition(document: Mapping[str, Any]) -> Condition:
+    """What `asdict` made of a condition, again one."""
+    own = dict(document)
+    own["channel"] = VerifierChannel(**document["channel"])
+    own["estimator"] = Estimator(**document["estimator"])
+    return Condition(**own)
+
+
+def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
     """Fit the model to run-table rows: fpr, fnr, group_size, step, accuracy, and optional columns.
 
-    Raises theory.ArgumentError where a row is out of range.
+    clock: a probe's of the initial weights, where there is one.
+    Raises theory.ArgumentError where a row is out of range, InputError for an optimiser that is no known one or
+    a probe of other group sizes.
     """
     # Rows that do not say are taken to be like these.
     given = {
@@ -154,15 +215,38 @@ def calibrate(rows: pd.DataFrame) -> Calibration:
     }
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
     last = float(rows["step"].max()) if "step" in rows.columns else STEPS
-    conditions, place_N, step_N = _conditions(rows, given, last)
+    optimiser, basis = _optimiser(rows)
+    conditions, place_N, step_N, _ = _conditions(rows, given, last)
     fit = calibrate_flow(
         conditions,
         place_N,
         step_N,
         rows["accuracy"].to_numpy(np.float64),
         n_eval=_samples(rows),
+        optimiser=optimiser,
+        measured=None if clock is None else clock.measured,
     )
-    return Calibration(fit, given, last)
+    reference = 0
+    if clock is not None:
+        best = max(c.channel.youden for c in conditions)
+        sizes = sorted(c.group_size for c in conditions if c.channel.youden > best - 1e-9)
+        reference = sizes[(len(sizes) - 1) // 2]
+        clock.check(reference)
+    return Calibration(fit, given, last, optimiser, basis, clock, reference)
+
+
+def _optimiser(rows: pd.DataFrame) -> tuple[FlowOptimiser, str]:
+    """What trained the runs, and how we know."""
+    if "optimiser" not in rows.columns:
+        return "adam", "assumed, since the run table does not say; --optimiser does"
+    names = {str(name).strip().lower() for name in rows["optimiser"].unique()}
+    kinds = {OPTIMISERS.get(name, name) for name in names}
+    if len(kinds) > 1 or not kinds <= set(OPTIMISERS.values()):
+        raise InputError(
+            f"optimiser must be one of {', '.join(sorted(OPTIMISERS))}, the same in every calibration row, got"
+            f" {', '.join(sorted(names))}"
+        )
+    return ("sgd" if kinds == {"sgd"} else "adam"), "as the run table or --optimiser says"
 
 
 def _reason(others: tuple[str, ...]) -> str:
@@ -179,15 +263,24 @@ def _samples(rows: pd.DataFrame) -> FloatArray | None:
 
 def _conditions(
     rows: pd.DataFrame, given: Mapping[str, Any], step: float
-) -> tuple[list[Condition], NDArray[np.intp], FloatArray]:
-    """The distinct conditions of the rows, which one each row has, and its step."""
+) -> tuple[list[Condition], NDArray[np.intp], FloatArray, FloatArray]:
+    """The distinct conditions of the rows, which one each row has, its step, and paces by condition, [2, conditions].
+
+    A pace is the probe's, with its standard error; NaN where the rows have none.
+    """
     columns = {name: rows[name].to_numpy() for name in ("fpr", "fnr", "group_size")}
+    for name in (PACE, PACE_SE):
+        columns[name] = (
+            rows[name].to_numpy() if name in rows.columns else np.full(len(rows), np.nan)
+        )
     for name, value in given.items():
         columns[name] = rows[name].to_numpy() if name in rows.columns else np.full(len(rows), value)
     table = pd.DataFrame(columns)
     group_of: Any = table.groupby(list(columns), sort=False, dropna=False).ngroup()
     place_N = group_of.to_numpy(np.intp)
-    distinct: Any = table.drop_duplicates().itertuples(index=False)
+    unique = table.drop_duplicates()
+    distinct: Any = unique.itertuples(index=False)
+    paces = np.stack([unique[name].to_numpy(np.float64) for name in (PACE, PACE_SE)])
     conditions = [
         Condition(
             VerifierChannel(float(one.fpr), float(one.fnr)),
@@ -201,4 +294,4 @@ def _conditions(
     step_N = (
         rows["step"].to_numpy(np.float64) if "step" in rows.columns else np.full(len(rows), step)
     )
-    return conditions, place_N, step_N
+    return conditions, place_N, step_N, paces

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from empirical.validate.calibrate import Calibration, calibrate
+from empirical.validate.clock import Clock, clock_baselines
 from empirical.validate.score import (
     BaselineScore,
     GroupScore,
@@ -70,10 +71,12 @@ def validate_forecast(
     *,
     calibrate_on: Selection,
     group: str | None = None,
+    clock: Clock | None = None,
     source: str = "the table",
 ) -> Validation:
     """Calibrate the model and the baselines on the selected rows of a run table, forecast all others.
 
+    clock: what a probe of the initial weights measured; then its baseline is shown too.
     group: columns that make a group, comma-separated (default: the condition, see
     `fits.fit.group_rows`). A column warmup_steps says over how many steps the learning rate rose; without
     it the baseline that needs to know assumes WARMUP_STEPS. Rows at step 0 are forecast like all others.
@@ -99,7 +102,8 @@ def validate_forecast(
         )
     warmup, warmup_basis = _warmup(frame, source)
     shown, targets = split_rows(frame, calibrate_on, source=source)
-    calibration = calibrate(shown)
+    calibration = calibrate(shown, clock=clock)
+    targets = calibration.paced(targets)
     forecast = calibration.forecast(targets)
     if not np.isfinite([forecast.accuracy, forecast.low90, forecast.high90]).all():
         raise ValueError("the model forecast something that is no number")
@@ -111,6 +115,9 @@ def validate_forecast(
         forecast=forecast.accuracy,
         low90=forecast.low90,
         high90=forecast.high90,
+        gap=forecast.gap,
+        gap_low90=forecast.gap_low90,
+        gap_high90=forecast.gap_high90,
     )
     measured_N = targets["accuracy"].to_numpy(np.float64)
     error_N = forecast.accuracy - measured_N
@@ -119,7 +126,8 @@ def validate_forecast(
     curves = bool(varying(frame, ["step"]))
     floor, floor_basis = noise_floor(targets)
     baselines: dict[str, BaselineScore] = {}
-    for one in forecast_baselines(shown, targets, warmup_steps=warmup, source=source):
+    plain = forecast_baselines(shown, targets, warmup_steps=warmup, source=source)
+    for one in (*plain, *clock_baselines(shown, targets)):
         baselines[one.name] = score_baseline(one, error_N, measured_N, group_N)
         if one.accuracy_N is not None:
             forecasts = forecasts.assign(**{one.name: one.accuracy_N})
@@ -151,6 +159,11 @@ def validate_forecast(
         warmup_steps=warmup,
         warmup_basis=warmup_basis,
         notes=_notes(shown, targets, calibration.given),
+        width90=float(np.mean(forecast.high90 - forecast.low90)),
+        optimiser=calibration.optimiser,
+        optimiser_basis=calibration.optimiser_basis,
+        laws={str(law): share for law, share in calibration.fit.mass().items()},
+        noisy_calibrated=bool(varying(shown, ["fpr", "fnr"])),
     )
     calibrated = {
         name: (float(shown[name].min()), float(shown[name].max()))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from empirical.validate.calibrate import Calibration
+from empirical.validate.clock import PACE
 from empirical.validate.forecast import Validation
 from fits.errors import InputError
 from fits.inference import Interval
@@ -19,17 +20,47 @@ from fits.readers.text import read_text
 from theory import VerifierChannel
 from theory.estimators import check_group_size
 
-__all__ = ["Prediction", "Stored", "predict_row", "read_calibration", "stored"]
+__all__ = [
+    "Found",
+    "Prediction",
+    "Stored",
+    "predict_row",
+    "predict_rows",
+    "read_calibration",
+    "stored",
+]
 
 FORMAT: Final = "verigap calibration"
-VERSION: Final = 1
+VERSION: Final = 2
+FURTHEST: Final = 10.0  # times the longest calibrated run, beyond which nothing is forecast
+LEAST_COVERAGE: Final = (
+    0.8  # of 90 % intervals, below which a forecast says that they were too narrow
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `validate` found on the rows that the calibration was not shown.
+
+    not_beaten: the identified baselines whose RMSE was no larger than the model's. noisy_calibrated: whether the
+    calibration rows had verifiers of different quality.
+    """
+
+    rows: int
+    rmse: float
+    coverage90: float
+    width90: float
+    best_baseline: str | None
+    best_baseline_rmse: float | None
+    not_beaten: tuple[str, ...]
+    noisy_calibrated: bool
 
 
 @dataclass(frozen=True)
 class Stored:
     """What `validate --out` writes and `predict` reads.
 
-    calibrated_on, source, rows: which rows, of what. calibrated: see Validation.
+    calibrated_on, source, rows: which rows, of what. calibrated: see Validation. found: on all other rows.
     """
 
     calibration: Calibration
@@ -37,6 +68,7 @@ class Stored:
     calibrated_on: str
     source: str
     rows: int
+    found: Found
 
 
 def stored(validation: Validation, *, source: str) -> dict[str, Any]:
@@ -48,8 +80,31 @@ def stored(validation: Validation, *, source: str) -> dict[str, Any]:
         "calibrated_on": validation.report.calibrated_on,
         "rows": validation.report.calibration_rows,
         "calibrated": dict(validation.calibrated),
+        "found": asdict(_found(validation)),
         "model": validation.calibration.to_json(),
     }
+
+
+def _found(validation: Validation) -> Found:
+    report = validation.report
+    best = report.best_baseline
+    scores = {name: one.rmse for name, one in report.baselines.items() if one.rmse is not None}
+    return Found(
+        rows=report.forecast_rows,
+        rmse=report.rmse,
+        coverage90=report.coverage90,
+        width90=report.width90,
+        best_baseline=best,
+        best_baseline_rmse=None if best is None else scores[best],
+        not_beaten=tuple(name for name, rmse in scores.items() if rmse <= report.rmse),
+        noisy_calibrated=report.noisy_calibrated,
+    )
+
+
+def _read_found(document: Any) -> Found:
+    fields: dict[str, Any] = dict(document)
+    fields["not_beaten"] = tuple(fields["not_beaten"])
+    return Found(**fields)
 
 
 def read_calibration(path: Path) -> Stored:
@@ -75,6 +130,7 @@ def read_calibration(path: Path) -> Stored:
             calibrated_on=str(document["calibrated_on"]),
             source=str(document["source"]),
             rows=int(document["rows"]),
+            found=_read_found(document["found"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: a damaged calibration ({error!r})") from None
@@ -84,14 +140,17 @@ def read_calibration(path: Path) -> Stored:
 class Prediction:
     """The forecast of one verifier and budget, and what it rests on.
 
-    accuracy, ci90: in [0, 1]; the interval is for the measured accuracy. estimator, prompts_per_step: what was
-    assumed, that of the first calibration row. warnings: which inputs lie
-    outside what was calibrated. steps: None where the calibrated table knows no time. The rest: the
-    inputs, and the rows that were calibrated on.
+    accuracy, ci90: in [0, 1]; the interval is for the measured accuracy. gap, gap_ci90: what a clean verifier
+    would reach beyond it, all else equal, in [-1, 1]; between the two conditions' means. estimator, prompts_per_step,
+    optimiser: what was assumed, that of the first calibration row. found: by `validate` on other rows. probed: whether
+    a probe measured this arm's speed. warnings: what the forecast is unsure of beyond its interval. steps: None where
+    the calibrated table knows no time. The rest: the inputs, and the rows that were calibrated on.
     """
 
     accuracy: float
     ci90: Interval
+    gap: float
+    gap_ci90: Interval
     fpr: float
     fnr: float
     group_size: int
@@ -99,7 +158,10 @@ class Prediction:
     n_eval: int | None
     estimator: str
     prompts_per_step: int
+    optimiser: str
+    probed: bool
     warnings: tuple[str, ...]
+    found: Found
     calibrated_on: str
     source: str
     calibration_rows: int
@@ -114,53 +176,140 @@ def predict_row(
     steps: float | None = None,
     n_eval: int | None = None,
 ) -> Prediction:
-    """Forecast one run's accuracy from the calibration in `path`.
+    """Forecast one run's accuracy from the calibration in `path`: `predict_rows` of one row."""
+    return predict_rows(
+        path,
+        fpr=[fpr],
+        fnr=[fnr],
+        group_size=[group_size],
+        steps=None if steps is None else [steps],
+        n_eval=n_eval,
+    )[0]
 
-    fpr, fnr: in [0, 1]. group_size: at least 2. steps: at least 0; None: as long as the longest calibrated
-    run; refused where the calibrated table had no step. n_eval: samples of the evaluation, at least 1;
-    None: the interval is that of evaluations like the calibrated ones.
+
+def predict_rows(
+    path: Path,
+    *,
+    fpr: Sequence[float],
+    fnr: Sequence[float],
+    group_size: Sequence[int],
+    steps: Sequence[float] | None = None,
+    n_eval: int | None = None,
+) -> tuple[Prediction, ...]:
+    """Forecast accuracies from the calibration in `path`: every verifier, at every group size and length.
+
+    fpr, fnr: in [0, 1], of one length, or one of them of length 1. group_size: at least 2. steps: at least 0, and at
+    most FURTHEST times the longest calibrated run; None: as long as that; refused where the calibrated table had
+    no step. n_eval: samples of the evaluation, at least 1; None: the interval is that of evaluations like the
+    calibrated ones.
     Raises theory.ArgumentError or InputError naming what is out of range, or a file that is no calibration.
     """
-    channel = VerifierChannel(fpr, fnr)
-    check_group_size(group_size)
-    if steps is not None and not 0.0 <= steps < np.inf:
-        raise InputError(f"steps must be at least 0, got {steps:g}")
+    if 0 in (len(fpr), len(fnr), len(group_size)) or (steps is not None and len(steps) == 0):
+        raise InputError("fpr, fnr, group_size and steps must hold a value each")
+    if len(fpr) != len(fnr) and 1 not in (len(fpr), len(fnr)):
+        raise InputError(
+            f"fpr and fnr must be as many ({len(fpr)} and {len(fnr)}), or one of them a single rate"
+        )
+    count = max(len(fpr), len(fnr))
+    channels = [VerifierChannel(fpr[i % len(fpr)], fnr[i % len(fnr)]) for i in range(count)]
+    sizes = [check_group_size(size) for size in group_size]
     if n_eval is not None and n_eval < 1:
         raise InputError(f"n_eval must be at least 1, got {n_eval}")
     kept = read_calibration(path)
+    lengths = _lengths(kept, steps, path)
+    asked = [(c, size, length) for c in channels for size in sizes for length in lengths]
+    rows = pd.DataFrame(
+        {
+            "fpr": [c.fpr for c, _, _ in asked],
+            "fnr": [c.fnr for c, _, _ in asked],
+            "group_size": [size for _, size, _ in asked],
+        }
+    )
+    if lengths != [None]:
+        rows["step"] = [length for _, _, length in asked]
+    if n_eval is not None:
+        rows["n_eval"] = n_eval
+    model = kept.calibration
+    paced_N = np.zeros(len(rows), dtype=np.bool_)
+    if model.clock is not None:
+        rows = model.paced(rows)
+        paced_N = rows[PACE].notna().to_numpy()
+    forecast = model.forecast(rows)
+    return tuple(
+        Prediction(
+            accuracy=float(forecast.accuracy[i]),
+            ci90=(float(forecast.low90[i]), float(forecast.high90[i])),
+            gap=float(forecast.gap[i]),
+            gap_ci90=(float(forecast.gap_low90[i]), float(forecast.gap_high90[i])),
+            fpr=channel.fpr,
+            fnr=channel.fnr,
+            group_size=size,
+            steps=length,
+            n_eval=n_eval,
+            estimator=str(model.given["estimator"]),
+            prompts_per_step=int(model.given["prompts_per_step"]),
+            optimiser=model.optimiser,
+            probed=bool(paced_N[i]),
+            warnings=_warnings(kept, channel, size, length, probed=bool(paced_N[i])),
+            found=kept.found,
+            calibrated_on=kept.calibrated_on,
+            source=kept.source,
+            calibration_rows=kept.rows,
+        )
+        for i, (channel, size, length) in enumerate(asked)
+    )
+
+
+def _lengths(kept: Stored, steps: Sequence[float] | None, path: Path) -> list[float | None]:
+    """The lengths to forecast; [None] where the calibrated table knows no time."""
     timed = "step" in kept.calibrated
-    if steps is not None and not timed:
+    if steps is None:
+        return [kept.calibration.step if timed else None]
+    for length in steps:
+        if not 0.0 <= length < np.inf:
+            raise InputError(f"steps must be at least 0, got {length:g}")
+    if not timed:
         raise InputError(
             f"{path}: its table had no step, so that nothing is known of other lengths of run: leave out"
             " the steps"
         )
-    if steps is None and timed:
-        steps = kept.calibration.step
-    inputs = {"fpr": channel.fpr, "fnr": channel.fnr, "group_size": float(group_size)}
-    if steps is not None:
-        inputs["step"] = steps
-    row = {**inputs, **({} if n_eval is None else {"n_eval": n_eval})}
-    forecast = kept.calibration.forecast(pd.DataFrame([row]))
-    warnings: list[str] = []
+    furthest = FURTHEST * kept.calibrated["step"][1]
+    for length in steps:
+        if length > furthest:
+            raise InputError(
+                f"steps {length:g} is more than {FURTHEST:g} times the longest calibrated run"
+                f" ({kept.calibrated['step'][1]:g} steps): nothing calibrated says what happens there; calibrate on"
+                " longer runs"
+            )
+    return list(steps)
+
+
+def _warnings(
+    kept: Stored, channel: VerifierChannel, size: int, length: float | None, *, probed: bool
+) -> tuple[str, ...]:
+    """What a reader must know beside the interval."""
+    said: list[str] = []
+    inputs = {"fpr": channel.fpr, "fnr": channel.fnr, "group_size": float(size)}
+    if length is not None:
+        inputs["step"] = length
     for name, value in inputs.items():
         low, high = kept.calibrated.get(name, (-np.inf, np.inf))
         if not low <= value <= high:
             known = f"at {low:g} only" if low == high else f"in [{low:g}, {high:g}]"
-            warnings.append(
-                f"{name} {value:g} was not calibrated ({known}): the model extrapolates"
-            )
-    return Prediction(
-        accuracy=float(forecast.accuracy[0]),
-        ci90=(float(forecast.low90[0]), float(forecast.high90[0])),
-        fpr=channel.fpr,
-        fnr=channel.fnr,
-        group_size=group_size,
-        steps=steps,
-        n_eval=n_eval,
-        estimator=str(kept.calibration.given["estimator"]),
-        prompts_per_step=int(kept.calibration.given["prompts_per_step"]),
-        warnings=tuple(warnings),
-        calibrated_on=kept.calibrated_on,
-        source=kept.source,
-        calibration_rows=kept.rows,
-    )
+            said.append(f"{name} {value:g} was not calibrated ({known}): the model extrapolates")
+    found = kept.found
+    if not found.noisy_calibrated and not probed and channel.youden < 1.0:
+        said.append(
+            "no noisy arm was calibrated and no probe measured this one: how noisy the task's gradient is was"
+            " averaged over; `verigap probe`, or one noisy arm, would narrow the interval"
+        )
+    if found.coverage90 < LEAST_COVERAGE:
+        said.append(
+            f"on {found.rows} other rows of {kept.source} the 90 % intervals of this calibration held"
+            f" {found.coverage90:.0%}: they are too narrow there"
+        )
+    if found.not_beaten:
+        said.append(
+            f"on the same rows it forecast no better (RMSE {found.rmse:.4f}) than {', '.join(found.not_beaten)}"
+        )
+    return tuple(said)

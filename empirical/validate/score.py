@@ -82,7 +82,9 @@ class Report:
     coverage90_ci: Wilson, 95 %, as if rows were independent. noise_floor: None where
     `noise_floor_basis` says why. by_group: in order of appearance. baselines: on the same rows.
     parameters, status, message: of the model. kind: "curves", or "final accuracies" where there is
-    one step. warmup_steps: assumed by the warm-up-aware baseline, from `warmup_basis`.
+    one step. warmup_steps: assumed by the warm-up-aware baseline, from `warmup_basis`. width90: mean width of
+    the 90 % intervals. optimiser: "adam" or "sgd", from `optimiser_basis`. laws: the share of the forecast that each
+    law of noise has. noisy_calibrated: whether the calibration rows have verifiers of different quality.
     """
 
     rmse: float
@@ -103,6 +105,11 @@ class Report:
     warmup_steps: float
     warmup_basis: str
     notes: tuple[str, ...]
+    width90: float
+    optimiser: str
+    optimiser_basis: str
+    laws: Mapping[str, float]
+    noisy_calibrated: bool
 
     @property
     def best_baseline(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,18 @@ from verigap.console import Json, emit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from empirical.validate.predict import Prediction
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    """0.1,0.2,… as numbers; a BadParameter that names the option where it is none."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{name}: {text!r} is no number, and no list of some: 0.1,0.2"
+        ) from None
+
 
 def predict(
     calibration: Annotated[
@@ -20,13 +32,13 @@ def predict(
         typer.Argument(metavar="CALIBRATION", help="What `verigap validate --out` wrote (JSON)."),
     ],
     *,
-    fpr: Annotated[float, typer.Option(help="P(reward 1 | wrong), in [0, 1].")],
-    fnr: Annotated[float, typer.Option(help="P(reward 0 | right), in [0, 1].")],
-    group_size: Annotated[int, typer.Option(help="Rollouts per prompt, at least 2.")],
+    fpr: Annotated[str, typer.Option(help="P(reward 1 | wrong), in [0, 1]; a list: 0.1,0.2.")],
+    fnr: Annotated[str, typer.Option(help="P(reward 0 | right), in [0, 1]; as many, or one.")],
+    group_size: Annotated[str, typer.Option(help="Rollouts per prompt, at least 2; or a list.")],
     steps: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Optimiser steps done, at least 0 (default: as the longest calibrated run)."
+            help="Optimiser steps done, at least 0, or a list (default: as the longest calibrated run)."
         ),
     ] = None,
     n_eval: Annotated[
@@ -37,29 +49,63 @@ def predict(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Forecast the measured accuracy under a verifier and a budget, with its 90 % interval."""
-    from verigap.face import forecasts
+    """Forecast the measured accuracy under a verifier and a budget, and what a clean one would add, with 90 % intervals."""
+    from empirical.validate.predict import predict_rows
 
-    forecast = forecasts.predict(
-        calibration, fpr=fpr, fnr=fnr, group_size=group_size, steps=steps, n_eval=n_eval
+    sizes = _numbers("--group-size", group_size)
+    if any(not size.is_integer() for size in sizes):
+        raise typer.BadParameter(f"--group-size: {group_size!r} holds a number that is no integer")
+    forecasts = predict_rows(
+        calibration,
+        fpr=_numbers("--fpr", fpr),
+        fnr=_numbers("--fnr", fnr),
+        group_size=[int(size) for size in sizes],
+        steps=None if steps is None else _numbers("--steps", steps),
+        n_eval=n_eval,
     )
 
     def show(console: Console) -> None:
-        low, high = forecast.ci90
+        for forecast in forecasts:
+            low, high = forecast.ci90
+            console.print(
+                f"Accuracy {forecast.accuracy:.4f}, 90 % interval of the measured one"
+                f" [{low:.4f}, {high:.4f}]",
+                style="bold",
+                highlight=False,
+            )
+            below, above = forecast.gap_ci90
+            console.print(
+                f"A clean verifier would reach {forecast.gap:+.4f} [{below:+.4f}, {above:+.4f}] beyond it.",
+                highlight=False,
+            )
+            length = "" if forecast.steps is None else f", {forecast.steps:g} steps"
+            speed = ", its speed as probed" if forecast.probed else ""
+            console.print(
+                f"fpr {forecast.fpr:g}, fnr {forecast.fnr:g}, {forecast.group_size} rollouts a"
+                f" prompt{length}{speed}.",
+                highlight=False,
+            )
+        one = forecasts[0]
         console.print(
-            f"Accuracy {forecast.accuracy:.4f}, 90 % interval of the measured one"
-            f" [{low:.4f}, {high:.4f}]",
-            style="bold",
-            highlight=False,
-        )
-        length = "" if forecast.steps is None else f", {forecast.steps:g} steps"
-        console.print(
-            f"fpr {fpr:g}, fnr {fnr:g}, {group_size} rollouts a prompt{length}; calibrated on"
-            f" {forecast.calibrated_on} of {forecast.source} ({forecast.calibration_rows} rows)."
-            f" Assumed: {forecast.estimator}, {forecast.prompts_per_step} prompts a step.",
+            f"Calibrated on {one.calibrated_on} of {one.source} ({one.calibration_rows} rows)."
+            f" Assumed: {one.estimator}, {one.prompts_per_step} prompts a step, {one.optimiser}. On"
+            f" {one.found.rows} other rows `validate` found RMSE {one.found.rmse:.4f}, and"
+            f" {one.found.coverage90:.0%} inside the 90 % intervals.",
             highlight=False,
         )
 
-    for warning in forecast.warnings:
+    said = dict.fromkeys(warning for forecast in forecasts for warning in forecast.warnings)
+    for warning in said:
         sys.stderr.write(f"warning: {warning}\n")
-    emit(forecast, as_json=json, show=show)
+    emit(forecasts[0] if len(forecasts) == 1 else _document(forecasts), as_json=json, show=show)
+
+
+def _document(forecasts: tuple[Prediction, ...]) -> dict[str, Any]:
+    """Several forecasts: one by one, and their main columns as lists."""
+    import dataclasses
+
+    columns = ("fpr", "fnr", "group_size", "steps", "accuracy", "ci90", "gap", "gap_ci90")
+    return {
+        **{name: [getattr(one, name) for one in forecasts] for name in columns},
+        "forecasts": [dataclasses.asdict(one) for one in forecasts],
+    }

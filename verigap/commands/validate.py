@@ -43,6 +43,14 @@ def validate(
     n_eval: Annotated[
         int | None, typer.Option(min=1, help="Samples behind every accuracy, where RUNS lack it.")
     ] = None,
+    optimiser: Annotated[
+        str | None,
+        typer.Option(help="What trained the runs, adam or sgd, where RUNS do not say (else adam)."),
+    ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option(help="What `verigap probe` measured at the initial weights (JSON)."),
+    ] = None,
     figure: Figure = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the calibration here, for `verigap predict`.")
@@ -56,8 +64,8 @@ def validate(
 
     read.check_outputs(figure, out)
     selection = parse_selection(calibrate_on)
-    table = read.load(warmup_steps=warmup_steps, n_eval=n_eval)
-    validation = forecasts.validate(table, calibrate_on=selection, group=group)
+    table = read.load(warmup_steps=warmup_steps, n_eval=n_eval, optimiser=optimiser)
+    validation = forecasts.validate(table, calibrate_on=selection, group=group, probe=probe)
     if figure is not None:
         save_figure(figure, validation.plot)
     if out is not None:
@@ -95,8 +103,10 @@ def _show(report: Report, console: Console) -> None:
     low, high = report.coverage90_ci
     say(
         f"The 90 % intervals hold {report.coverage90:.1%} of the rows [{low:.1%}, {high:.1%}];"
-        f" forecast minus measured is {report.bias:+.4f} on average."
+        f" forecast minus measured is {report.bias:+.4f} on average, and the intervals {report.width90:.3f} wide."
     )
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in report.laws.items() if share > 0.0)
+    say(f"Optimiser: {report.optimiser}, {report.optimiser_basis}. Laws averaged over: {shares}.")
     groups = Table()
     for heading in ("group", "rows", "RMSE", "bias", "in 90 %", "best baseline"):
         groups.add_column(

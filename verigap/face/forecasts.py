@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from empirical.validate.clock import read_clock
 from empirical.validate.forecast import Validation, validate_forecast
 from empirical.validate.predict import Prediction, predict_row
 from fits.plain import plain
@@ -75,25 +76,29 @@ def validate(
     group: str | None = None,
     warmup_steps: float | None = None,
     n_eval: int | None = None,
+    optimiser: str | None = None,
+    probe: str | Path | None = None,
     where: Words = None,
 ) -> Validated:
     """Calibrate the simulator on the selected rows only, forecast every other row, score it beside baselines.
 
     runs: a run table, a data frame of one, or a path. calibrate_on: "arm=clean,step<=100"; a list: any may hold.
     group: columns that make a group. warmup_steps, n_eval: where the table does not say (steps over which the
-    learning rate rose, samples behind an accuracy). where: rows to keep.
+    learning rate rose, samples behind an accuracy). optimiser: "adam" or "sgd", where the table does not say
+    (else adam). probe: what `verigap probe` wrote of the initial weights. where: rows to keep.
     Returns RMSE, coverage of 90 % intervals, baselines and parameters.
     Raises UserError for missing columns, a selection of nothing or of everything, several models.
     Source: docs/theory.md#shared-parameters-and-the-optimiser.
     """
     selection = selection_of(calibrate_on)
     table = table_of(runs, where)
-    said = {"warmup_steps": warmup_steps, "n_eval": n_eval}
+    said = {"warmup_steps": warmup_steps, "n_eval": n_eval, "optimiser": optimiser}
     frame = table.frame.assign(**{name: v for name, v in said.items() if v is not None})
     done = validate_forecast(
         frame,
         calibrate_on=selection,
         group=group,
+        clock=None if probe is None else read_clock(Path(probe)),
         source=table.source,
     )
     return as_shown(Validated, done)
@@ -104,10 +109,13 @@ class Predicted(Shown, Prediction):
     """The forecast of one verifier and budget; see `empirical.validate.predict.Prediction`."""
 
     def to_frame(self) -> pd.DataFrame:
-        """One row: what was asked, the accuracy and its 90 % interval."""
+        """One row: what was asked, the accuracy and what a clean verifier would add, with 90 % intervals."""
         asked = {name: getattr(self, name) for name in ("fpr", "fnr", "group_size", "steps")}
         low, high = self.ci90
-        return pd.DataFrame([{**asked, "accuracy": self.accuracy, "low90": low, "high90": high}])
+        gap_low, gap_high = self.gap_ci90
+        found = {"accuracy": self.accuracy, "low90": low, "high90": high}
+        gap = {"gap": self.gap, "gap_low90": gap_low, "gap_high90": gap_high}
+        return pd.DataFrame([{**asked, **found, **gap}])
 
     def headline(self) -> str:  # noqa: D102
         return (
@@ -133,7 +141,8 @@ def predict(
     calibration: what `verigap validate --out` wrote. fpr, fnr: in [0, 1]. group_size: rollouts a prompt, at least
     2. steps: optimiser steps, at least 0 (default: as the longest calibrated run). n_eval: samples of the
     evaluation that the interval is for (default: as calibrated).
-    Returns accuracy and interval, in [0, 1], and warnings where the inputs lie outside what was calibrated.
+    Returns accuracy and interval, in [0, 1], the gap to a clean verifier with its own, and warnings where the inputs
+    lie outside what was calibrated; more than ten times the calibrated length is refused.
     Raises UserError naming what is out of range, or a file that is no calibration.
     Source: docs/theory.md#shared-parameters-and-the-optimiser.
     """
