@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fits.baselines import BaselineForecast
 from fits.errors import InputError
-from fits.readers.folders import parse_json
+from fits.readers.jsonl import parse_json
 from fits.readers.text import read_text
 from theory import VerifierChannel, estimator_named, gain, phi2
 from theory.flow import mean_square_advantage
