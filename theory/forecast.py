@@ -25,7 +25,7 @@ mean, the noise of measuring, and HARM of what noise is said to cost. Outside th
 widen and never narrow.
 Fails first where an accuracy falls for other reasons than the gradient (collapse after a peak), and
 where noise depends on what the policy can learn: the law then knows the rates and not the structure.
-Source: docs/theory.md#adam-with-a-stationary-signal, docs/theory.md#effective-rollouts; Kennedy & O'Hagan 2001
+Source: docs/theory.md#adam-with-a-stationary-signal; docs/theory.md#effective-rollouts; Kennedy & O'Hagan 2001
 (discrepancy); Tierney & Kadane 1986 (Laplace); the priors and every form tried and dropped are in LOG.md.
 """
 

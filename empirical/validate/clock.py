@@ -8,7 +8,7 @@ the clean verifier's at the calibrated group size. Beside it, with nothing measu
     youden-rollouts           a = the clean arm at J^2 G rollouts
 The last two are read linearly in log2 of the rollouts between the clean arms calibrated on, two at least.
 Fails first where the pace changes as the policy does: it is measured once, at the start.
-Source: docs/theory.md#probe, docs/theory.md#effective-rollouts.
+Source: docs/theory.md#probe; docs/theory.md#effective-rollouts.
 """
 
 from __future__ import annotations
