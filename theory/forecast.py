@@ -20,9 +20,9 @@ measures it (`Measured`), noisy arms do, and where neither is there the forecast
 What no flow follows is a discrepancy: a smooth random function of time, one for each calibration condition, so
 that more rows of one condition do not count as more conditions. It is carried to other verifiers at the
 time when the clean curve has come as far, and read off the calibration rows (kriging).
-The forecast is the interquartile mean of the members. Its variance holds, beside their scatter: the discrepancy, runs of one condition about their
-mean, the noise of measuring, and HARM of what noise is said to cost. Outside the calibrated range intervals
-widen and never narrow.
+The forecast is the interquartile mean of the members. Its variance holds, beside their scatter: the discrepancy,
+runs of one condition about their mean, the noise of measuring, and HARM of what noise is said to cost. Outside the
+calibrated range intervals widen and never narrow.
 Fails first where an accuracy falls for other reasons than the gradient (collapse after a peak), and
 where noise depends on what the policy can learn: the law then knows the rates and not the structure.
 Source: docs/theory.md#adam-with-a-stationary-signal; docs/theory.md#effective-rollouts; Kennedy & O'Hagan 2001

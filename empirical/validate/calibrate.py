@@ -1,9 +1,10 @@
 """The forecasting model of `verigap validate`: `theory.forecast` over the rows of a run table.
 
 A run's condition is its fpr, fnr and group_size and, where the table has them, prompts_per_step (else
-32), estimator (else grpo), beta2 (else Adam's .999) and optimiser (else Adam, and the forecast says so). Noise
-structures are forecast by their rates, as if errors were independent, unless a probe has measured their pace. warmup_steps is not read: real curves rise from the first steps as if there
-were no warm-up, and a model told of it fits and forecasts them worse (LOG.md).
+32), estimator (else grpo), beta2 (else Adam's .999) and optimiser (else Adam, and the forecast says so).
+Noise structures are forecast by their rates, as if errors were independent, unless a probe has measured their pace.
+warmup_steps is not read: real curves rise from the first steps as if there were no warm-up, and a model told of it
+fits and forecasts them worse (LOG.md).
 """
 
 from __future__ import annotations
@@ -264,7 +265,7 @@ def _samples(rows: pd.DataFrame) -> FloatArray | None:
 def _conditions(
     rows: pd.DataFrame, given: Mapping[str, Any], step: float
 ) -> tuple[list[Condition], NDArray[np.intp], FloatArray, FloatArray]:
-    """The distinct conditions of the rows, which one each row has, its step, and paces by condition, [2, conditions].
+    """The distinct conditions of the rows, which one each row has, its step, and paces [2, conditions].
 
     A pace is the probe's, with its standard error; NaN where the rows have none.
     """

@@ -49,7 +49,7 @@ def predict(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Forecast the measured accuracy under a verifier and a budget, and what a clean one would add, with 90 % intervals."""
+    """Forecast accuracy under a verifier and a budget, and what a clean one would add, with 90 % intervals."""
     from empirical.validate.predict import predict_rows
 
     sizes = _numbers("--group-size", group_size)
