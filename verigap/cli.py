@@ -23,6 +23,7 @@ from verigap.commands.gap import gap
 from verigap.commands.import_ import import_
 from verigap.commands.phase import phase
 from verigap.commands.plan import plan
+from verigap.commands.power import power
 from verigap.commands.predict import predict
 from verigap.commands.probe import probe
 from verigap.commands.rest_points import rest_points
@@ -78,6 +79,7 @@ app.command()(gap)
 app.command(name="import")(import_)
 app.command()(phase)
 app.command()(plan)
+app.command()(power)
 app.command()(predict)
 app.command()(probe)
 app.command(name="rest-points")(rest_points)

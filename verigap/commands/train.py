@@ -171,9 +171,12 @@ def _tell(
 ) -> None:
     """What a study would cost, and where its runs stand."""
     from empirical.errors import StudyError
+    from empirical.power import power
     from empirical.training.launch import refuse_unless_able
     from fits.plain import plain
+    from verigap.commands.power import show_power
 
+    chance = power(study)
     refused: str | None = None
     try:
         refuse_unless_able(runs, study.running)
@@ -195,6 +198,7 @@ def _tell(
         "money": None if price is None else price * cost.device_hours,
         "money_left": None if price is None else price * left,
         "refused_here": refused,
+        "power": plain(chance),
     }
 
     def show(console: Console) -> None:
@@ -202,6 +206,7 @@ def _tell(
 
         if not listed:
             console.print(cost.table())
+            show_power(console, chance)
         view = Table(title=f"{study.name}: {len(complete)} of {len(now)} runs complete")
         for column in ("run", "state", "step", "hours left"):
             # A run's id is what --only takes: on a narrow terminal it may fold, never lose its end.
