@@ -9,7 +9,7 @@ scatter of runs, .015 within a factor of 2, and the gap, s ln(1/phi^2) with s ex
 that grows with the logarithm of effective rollouts), at pass rate a.
 Fails first where differences of seeds are far from normal (a run that collapses), and where a pilot was run at
 another budget than the study.
-Source: DESIGN section 2 (verdicts); docs/theory.md, effective rollouts.
+Source: docs/contract.md, verigap gap; docs/theory.md, effective rollouts.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def missing(printed: dict[str, Any], keys: list[str]) -> list[str]:
         ("import", SMOKE, "--out", "{tmp}/runs.csv"),
         ("audit", "{tmp}/labels.csv", "--truth", "truth", "--verdict", "verdict"),
         ("plan", "--pass-rate", "0.3", "--fpr", "0.1", "--fnr", "0.2", "--steps", "100"),
+        ("power", ROOT / "empirical/studies/trained/qwen2.5-gsm8k-powered.yaml"),
         ("doctor",),
     ],
     ids=lambda arguments: arguments[0],
