@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from empirical import extras
 from empirical.errors import StudyError
 from empirical.fields import Spec
+from empirical.machine import gpus
 from empirical.noise import Arm, Selector, TriggeredNoise, structure
 from empirical.probe_statistics import (
     FORMS,
@@ -150,6 +152,8 @@ def probe_spec(
     named = {one.name: one for one in study.models}
     folder = Path(model) if model is not None and model not in named else None
     if folder is not None and folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise StudyError(f"--model {folder}: holds no config.json, so no model's weights")
         model = None
     elif folder is not None:
         raise StudyError(f"--model {model}: no such model in study {study.name}, and no folder")
@@ -512,6 +516,14 @@ def probe(
     Raises StudyError if the train extra is absent, or the parts are another probe's.
     """
     extras.require(*extras.TRAIN)
+    if isinstance(spec.model, PretrainedSpec):
+        if spec.model.lora is not None:
+            extras.require("peft")
+        if spec.model.dtype == "bfloat16" and not gpus():
+            raise StudyError(
+                f"model {spec.model.name}: bfloat16 needs a GPU, and none is here;"
+                " dtype: float32 works on a CPU"
+            )
     started = time.monotonic()
     folder = out.with_name(out.name + ".parts")
     _claim(folder, spec)
@@ -574,6 +586,11 @@ def _measured(
         for future in as_completed(waiting):
             future.result()
             yield waiting[future]
+    except BrokenProcessPool:
+        raise StudyError(
+            "a process of the probe was killed, perhaps for want of memory; the same command goes on,"
+            " --processes 1 takes less"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -53,6 +53,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.M
     [
         (["absent.yaml"], "absent.yaml: no such file"),
         ([STUDY, "--model", "x"], "--model x: no such model in study cpu-campaign, and no folder"),
+        ([STUDY, "--model", STUDY.parent], "holds no config.json"),
         ([STUDY, "--out", STUDY.parent], "is a folder"),
         ([STUDY, "--group-size", "1"], "group-size"),
         ([STUDY, "--seed", "4294967296"], "seed"),

@@ -267,6 +267,46 @@ def test_signals_and_effective_rollouts_are_those_of_theory(
     assert arms["fp"].exploit_rate == pytest.approx(-0.4 * arms["fp"].right_rate, rel=0.15)
 
 
+def test_an_error_that_can_be_learnt_grows_and_one_by_chance_does_not(tmp_path: Path) -> None:
+    """Wrong answers with a mark are paid: beside the right ones they grow, and unpaid wrong ones make room.
+
+    A softmax over right, marked and plain answers, one logit a weight, a third of the weights each.
+    """
+    import torch
+
+    arms = {"clean": {}, "chance": {"fpr": 0.4}, "mark": {"fpr": 0.9}}
+    spec = probe_spec(campaign(arms, [8]), groups=64, weights=30)
+    rng = np.random.default_rng(0)
+    share, n = np.array([0.3, 0.3, 0.4]), spec.rollouts_per_prompt
+    for block in range(spec.blocks):
+        sums = BlockSums(spec, 30)
+        for _ in range(spec.prompts // spec.blocks):
+            kind = rng.choice(3, size=n, p=share)
+            right, marked = kind == 0, kind == 1
+            score = np.repeat(np.eye(3)[kind] - share, 10, axis=1)
+            flipped = rng.random((spec.noise_draws, n)) < 0.4
+            paid = [np.tile(right, (spec.noise_draws, 1)), right | flipped]
+            paid.append(np.tile(right | marked, (spec.noise_draws, 1)))
+            sums.add(
+                torch.tensor(score, dtype=torch.float32),
+                np.arange(n),
+                lengths_U=np.ones(n),
+                right_R=right,
+                dropped_R=None,
+                paid_VGDR=np.stack(paid)[:, np.newaxis],
+            )
+        np.save(tmp_path / f"block-{block:03d}.npy", sums.sums)
+        facts = {"weights_sha256": "", "weights": 30, "weights_total": 30, **sums.facts()}
+        (tmp_path / f"block-{block:03d}.json").write_text(json.dumps(facts))
+    found = {arm.arm: arm for arm in result_of(spec, tmp_path, seconds=0.0).arms}
+    assert found["clean"].exploit_rate == 0.0
+    assert found["chance"].exploit_rate_ci[1] < 0.0 < found["chance"].right_rate_ci[0]
+    assert found["mark"].exploit_rate_ci[0] > 0.0
+    # Right and marked answers are alike to this verifier, and as many: they grow alike.
+    low, high = found["mark"].exploit_rate_ci
+    assert low < found["mark"].right_rate < high
+
+
 def test_a_gradient_lost_in_noise_is_said_to_be(tmp_path: Path) -> None:
     spec = probe_spec(campaign(ARMS, [4]), groups=16, weights=300)
     found = synthetic(spec, tmp_path, pass_rate=0.5, noise=(1.0, 1.0), signal=0.0)

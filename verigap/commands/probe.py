@@ -45,6 +45,7 @@ def probe(
     json: Json = False,
 ) -> None:
     """Measure signal and noise of the policy gradient at a model's weights, and what each verifier does to them."""
+    from empirical.machine import gpus
     from empirical.probe import discard_parts, initial_weights, probe_spec
     from empirical.probe import probe as measure
     from empirical.studies import read_study
@@ -76,7 +77,7 @@ def probe(
                 spec,
                 target,
                 weights=folder or initial_weights(wanted, study, spec, target.parent),
-                processes=processes or wanted.running.processes,
+                processes=processes or (1 if gpus() else wanted.running.processes),
                 report=report,
             )
     except KeyboardInterrupt:
