@@ -178,6 +178,7 @@ def _run(cell: Cell, threads: int | None, report: Callable[[int], None]) -> Colu
         "seed": seed,
         "group_size": training.group_size,
         "prompts_per_step": training.prompts_per_step or len(start.logits),
+        **spec.training_of(arm).settings(),
         "step": path.step,
         "rollouts": path.rollouts,
         "accuracy": accuracy,

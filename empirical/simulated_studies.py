@@ -112,16 +112,24 @@ class PopulationSpec(Spec):
         )
 
 
+# Of the bandit's logits; a real run's rate is another quantity.
+LEARNING_RATES: Final = {"adam": 0.03, "sgd": 0.1}
+
+
 class TrainingSpec(Spec):
-    """How it is trained; see `theory.bandit.Training`."""
+    """How it is trained; see `theory.bandit.Training`.
+
+    optimiser: by default Adam, which TRL trains with. coupling: by default half of every step is shared by all
+    prompts. learning_rate: by default .03 for adam, .1 for sgd, neither measured on anything.
+    """
 
     steps: Count = 200
     group_size: int = Field(default=8, ge=2, le=1_000_000)
     prompts_per_step: Count | None = None
     estimator: str = "grpo"
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    learning_rate: float = Field(default=0.1, gt=0.0)
-    coupling: Rate = 0.0
+    optimiser: Literal["sgd", "adam"] = "adam"
+    learning_rate: float | None = Field(default=None, gt=0.0)
+    coupling: Rate = 0.5
     warmup_steps: int = Field(default=0, ge=0, le=10_000_000)
     warmup_from: Rate = 0.1
     decay: Literal["constant", "linear"] = "constant"
@@ -139,7 +147,24 @@ class TrainingSpec(Spec):
         """The training itself."""
         fields: dict[str, Any] = self.model_dump()
         fields["estimator"] = estimator_named(self.estimator)
+        fields["learning_rate"] = self.rate
         return bandit.Training(**fields)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, the study's own or the optimiser's default."""
+        return self.learning_rate or LEARNING_RATES[self.optimiser]
+
+    def settings(self) -> dict[str, str | float]:
+        """What a verdict of a simulation hangs on, as columns of its table, and where each value comes from."""
+        given = self.model_fields_set
+        own = "learning_rate" in given and self.learning_rate is not None
+        return {
+            "optimiser": self.optimiser,
+            "coupling": self.coupling,
+            "learning_rate": self.rate,
+            "learning_rate_from": "the study" if own else f"the default of {self.optimiser}",
+        }
 
 
 class Arm(Errors):
@@ -256,8 +281,21 @@ class SimulatedStudy(Spec):
         return PopulationSpec.model_validate(_merged(self.population.model_dump(), arm.population))
 
     def notes(self) -> list[str]:
-        """What each arm's correction does, in a sentence."""
+        """What the runs assume that nobody measured, and what each arm's correction does, a sentence each."""
         found: list[str] = []
+        settings = {label: self.training_of(arm).settings() for label, arm in self.arms.items()}
+        for one in {tuple(each.items()): each for each in settings.values()}.values():
+            arms = [label for label, each in settings.items() if each == one]
+            whose = (
+                ""
+                if len(arms) == len(settings)
+                else f" ({', '.join(arms[:4])}{', …' if len(arms) > 4 else ''})"
+            )
+            found.append(
+                f"assumed{whose}: {one['optimiser']}, learning rate {one['learning_rate']:g} from"
+                f" {one['learning_rate_from']}, coupling {one['coupling']:g} of every step shared by all prompts;"
+                " whether a gap closes can hang on each"
+            )
         for label, arm in self.arms.items():
             estimator = estimator_named(self.training_of(arm).estimator)
             asked = [arm.correction] if arm.correction != "none" else []
@@ -271,7 +309,9 @@ class SimulatedStudy(Spec):
 
     def training_of(self, arm: Arm) -> TrainingSpec:
         """The training with what the arm changes of it."""
-        return TrainingSpec.model_validate(_merged(self.training.model_dump(), arm.training))
+        return TrainingSpec.model_validate(
+            _merged(self.training.model_dump(exclude_unset=True), arm.training)
+        )
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

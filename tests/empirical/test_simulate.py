@@ -283,7 +283,9 @@ arms:
     text = SWEEP_SPEC[: SWEEP_SPEC.index("arms:")] + arms.lstrip() + "seeds: [0]\n"
     done = verigap("simulate", spec_file(tmp_path, text), "--out", tmp_path, "--json")
     assert done.code == 0, done.err
-    forward, backward, voted = done.document["notes"]
+    *assumed, forward, backward, voted = done.document["notes"]
+    assert len(assumed) == 1
+    assert assumed[0].startswith("assumed: adam, learning rate 0.03 from the default of adam")
     assert forward.startswith("forward: forward: nothing")
     assert "times 1/J = 1.43" in backward
     assert voted.startswith("voted: majority: error rates below one half fall")
@@ -303,3 +305,31 @@ arms:
 def test_bad_panels_are_named(tmp_path: Path, panel: str, named: str) -> None:
     path = spec_file(tmp_path, SWEEP_SPEC + f"panels: [{panel}]\n")
     assert named in refused("simulate", path, "--out", tmp_path / "out")
+
+
+def test_what_a_verdict_hangs_on_is_in_the_table(tmp_path: Path) -> None:
+    """The default is what TRL trains with; every row says by what it was made, and from where."""
+    import pandas as pd
+
+    text = """population: {prompts: 16}
+training: {steps: 4}
+arms:
+  plain: {fpr: 0.2}
+  own: {fpr: 0.2, training: {optimiser: sgd, learning_rate: 0.2, coupling: 0.0}}
+evaluate_every: 2
+seeds: [0]
+"""
+    done = verigap("simulate", spec_file(tmp_path, text), "--out", tmp_path, "--json")
+    assert done.code == 0, done.err
+    table = pd.read_csv(tmp_path / "runs.csv").groupby("arm").first()
+    assert list(table.loc["plain", ["optimiser", "coupling", "learning_rate"]]) == [
+        "adam",
+        0.5,
+        0.03,
+    ]
+    assert list(table.loc["own", ["optimiser", "coupling", "learning_rate"]]) == ["sgd", 0.0, 0.2]
+    assert table["learning_rate_from"].to_dict() == {
+        "plain": "the default of adam",
+        "own": "the study",
+    }
+    assert [note[:14] for note in done.document["notes"]] == ["assumed (plain", "assumed (own):"]
