@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from verigap.errors import UserError
+    from verigap.face.checkpoints import probe
     from verigap.face.exact import drift, phase, rest_points
     from verigap.face.forecasts import predict, validate
     from verigap.face.runs import fit, gap, read_runs
@@ -24,6 +25,7 @@ __all__ = [
     "gap",
     "phase",
     "predict",
+    "probe",
     "read_runs",
     "rest_points",
     "simulate",
@@ -38,6 +40,7 @@ _HOME = {
     "gap": "verigap.face.runs",
     "phase": "verigap.face.exact",
     "predict": "verigap.face.forecasts",
+    "probe": "verigap.face.checkpoints",
     "read_runs": "verigap.face.runs",
     "rest_points": "verigap.face.exact",
     "simulate": "verigap.face.sweeps",

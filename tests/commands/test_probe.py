@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import empirical
-from empirical import probe as module
+import verigap as vg
 from empirical.probe import ProbeSpec, read_probe
+from fits.plain import json_text
 from tests.commands.command import document, refused, verigap
+from verigap.face import checkpoints
 
 STUDY = Path(empirical.__file__).parent / "studies" / "trained" / "cpu-campaign.yaml"
 
@@ -28,6 +31,9 @@ def test_the_document_has_the_contracts_keys_and_is_what_is_written(tmp_path: Pa
     assert wanted <= set(found["arms"][0])
     assert [arm["arm"] for arm in found["arms"][:2]] == ["clean", "fpr0.4"]
     assert read_probe(out).pass_rate == found["pass_rate"]
+    again = vg.probe(STUDY, groups=16, group_size=4, weights=200, processes=1)
+    assert json.loads(json_text(again.plain())) | {"seconds": 0} == found | {"seconds": 0}
+    assert "pass rate" in repr(again)
     assert list(tmp_path.iterdir()) == [out], "blocks are left behind"
     for one in found["by_group_size"]:
         for arm in one["arms"]:
@@ -41,8 +47,8 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.M
         report(3, spec.blocks)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "probe", interrupted)
-    monkeypatch.setattr(module, "initial_weights", lambda *_: None)
+    monkeypatch.setattr(checkpoints, "measure", interrupted)
+    monkeypatch.setattr(checkpoints, "initial_weights", lambda *_: None)
     done = verigap("probe", STUDY, "--out", tmp_path / "x.json")
     assert (done.code, done.out) == (3, "")
     assert done.err == "verigap: interrupted after 24 of 256 prompts; the same command goes on\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit, progress, write_json
+from verigap.console import Json, emit, progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,48 +45,36 @@ def probe(
     json: Json = False,
 ) -> None:
     """Measure signal and noise of the policy gradient at a model's weights, and what each verifier does to them."""
-    from empirical.machine import gpus
-    from empirical.probe import discard_parts, initial_weights, probe_spec
-    from empirical.probe import probe as measure
     from empirical.studies import read_study
-    from fits.files import check_target
+    from verigap.face.checkpoints import probe as measure
 
-    wanted = read_study(study)
-    target = out or Path("runs") / wanted.name / "probe.json"
-    check_target(target)
-    folder = Path(model) if model is not None and Path(model).is_dir() else None
-    spec = probe_spec(
-        wanted,
-        model=model,
-        groups=groups,
-        group_size=group_size,
-        weights=weights,
-        seed=seed,
-    )
-    done = 0
+    target = out or Path("runs") / read_study(study).name / "probe.json"
+    done = total = 0
     try:
         with progress() as bar:
-            task = bar.add_task("prompts", total=spec.prompts)
+            task = bar.add_task("prompts", total=None)
 
-            def report(blocks: int, of: int) -> None:
-                nonlocal done
-                done = blocks * spec.prompts // of
-                bar.update(task, completed=done)
+            def report(prompts: int, of: int) -> None:
+                nonlocal done, total
+                done, total = prompts, of
+                bar.update(task, completed=prompts, total=of)
 
             result = measure(
-                spec,
-                target,
-                weights=folder or initial_weights(wanted, study, spec, target.parent),
-                processes=processes or (1 if gpus() else wanted.running.processes),
+                study,
+                model=model,
+                groups=groups,
+                group_size=group_size,
+                weights=weights,
+                seed=seed,
+                processes=processes,
+                out=target,
                 report=report,
             )
     except KeyboardInterrupt:
         sys.stderr.write(
-            f"verigap: interrupted after {done} of {spec.prompts} prompts; the same command goes on\n"
+            f"verigap: interrupted after {done} of {total} prompts; the same command goes on\n"
         )
         raise typer.Exit(INTERRUPTED) from None
-    write_json(target, result)
-    discard_parts(target)
     emit(result, as_json=json, show=lambda console: _show(result, target, console))
 
 
