@@ -55,6 +55,7 @@ __all__ = [
     "group_rows",
     "loss_for",
     "named_columns",
+    "refuse_same_axis",
 ]
 
 # An asymptote is claimed only from data that reach this multiple of the midpoint (docs/references.md: below
@@ -453,6 +454,12 @@ def named_columns(frame: pd.DataFrame, key: str, *, source: str = "the table") -
     return columns
 
 
+def refuse_same_axis(x: str, y: str, *, source: str = "the table") -> None:
+    """Refuse a column against itself: any law fits it, and none says anything. Raises InputError."""
+    if x == y:
+        raise InputError(f"{source}: --x {x} is the column that is fitted: name one of compute")
+
+
 def _mixed(frame: pd.DataFrame, columns: list[str], names: Sequence[str]) -> list[str]:
     """Those of `names` that vary within a group of `columns`."""
     return [
@@ -488,6 +495,7 @@ def fit_groups(
     Raises InputError naming a missing column, a cell that is out of range, or an unknown law.
     """
     need_columns(frame, x, y, purpose="a curve", source=source)
+    refuse_same_axis(x, y, source=source)
     check_numbers(frame, x, source=source)
     check_numbers(frame, y, high=1.0, source=source)
     loss = check_loss(frame, loss, source=source)

@@ -34,7 +34,15 @@ from fits.arms import (
 from fits.asymmetry import Asymmetry, MirrorPair, asymmetry_of
 from fits.errors import InputError
 from fits.exchange import ExchangeAt, ExchangeRate, Multiplier, PerPoint, exchange_rate_of
-from fits.fit import check_loss, curve_of, fit_curve, group_rows, loss_for, named_columns
+from fits.fit import (
+    check_loss,
+    curve_of,
+    fit_curve,
+    group_rows,
+    loss_for,
+    named_columns,
+    refuse_same_axis,
+)
 from fits.inference import Interval
 from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
 from fits.selection import Selection, select, values_there
@@ -271,6 +279,7 @@ def _with_axis(frame: pd.DataFrame, x: str, source: str) -> tuple[pd.DataFrame, 
         note = f"no column {x}, and one row per run: every run counts as one budget"
         return frame.assign(**{x: 1.0}), x, [note]
     need_columns(frame, x, purpose="the gap against compute", source=source)
+    refuse_same_axis(x, "accuracy", source=source)
     return frame.assign(**{x: check_numbers(frame, x, source=source)}), x, []
 
 

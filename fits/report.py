@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from fits.each import Each, in_turn
+from fits.errors import InputError
 from fits.fit import GroupFit, check_loss, fit_groups, group_rows
 from fits.inference import Interval
 from fits.joint import JOINT_LAWS, SurfaceFit, fit_surface
+from fits.laws import CURVE_LAWS
 from fits.table import varying
 
 if TYPE_CHECKING:
@@ -95,6 +97,9 @@ def fit_report(
     """
     if law in JOINT_LAWS:
         return _joint(frame, law=law, x=x, y=y, group=group, loss=loss, source=source, notes=notes)
+    names = ["auto", *(one.name for one in CURVE_LAWS), *JOINT_LAWS]
+    if law not in names:
+        raise InputError(f"law {law!r} is none of: {', '.join(names)}")
     fits = fit_groups(frame, x=x, y=y, group=group, law=law, loss=loss, source=source, each=each)
     curves = tuple(
         CurveReport(

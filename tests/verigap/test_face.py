@@ -7,12 +7,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import theory
 import verigap as vg
 from fits.plain import json_text
 from tests.builders import ROOT, SWEEP_SPEC, flow_runs, matched_runs, spec_file
@@ -179,7 +182,7 @@ def test_help_says_shapes_errors_and_source(name: str) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
-    "no runs": (lambda: vg.gap(3), "runs must be a run table, a data frame or a path"),  # pyright: ignore[reportArgumentType]
+    "no runs": (lambda: vg.gap(3), "runs must be a run table, a data frame, text or a path"),  # pyright: ignore[reportArgumentType]
     "no such file": (lambda: vg.gap("nope"), "nope: no such file"),
     "text for a number": (lambda: vg.drift("x"), "pass_rate must be a number, got 'x'"),  # pyright: ignore[reportArgumentType]
     "a rate": (lambda: vg.drift(0.3, fpr=1.2), "fpr must lie in [0, 1], got 1.2"),
@@ -189,6 +192,14 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "a preset": (lambda: vg.simulate("zzz"), "there is no preset 'zzz'"),
     "a grid": (lambda: vg.phase(fpr_grid="a:b:c"), "must be numbers"),
     "a form": (lambda: vg.rest_points(beta=1, reference_pass_rate=0.5, form="x"), "form"),
+    "an empty path": (lambda: vg.read_runs(""), "path is empty"),
+    "a table for a path": (
+        lambda: vg.read_runs(pd.DataFrame({"a": range(99)})),  # pyright: ignore[reportArgumentType]
+        "path must be text or a path, got a DataFrame",
+    ),
+    "a number for a study": (lambda: vg.simulate(3), "spec must be text, a path or a Sim"),  # pyright: ignore[reportArgumentType]
+    "a number for an estimator": (lambda: vg.drift(0.3, estimator=3), "estimator must be text or"),  # pyright: ignore[reportArgumentType]
+    "no number in a grid": (lambda: vg.phase(fpr_grid=[]), "--fpr-grid []: must be numbers"),
     "a calibration": (lambda: vg.predict("x.json", fpr=0, fnr=0, group_size=8), "x.json"),
 }
 
@@ -206,6 +217,9 @@ def test_words_are_the_command_line_s(runs: Path) -> None:
         ({"law": "cubic"}, "'cubic' is none of"),
         ({"where": "arm=zzz"}, "no row satisfies --where arm=zzz"),
         ({"where": 3}, "where must be text or a list of text, got 3"),
+        ({"clean": 3}, "clean must be text, a list of text or a Selection, got 3"),
+        ({"clean": []}, "clean selects nothing"),
+        ({"x": "accuracy"}, "--x accuracy is the column that is fitted"),
         ({"delta": 2.0}, "delta must lie in (0, 1), got 2"),
         ({"clean": "fpr"}, "'fpr' is no comparison"),
         ({"x": "tokens"}, "needs the column tokens"),
@@ -213,6 +227,26 @@ def test_words_are_the_command_line_s(runs: Path) -> None:
         with pytest.raises(vg.UserError) as caught:
             vg.gap(runs, **mistake)  # pyright: ignore[reportArgumentType]
         assert sentence in str(caught.value)
+
+
+def test_fit_names_every_law_it_knows_and_calls_what_carries_it_out(runs: Path) -> None:
+    for mistake, sentence in (
+        ({"law": "cubic"}, "quadratic"),
+        ({"each": 3}, "each must be a function"),
+        ({"x": "accuracy"}, "--x accuracy is the column that is fitted"),
+    ):
+        with pytest.raises(vg.UserError, match=sentence):
+            vg.fit(runs, **mistake)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_number_is_a_number_whoever_made_it() -> None:
+    plain = vg.drift(0.5, fpr=0.25, group_size=8)
+    same(vg.drift(Fraction(1, 2), fpr=np.float32(0.25), group_size=np.int64(8)), plain.plain())  # pyright: ignore[reportArgumentType]
+    same(vg.drift(0.5, fpr=0.25, estimator=theory.GRPO), plain.plain())
+    assert vg.drift(0.5, estimator=theory.GRPO).headline() == vg.drift(0.5).headline()
+    grids = {"fnr_grid": np.float32(0.25), "group_size": np.int64(8)}
+    told = vg.phase(fpr_grid=np.array([0.0]), **grids).to_frame()  # pyright: ignore[reportArgumentType]
+    assert told.equals(vg.phase(fpr_grid="0", fnr_grid="0.25", group_size="8").to_frame())
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

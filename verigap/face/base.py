@@ -17,9 +17,11 @@ import theory
 from empirical.errors import StudyError
 from fits import InputError, RunTable, parse_selection
 from fits import read_runs as read_table
+from fits.each import Each
 from fits.plain import plain
 from fits.selection import Selection, select, values_there
 from fits.table import derive_columns, validate_runs
+from theory.estimators import PRESETS
 from verigap.errors import UserError
 
 P = ParamSpec("P")
@@ -70,50 +72,79 @@ def as_shown(cls: type[S], result: Any, **more: Any) -> S:
 def verb(function: Callable[P, R]) -> Callable[P, R]:
     """`function` with every mistake of the user's raised as UserError, in the command line's sentence.
 
-    Arguments of a plain kind (text, numbers, paths, lists of text) are held to their annotation first.
+    Arguments are held to their annotation first; any number that Python or NumPy knows is taken.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            given = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise UserError(f"{function.__name__}: {error}") from None
         hints = get_type_hints(function)
-        for name, value in given.items():
-            _check(name, value, hints[name])
+        for name, value in given.arguments.items():
+            given.arguments[name] = _held(name, value, hints[name])
         try:
-            return function(*args, **kwargs)
+            return function(*given.args, **given.kwargs)
         except (InputError, StudyError, theory.ArgumentError) as error:
             raise UserError(str(error)) from error
 
     return wrapped
 
 
-KINDS: Final[Mapping[Any, tuple[type, str]]] = {
+KINDS: Final[Mapping[Any, tuple[Any, str]]] = {
     str: (str, "text"),
     Path: (Path, "a path"),
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
     bool: (bool, "true or false"),
-    type(None): (type(None), "None"),
     Sequence[str]: (Sequence, "a list of text"),
+    RunTable: (RunTable, "a run table"),
+    pd.DataFrame: (pd.DataFrame, "a data frame"),
+    type(None): (type(None), "None"),
+    theory.Estimator: (theory.Estimator, "an Estimator"),
+    Each: (Callable, "a function"),
 }
 
 
-def _check(name: str, value: object, hint: Any) -> None:
-    """Refuse a value of another kind than its annotation; what is no plain kind is the verb's own to check."""
+def _kind(hint: Any) -> tuple[Any, str] | None:
+    """What a value of this annotation is an instance of, and its name; None where that is not plain."""
+    if hint in KINDS:
+        return KINDS[hint]
+    if get_origin(hint) is Callable:
+        return KINDS[Each]
+    return (hint, f"a {hint.__name__}") if isinstance(hint, type) else None
+
+
+def _held(name: str, value: Any, hint: Any) -> Any:
+    """`value`, a number as Python's own; refused where it is of another kind than its annotation.
+
+    What has no plain kind among its annotations is the verb's own to check.
+    """
     allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if not all(kind in KINDS for kind in allowed):
-        return
-    for kind in allowed:
-        if not isinstance(value, KINDS[kind][0]) or (kind is not bool and isinstance(value, bool)):
+    kinds = [kind for one in allowed if (kind := _kind(one)) is not None]
+    if len(kinds) < len(allowed):
+        return value
+    if isinstance(value, str) and not value and Path in allowed:
+        raise UserError(f"{name} is empty: a path was expected")
+    for one, (kind, _) in zip(allowed, kinds, strict=True):
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             continue
-        if not isinstance(value, Sequence) or all(isinstance(one, str) for one in value):
-            return
-    words = " or ".join(KINDS[kind][1] for kind in allowed if kind is not type(None))
-    raise UserError(f"{name} must be {words}, got {value!r}")
+        if one in (int, float):
+            return one(value)
+        items: Any = value if one == Sequence[str] else ()
+        if all(isinstance(item, str) for item in items):
+            return value
+    *rest, last = (spoken for kind, spoken in kinds if kind is not type(None))
+    words = f"{', '.join(rest)} or {last}" if rest else last
+    raise UserError(f"{name} must be {words}, got {in_short(value)}")
+
+
+def in_short(value: object) -> str:
+    """`value` in a few words of one line."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def listed(words: Words) -> list[str]:
@@ -121,9 +152,13 @@ def listed(words: Words) -> list[str]:
     return [words] if isinstance(words, str) else list(words or ())
 
 
-def selection_of(words: Words | Selection) -> Selection:
-    """A selection from the command line's words."""
-    return words if isinstance(words, Selection) else parse_selection(listed(words))
+def selection_of(name: str, words: Words | Selection) -> Selection:
+    """A selection from the command line's words, at least one of which must be there."""
+    if isinstance(words, Selection):
+        return words
+    if not listed(words):
+        raise UserError(f"{name} selects nothing: name rows, such as 'arm=clean'")
+    return parse_selection(listed(words))
 
 
 def table_of(runs: RunsLike, where: Words) -> RunTable:
@@ -135,10 +170,6 @@ def table_of(runs: RunsLike, where: Words) -> RunTable:
         checked, notes = validate_runs(runs, source="the data frame")
         frame, derived = derive_columns(checked)
         runs = RunTable(frame, "the data frame", "csv", (*notes, *derived))
-    elif not isinstance(runs, RunTable):
-        raise UserError(
-            f"runs must be a run table, a data frame or a path, got {type(runs).__name__}"
-        )
     if not wanted:
         return runs
     selection = parse_selection(wanted)
@@ -152,3 +183,10 @@ def table_of(runs: RunsLike, where: Words) -> RunTable:
 def estimator_of(name: str | theory.Estimator) -> theory.Estimator:
     """An estimator by its name."""
     return name if isinstance(name, theory.Estimator) else theory.estimator_named(name)
+
+
+def estimator_in_words(chosen: str | theory.Estimator) -> str:
+    """The name of an estimator, or of one without a name what it is made of."""
+    if isinstance(chosen, str):
+        return chosen
+    return next((name for name, one in PRESETS.items() if one == chosen), repr(chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from verigap.errors import UserError
 from verigap.face.base import (
     Shown,
     as_shown,
+    estimator_in_words,
     estimator_of,
     verb,
 )
@@ -74,7 +76,9 @@ def rest_points(
         estimator=estimator_of(estimator),
     )
     group = "infinite group" if group_size is None else f"{group_size} rollouts"
-    asked = f"{form}, beta {beta:g}, fpr {fpr:g}, fnr {fnr:g}, {group}"
+    asked = (
+        f"{estimator_in_words(estimator)}, {form}, beta {beta:g}, fpr {fpr:g}, fnr {fnr:g}, {group}"
+    )
     return RestingPlaces(found.points, found.attracting_boundaries, asked)
 
 
@@ -145,7 +149,7 @@ def drift(
     rate = pass_rate
     moments = theory.drift(rate, channel, group_size, estimator=chosen)
     asked = (
-        f"{estimator}, pass rate {rate:g}, fpr {channel.fpr:g}, fnr {channel.fnr:g},"
+        f"{estimator_in_words(estimator)}, pass rate {rate:g}, fpr {channel.fpr:g}, fnr {channel.fnr:g},"
         f" {group_size} rollouts"
     )
     return as_shown(Moments, moments, asked=asked)
@@ -228,7 +232,9 @@ def grid(name: str, given: str | Sequence[float] | float) -> list[float]:
     """Numbers as they are, or those of "0,0.1,0.4" or of "low:high:count"."""
     try:
         if not isinstance(given, str):
-            listed = [given] if isinstance(given, int | float) else list(given)
+            listed = [given] if isinstance(given, int | float | numbers.Real) else list(given)
+            if not listed:
+                raise ValueError
             return [float(one) for one in listed]
         if ":" not in given:
             return [float(part) for part in given.split(",")]

@@ -90,7 +90,7 @@ def validate(
     Raises UserError for missing columns, a selection of nothing or of everything, several models.
     Source: docs/theory.md#shared-parameters-and-the-optimiser.
     """
-    selection = selection_of(calibrate_on)
+    selection = selection_of("calibrate_on", calibrate_on)
     table = table_of(runs, where)
     said = {"warmup_steps": warmup_steps, "n_eval": n_eval, "optimiser": optimiser}
     frame = table.frame.assign(**{name: v for name, v in said.items() if v is not None})

@@ -244,7 +244,7 @@ def gap(
     Raises UserError naming a missing column, a delta outside (0, 1), the lack of a clean arm.
     Source: docs/theory.md#rate-or-fate.
     """
-    reference = selection_of("fpr=0,fnr=0" if clean is None else clean)
+    reference = selection_of("clean", "fpr=0,fnr=0" if clean is None else clean)
     table = table_of(runs, where)
     report = gap_report(
         table.frame,
