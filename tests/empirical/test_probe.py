@@ -152,6 +152,42 @@ def test_probing_leaves_the_model_and_the_random_stream_alone(policy) -> None:
     model.eval()
 
 
+def test_one_tensors_gradient_is_held_at_a_time(policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a model fits beside itself: its gradients never stand in memory together."""
+    from empirical.training import scores as module
+
+    held: list[int] = []
+    read = module._read
+
+    def watched(into, places, parameter) -> None:
+        held.append(sum(p.grad is not None for p in policy.model.parameters()))
+        read(into, places, parameter)
+
+    monkeypatch.setattr(module, "_read", watched)
+    chosen = module.subset(policy.model, 10**9, seed=0)
+    module.scores(policy.model, chosen, [5, 6, 7], [[8, 9], [9, 1]], temperature=1.0)
+    assert len(held) == 2 * len(chosen.places)
+    assert set(held) == {1}
+
+
+def test_scores_of_weights_in_half_precision_are_single(policy) -> None:
+    """Sums over groups are of small differences; what bf16 loses it loses in the passes alone."""
+    import copy
+
+    import torch
+
+    from empirical.training.scores import scores, subset
+
+    model = copy.deepcopy(policy.model).to(torch.bfloat16)
+    found = scores(
+        model, subset(model, 5000, seed=0), [5, 6, 7], [[8, 9, 1], [8, 9, 1]], temperature=1.0
+    )
+    assert found.dtype == torch.float32
+    assert bool(found.isfinite().all())
+    assert torch.equal(found[0], found[1])
+    assert float(found.abs().max()) > 0.0
+
+
 def test_rollouts_that_are_dropped_leave_the_statistics_of_their_group() -> None:
     paid = np.array([[1, 0, 0, 1, 1, 1, 0, 1]], dtype=np.bool_)
     dropped = np.array([0, 0, 1, 0, 0, 1, 1, 1], dtype=np.bool_)
@@ -160,6 +196,8 @@ def test_rollouts_that_are_dropped_leave_the_statistics_of_their_group() -> None
     np.testing.assert_allclose(first[[0, 1, 3]] * 4, advantages([1.0, 0.0, 1.0]))
     np.testing.assert_array_equal(first[[2, 4, 5, 6, 7]], 0.0)
     np.testing.assert_array_equal(second, 0.0)  # one scorable rollout teaches nothing
+    by_length = group_weights(paid, 4, GRPO, dropped, np.arange(8), 1.0 / np.arange(1.0, 9.0))
+    np.testing.assert_allclose(by_length, weights / np.arange(1.0, 9.0))
     plain = group_weights(paid, 4, DR_GRPO, None, np.arange(8), np.ones(8)).sum(axis=1)[0]
     np.testing.assert_allclose(plain * 4, advantages(paid.reshape(2, 4), DR_GRPO).ravel())
 
