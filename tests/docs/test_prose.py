@@ -8,9 +8,11 @@ from typing import Final
 from tests.builders import ROOT
 from tests.docs.prose import WIDTH, long_markdown, long_python, wrap_markdown
 
-# Written by a command: `make results`, `make bench`, tests.benchmarks.coverage, tests.faults.theory_mutations.
+# Written by a command: `make results`, `make bench`, `python -m paper.blind`, tests.benchmarks.coverage,
+# tests.faults.theory_mutations.
 GENERATED: Final = (
     "paper/generated",
+    "paper/forecasts/README.md",
     "tests/benchmarks/COVERAGE.md",
     "tests/benchmarks/RESULTS.md",
     "tests/faults/THEORY-MUTATIONS.md",
