@@ -71,7 +71,7 @@ _MEMORY: Final = 0.2  # of the calibrated time: how far a discrepancy remembers
 SCATTER: Final = 0.015  # between runs of one condition, where no two show it
 HARM: Final = 0.15  # of the forecast harm: what its size is not believed closer than
 _HARM_PROBED: Final = 0.1  # the same where a probe has measured the arm's speed
-_PROBED: Final = 0.8  # mass of the probe's clock beside the flow's own, where there is one
+_PROBED: Final = 0.95  # mass of the probe's clock beside the flow's own, where there is one
 _DRAWS: Final = 24  # of a node
 _MOST_WEIGHT: Final = 3.0  # of a draw, over the mean of its node: few draws must not be one
 _KEPT: Final = 192  # members, at most
@@ -492,6 +492,7 @@ class _Paths:
         sizes_known = [math.log2(c.group_size) for c in fit.conditions]
         size_N = np.log2(sizes[place])
         outside = np.maximum(size_N - max(sizes_known), min(sizes_known) - size_N).clip(0.0)
+        outside[self.probed] = 0.0  # the probe has measured that group size
         longer = np.log2(np.maximum(at / max(fit.horizon, 1.0), 1.0))
         # Half the discrepancy a doubling of rollouts, all of it a doubling of time.
         self._discrepancy2 = fit.discrepancy**2 * (1.0 + (0.5 * outside) ** 2 + longer**2)
@@ -786,6 +787,8 @@ def _worlds(
         return np.array([-4.0, rate, signal, 1.2, math.log(1.75), jitter, between])
 
     laws = _MASS[optimiser]
+    if measured is not None and optimiser == "adam":
+        laws = {"adam": 1.0}  # the clock slowed by J stands for what is now measured
     owns = _OWN if measured is None else ((0.0, 1.0),)
     density = np.exp(-0.5 * np.square(NODES))
     found: list[_World] = []
