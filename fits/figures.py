@@ -7,39 +7,44 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
 from fits.batch import bootstrap_curve
 from fits.drawing import (
+    DASHED,
     VERDICTS,
     Colour,
     Drawing,
     Look,
     Row,
     Stroke,
+    blank,
     draw_band,
     draw_interval,
     in_style,
+    key_above,
     literal,
     mark_gap,
-    mark_level,
     panels,
     say,
     set_title,
     strokes,
 )
 from fits.each import Each, in_turn
+from fits.errors import InputError
 from fits.fit import CurveFit, GroupFit
 from fits.gap import ArmGap, GapReport, setting_in_words
 from fits.joint import SurfaceFit, final_rows
 from fits.laws import FloatArray
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
+    from matplotlib.figure import SubFigure
 
     from fits.report import FitReport
 
@@ -48,6 +53,8 @@ __all__ = ["draw_fits", "draw_gap", "draw_report", "draw_surface"]
 BAND_REPLICATES: Final = 500
 SURFACE_POINTS: Final = 31
 MOST_SURFACES: Final = 6
+MOST_TOGETHER: Final = 5  # arms whose curves are told apart in one panel
+ACROSS: Final = 4  # small panels side by side
 
 
 def _name_rows(
@@ -163,36 +170,194 @@ def _asymptote(axis: Axes, one: GroupFit, place: int, colour: Colour, y: str) ->
 
 
 @in_style
-def draw_gap(report: GapReport) -> Drawing:
+def draw_gap(
+    report: GapReport,
+    *,
+    arms: Sequence[str] | None = None,
+    size: tuple[float, float] | None = None,
+) -> Drawing:
     """Paired gap against compute, with t bands over seeds, and every arm's floor with its verdict.
 
-    Arms of one setting share a row of panels.
+    Arms of one setting share a row of panels; where they are more than MOST_TOGETHER, each has a small panel of
+    its own, all on one scale. The scale is set by the arms whose verifier still tells right from wrong (J > 0).
+    arms: those to draw, all where None. size: of the figure, in inches.
+    Raises InputError naming an arm that is not there.
     """
+    chosen = _chosen(report, arms)
     rows_of = [
-        [arm for arm in report.arms if arm.setting == one.setting] for one in report.settings
+        [arm for arm in chosen if arm.setting == one.setting]
+        for one in report.settings
+        if any(arm.setting == one.setting for arm in chosen)
     ]
-    has_curves = any(len(arm.curve) > 1 for arm in report.arms)
-    heights = [max(2.9, 0.22 * len(arms) + 1.1) for arms in rows_of]
-    ratios = [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0]
-    figure, axes = panels(sum(heights), ratios, heights)
+    has_curves = any(len(arm.curve) > 1 for arm in chosen)
+    heights = [_height(arms_of, has_curves=has_curves) for arms_of in rows_of]
+    figure = blank(sum(heights) + 0.4)
+    parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows_of), 1, height_ratios=heights)))
     rows: list[Row] = []
-    for line, arms in zip(axes, rows_of, strict=True):
-        drawn = strokes(arm.arm for arm in arms)
-        if has_curves:
-            rows += _gap_curves(line[0], arms, drawn, x=report.x, delta=report.delta)
-        floors = line[-1]
-        for place, arm in enumerate(reversed(arms)):
-            rows.append(_floor(floors, arm, place, drawn[arm.arm].colour))
-        floors.axvline(0.0, color="0.2", linewidth=0.7)
-        words = {
-            arm.arm: f"{textwrap.shorten(_without_setting(arm), 24)}: {arm.verdict}" for arm in arms
-        }
-        _name_rows(line[-2], floors, words, drawn)
-        floors.set_xlabel("floor of the gap, 95 %")
-        mark_level(floors, report.delta, f"δ = {report.delta:g}")
+    for part, arms_of in zip(parts, rows_of, strict=True):
+        if has_curves and len(arms_of) > MOST_TOGETHER:
+            first, drawn = _small_multiples(part, arms_of, report)
+        else:
+            first, drawn = _together(part, arms_of, report, has_curves=has_curves)
+        rows += drawn
         if len(report.settings) > 1:
-            set_title(line[0], setting_in_words(arms[0].setting))
+            set_title(first, setting_in_words(arms_of[0].setting))
+    key_above(figure, _marks(chosen, report.delta, has_curves=has_curves), across=4)
+    if size is not None:
+        figure.set_size_inches(*size)
     return Drawing(figure, pd.DataFrame(rows))
+
+
+def _chosen(report: GapReport, names: Sequence[str] | None) -> list[ArmGap]:
+    if names is None:
+        return list(report.arms)
+    there = {arm.arm for arm in report.arms}
+    for name in names:
+        if name not in there:
+            raise InputError(
+                f"there is no arm {name!r} to draw; there are: {', '.join(sorted(there))}"
+            )
+    return [arm for arm in report.arms if arm.arm in names]
+
+
+def _height(arms: Sequence[ArmGap], *, has_curves: bool) -> float:
+    if has_curves and len(arms) > MOST_TOGETHER:
+        return 1.25 * -(-len(arms) // ACROSS) + 0.24 * len(arms) + 1.4
+    return max(2.9, 0.22 * len(arms) + 1.1)
+
+
+def _tells(arm: ArmGap) -> bool:
+    """Whether the arm's verifier still tells right from wrong (J > 0), as far as is known."""
+    return arm.fpr is None or arm.fnr is None or arm.fpr + arm.fnr < 1.0
+
+
+def _marks(arms: Sequence[ArmGap], delta: float, *, has_curves: bool) -> list[Artist]:
+    """The key of every mark of the figure."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    grey = "0.35"
+    verdicts = dict.fromkeys(arm.verdict for arm in arms)
+    marks: list[Artist] = [
+        Line2D([], [], color=grey, marker=VERDICTS[verdict].marker, linestyle="", label=verdict)
+        for verdict in verdicts
+    ]
+    if any(arm.basis != "asymptote" for arm in arms):
+        hollow = Line2D([], [], color=grey, marker="o", markerfacecolor="white", linestyle="")
+        hollow.set_label("hollow: at the largest budget")
+        marks.append(hollow)
+    marks.append(Line2D([], [], color=grey, linewidth=1.6, label="95 % over seeds"))
+    if has_curves:
+        marks.append(Patch(color=grey, alpha=0.2, linewidth=0, label="95 % band over seeds"))
+    marks.append(
+        Line2D([], [], color="0.4", linestyle=DASHED, linewidth=0.8, label=f"δ = {delta:g}")
+    )
+    return marks
+
+
+def _together(
+    part: SubFigure, arms: Sequence[ArmGap], report: GapReport, *, has_curves: bool
+) -> tuple[Axes, list[Row]]:
+    """Few arms: their curves in one panel, each named beside its floor."""
+    ratios = [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0]
+    line: Any = part.subplots(1, len(ratios), width_ratios=ratios)
+    drawn = strokes(arm.arm for arm in arms)
+    rows: list[Row] = []
+    if has_curves:
+        rows += _gap_curves(line[0], arms, drawn, x=report.x, delta=report.delta)
+    floors = line[-1]
+    rows += _floors(floors, arms, {name: one.colour for name, one in drawn.items()}, report.delta)
+    words = {
+        arm.arm: f"{textwrap.shorten(_without_setting(arm), 24)}: {arm.verdict}" for arm in arms
+    }
+    _name_rows(line[-2], floors, words, drawn)
+    return line[0], rows
+
+
+def _small_multiples(
+    part: SubFigure, arms: Sequence[ArmGap], report: GapReport
+) -> tuple[Axes, list[Row]]:
+    """Many arms: a small panel each, on one scale, and their floors in one panel below."""
+    deep = -(-len(arms) // ACROSS)
+    halves: Any = part.subfigures(2, 1, height_ratios=[1.25 * deep + 0.4, 0.24 * len(arms) + 0.6])
+    above, below = halves
+    grid: Any = above.subplots(deep, ACROSS, sharex=True, sharey=True, squeeze=False)
+    for empty in grid.flat[len(arms) :]:
+        empty.set_axis_off()
+    small = list(grid.flat[: len(arms)])
+    rows: list[Row] = []
+    for place, (axis, arm) in enumerate(zip(small, arms, strict=True)):
+        drawn = {arm.arm: Stroke(VERDICTS[arm.verdict].colour, "-")}
+        rows += _gap_curves(axis, [arm], drawn, x=report.x, delta=report.delta)
+        axis.annotate(
+            literal(textwrap.shorten(_without_setting(arm), 26)),
+            (0.03, 0.97),
+            xycoords="axes fraction",
+            va="top",
+            fontsize="small",
+        )
+        axis.set_xlabel(report.x if place // ACROSS == deep - 1 else "")
+        axis.set_ylabel("gap" if place % ACROSS == 0 else "")
+    low, high = _reach(arms, report.delta)
+    for axis, arm in zip(small, arms, strict=True):
+        axis.set_ylim(low, high)
+        largest = max((point.gap for point in arm.curve), default=0.0)
+        if largest > high:
+            beyond = f"up to {largest:.2f} \u2191"
+            axis.annotate(
+                beyond,
+                (0.97, 0.8),
+                xycoords="axes fraction",
+                va="top",
+                ha="right",
+                fontsize="small",
+            )
+    floors = below.subplots()
+    colours = {arm.arm: VERDICTS[arm.verdict].colour for arm in arms}
+    rows += _floors(floors, arms, colours, report.delta)
+    floors.set_ylim(-0.6, len(arms) - 0.4)
+    words = [f"{textwrap.shorten(_without_setting(arm), 26)}: {arm.verdict}" for arm in arms]
+    floors.set_yticks(range(len(arms)), [literal(word) for word in reversed(words)])
+    floors.grid(axis="x", linewidth=0.4, alpha=0.6)
+    return small[0], rows
+
+
+def _reach(arms: Sequence[ArmGap], delta: float) -> tuple[float, float]:
+    """Limits of an axis of gaps: those of the arms with J > 0, all arms where there is none."""
+    seen = [arm for arm in arms if _tells(arm)] or list(arms)
+    every = np.concatenate([[point.gap for point in arm.curve] for arm in seen])
+    # A band over few seeds can be many times wider than any gap: keep the axis on the gaps.
+    reach = max(float(np.ptp(every)), 4.0 * delta)
+    low = min(float(every.min()), 0.0) - 0.25 * reach
+    return low, max(float(every.max()), delta) + 0.25 * reach
+
+
+def _floors(
+    axis: Axes, arms: Sequence[ArmGap], colours: Mapping[str, Colour], delta: float
+) -> list[Row]:
+    """Every arm's floor with its whole interval; an arm with J <= 0 beyond the axis is said in words at its edge."""
+    rows = [_floor(axis, arm, place, colours[arm.arm]) for place, arm in enumerate(reversed(arms))]
+    seen = [arm for arm in arms if _tells(arm)] or list(arms)
+    ends = [end for arm in seen for end in (arm.floor_ci or (arm.floor, arm.floor))]
+    low, high = min(*ends, 0.0, delta), max(*ends, 0.0, delta)
+    margin = 0.06 * (high - low)
+    axis.set_xlim(low - margin, high + margin)
+    for place, arm in enumerate(reversed(arms)):
+        if arm.floor > high:
+            beyond = f"{arm.floor:.2f} \u2192"
+            axis.annotate(
+                beyond,
+                (0.99, place),
+                xycoords=axis.get_yaxis_transform(),
+                ha="right",
+                va="center",
+                fontsize="small",
+                color=colours[arm.arm],
+            )
+    axis.axvline(0.0, color="0.2", linewidth=0.7)
+    axis.axvline(delta, color="0.4", linewidth=0.8, linestyle=DASHED)
+    axis.set_xlabel("floor of the gap, 95 %")
+    return rows
 
 
 def _without_setting(arm: ArmGap) -> str:
@@ -224,10 +389,7 @@ def _gap_curves(
             {"shows": "gap", "arm": arm.arm, x: a, "gap": g, "low": lo, "high": hi}
             for a, g, lo, hi in zip(at, gap, low, high, strict=True)
         ]
-    # A band over few seeds can be many times wider than any gap: keep the axis on the gaps.
-    every = np.concatenate([[point.gap for point in arm.curve] for arm in arms])
-    reach = max(float(np.ptp(every)), 4.0 * delta)
-    axis.set_ylim(float(every.min()) - 0.25 * reach, float(every.max()) + 0.25 * reach)
+    axis.set_ylim(*_reach(arms, delta))
     mark_gap(axis, delta)
     axis.set_xlabel(x)
     axis.set_ylabel("accuracy, clean minus noisy")

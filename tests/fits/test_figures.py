@@ -124,3 +124,64 @@ def test_a_dollar_in_a_name_is_no_mathematics(tmp_path: Path) -> None:
     save(draw_gap(report), tmp_path / "gap.svg")
     fits = fit_groups(frame, law="sigmoid")
     save(draw_fits(fits, dict(group_rows(frame, None)), x="rollouts"), tmp_path / "fit.svg")
+
+
+def many_arms() -> pd.DataFrame:
+    """Fifteen noisy arms and a clean one at three seeds; two of them beyond telling right from wrong."""
+    rng = np.random.default_rng(2)
+    step = np.arange(0, 201, 20)
+    rates = [(0.0, 0.0), *((0.05 * k, 0.0) for k in range(1, 14)), (0.5, 0.5), (0.9, 0.9)]
+    parts = [
+        pd.DataFrame(
+            {
+                "run_id": f"{fpr:.2f}-{fnr:.2f}-{seed}",
+                "fpr": fpr,
+                "fnr": fnr,
+                "seed": seed,
+                "step": step,
+                "rollouts": 64 * step,
+                "accuracy": 0.3
+                + (0.3 - 0.1 * fpr - (0.9 if fpr + fnr >= 1 else 0.0) * 0.3)
+                * (1 - np.exp(-step / 50))
+                + rng.normal(0, 0.004, len(step)),
+            }
+        )
+        for fpr, fnr in rates
+        for seed in range(3)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_fifteen_arms_have_a_panel_each_and_whole_intervals(tmp_path: Path) -> None:
+    report = gap_report(many_arms(), clean=parse_selection(["fpr=0,fnr=0"]))
+    assert len(report.arms) == 15
+    drawing = draw_gap(report)
+    save(drawing, tmp_path / "many.png")
+    named = [axis for axis in drawing.axes if axis.get_ylabel() or axis.lines]
+    curves = [axis for axis in named if axis.get_xlabel() != "floor of the gap, 95 %"]
+    assert len(curves) == 15
+    assert len({axis.get_ylim() for axis in curves}) == 1
+    # The scale is that of the arms with J > 0, whose floors and intervals lie inside the axes.
+    (floors,) = [axis for axis in named if axis.get_xlabel() == "floor of the gap, 95 %"]
+    low, high = floors.get_xlim()
+    for arm in report.arms:
+        assert arm.fpr is not None
+        assert arm.fnr is not None
+        if arm.fpr + arm.fnr < 1.0:
+            for end in (arm.floor, *(arm.floor_ci or ())):
+                assert low < end < high
+    largest = max(point.gap for arm in report.arms for point in arm.curve)
+    assert curves[0].get_ylim()[1] < largest
+    words = {text.get_text() for text in drawing.figure.legends[0].get_texts()}
+    assert {arm.verdict for arm in report.arms} <= words
+    assert any("δ" in word for word in words)
+
+
+def test_arms_and_size_may_be_chosen(tmp_path: Path) -> None:
+    report = gap_report(matched_runs(seeds=2), clean=parse_selection(["arm=clean"]))
+    one = report.arms[0].arm
+    drawing = draw_gap(report, arms=[one], size=(4.0, 3.0))
+    assert set(drawing.data["arm"]) == {one}
+    assert tuple(drawing.figure.get_size_inches()) == (4.0, 3.0)
+    with pytest.raises(InputError, match="no arm 'nobody' to draw; there are: "):
+        draw_gap(report, arms=["nobody"])
