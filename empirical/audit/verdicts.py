@@ -221,7 +221,7 @@ def audit_labels(labels: Labels, *, group_size: int = 8, segments: tuple[str, ..
                 phi2 = alone
         effective = tuple(1.0 + value * (group_size - 1) for value in (phi2[0], *phi2[1]))
     else:
-        why = "; ".join(reasons[name] for name in ("fpr", "fnr") if name in reasons)
+        why = "; ".join(dict.fromkeys(reasons[n] for n in ("fpr", "fnr") if n in reasons))
         reasons |= dict.fromkeys(("youden", "phi2", "effective_rollouts"), why)
     within, within_ci = _within(used, right, paid, cluster_N, count)
     if within is None:

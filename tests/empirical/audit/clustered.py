@@ -1,6 +1,11 @@
-"""Labelled verdicts with known rates and clustering, and how often an audit's intervals hold them."""
+"""Labelled verdicts with known rates and clustering, and how often an audit's intervals hold them.
+
+`python -m tests.empirical.audit.clustered` prints the table of LOG.md, smaller cases than are promised included.
+"""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +68,23 @@ def coverage(
         naive = 1.96 * np.sqrt(d.value * (1 - d.value) / d.n)
         held.setdefault("naive fnr", []).append(abs(d.value - fnr) <= naive)
     return {name: float(np.mean(one)) for name, one in held.items()}
+
+
+CASES = ((100, 0.05), (100, 0.2), (60, 0.05), (60, 0.2), (30, 0.05), (30, 0.2), (15, 0.1))
+
+
+def main() -> None:
+    """Print coverage by prompts and rate: ICC .5, 16 rollouts a prompt, half of them right."""
+    names = ("fpr", "fnr", "youden", "phi2", "naive fnr")
+    sys.stdout.write(f"| prompts | rates | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}\n")
+    for prompts, rate in CASES:
+        held = coverage(
+            np.random.default_rng(9), fpr=rate, fnr=rate, pass_rate=0.5, icc=0.5,
+            prompts=prompts, each=16, trials=1000,
+        )  # fmt: skip
+        shares = " | ".join(f"{held[name]:.3f}" for name in names)
+        sys.stdout.write(f"| {prompts} | {rate:g} | {shares} |\n")
+
+
+if __name__ == "__main__":
+    main()
