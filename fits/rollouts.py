@@ -11,6 +11,7 @@ Source: Miller 1974 (jackknife); docs/theory.md#effective-rollouts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ import pandas as pd
 from fits.inference import Interval, student_interval
 from fits.laws import FloatArray
 
-__all__ = ["MeasuredRollouts", "measured_rollouts"]
+__all__ = ["MeasuredRollouts", "clean_alike", "measured_rollouts"]
 
 POINTS = 513  # of the grid of log rollouts, on which the nearest curve is looked for
 
@@ -76,6 +77,15 @@ def measured_rollouts(noisy: pd.DataFrame, clean: pd.DataFrame) -> MeasuredRollo
     half = (ci[1] - ci[0]) / 2.0
     low, high = (float(np.exp(at + side * half)) for side in (-1.0, 1.0))
     return MeasuredRollouts(value, (low, high), "", len(steps), count)
+
+
+def clean_alike(rows: pd.DataFrame, clean: pd.DataFrame, matched: Sequence[str]) -> pd.DataFrame:
+    """The clean rows that share `matched` columns with an arm, whatever their group size."""
+    alike = np.ones(len(clean), dtype=np.bool_)
+    for name in matched:
+        if name != "group_size":
+            alike &= (clean[name].astype(str) == str(rows[name].iloc[0])).to_numpy()
+    return clean[alike]
 
 
 def _without(clean: pd.DataFrame, unit: str, one: object) -> pd.DataFrame:
