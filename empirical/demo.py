@@ -301,10 +301,10 @@ def _span(arms: Sequence[DemoArm], value: Callable[[DemoArm], float]) -> str:
 def _bought_back(demo: Demo) -> str:
     """The verdicts, by what they say and what they rest on."""
     words = {
-        ("closes", "asymptote"): f"Yes, to within {DELTA:g}, if the fitted curves hold",
+        ("closes", "asymptote"): f"Yes, to within {DELTA:g}, under every law not ruled out",
         ("closes", "largest budget"): f"Yes, to within {DELTA:g}, within these runs",
         ("persists", "largest budget"): "Not within these runs",
-        ("persists", "asymptote"): "No, at any budget, if the fitted curves hold",
+        ("persists", "asymptote"): "No, at any budget, under every law not ruled out",
     }
     said: list[str] = []
     for (verdict, basis), answer in words.items():
@@ -312,13 +312,13 @@ def _bought_back(demo: Demo) -> str:
         if not own:
             continue
         said.append(f"{answer}: {listed(arm.arm for arm in own)}.")
-        behind = [arm for arm in own if still_behind(arm.end, DELTA)]
-        if verdict == "closes" and behind:
-            lost = listed(f"{arm.arm} by {arm.end.measured:.3f}" for arm in behind)
-            said.append(f"Of these, still more than {DELTA:g} behind when the runs stop: {lost}.")
-    undetermined = [arm.arm for arm in demo.arms if arm.verdict == "undetermined"]
+    undetermined = [arm for arm in demo.arms if arm.verdict == "undetermined"]
     if undetermined:
-        said.append(f"Undetermined: {listed(undetermined)}.")
+        said.append(f"Undetermined: {listed(arm.arm for arm in undetermined)}.")
+    behind = [arm for arm in undetermined if still_behind(arm.end, DELTA)]
+    if behind:
+        lost = listed(f"{arm.arm} by {arm.end.measured:.3f}" for arm in behind)
+        said.append(f"Of these, still more than {DELTA:g} behind when the runs stop: {lost}.")
     return " ".join(said)
 
 

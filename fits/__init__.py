@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fits.collapse import find_turn
 from fits.errors import InputError
-from fits.fit import CurveFit, GroupFit, find_turn, fit_curve, fit_groups
+from fits.fit import CurveFit, GroupFit, fit_curve, fit_groups
 from fits.gap import GapReport, gap_report
 from fits.joint import JOINT_LAWS, SurfaceFit, fit_surface
 from fits.laws import CURVE_LAWS, EXPONENTIAL, LOG, POWER, SIGMOID, Law, Parameter, curve_law

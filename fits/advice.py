@@ -6,6 +6,7 @@ One error is dearer than the other, or both together than each alone, only where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -73,7 +74,8 @@ def per_ten_points(rate: PerPoint) -> str:
         return rate.reason
 
     def percent(multiplier: float) -> str:
-        return f"{100.0 * (multiplier**10 - 1.0):+.1f}"
+        # A rate r costs (1 - r)^-b: of the first point, to ten points.
+        return f"{100.0 * (multiplier ** (math.log(0.9) / math.log(0.99)) - 1.0):+.1f}"
 
     if rate.ci is None:
         return f"{percent(rate.multiplier)} %"
@@ -113,17 +115,17 @@ def verdict_means(gap: ArmGap, end: Measured, final: Multiplier, delta: float) -
     if gap.verdict == "closes" and gap.basis != "asymptote":
         return f"Costs compute, and less than {delta:g} of accuracy when the runs stop."
     if gap.verdict == "closes":
-        lasts = (
-            f" When the runs stop it is still {end.measured:.3f} behind."
-            if still_behind(end, delta)
-            else ""
-        )
-        return f"Costs compute, and less than {delta:g} of accuracy in the long run, if the fitted curves hold.{lasts}"
+        return f"Costs compute, and less than {delta:g} of accuracy in the long run, under every law not ruled out."
     if gap.verdict == "undetermined":
         settle = gap.would_settle_it
-        return "Open." if settle is None else f"Open. To settle it: {settle.text}."
+        behind = (
+            f"Still {end.measured:.3f} behind when the runs stop; in the long run open."
+            if still_behind(end, delta)
+            else "Open."
+        )
+        return behind if settle is None else f"{behind} To settle it: {settle.text}."
     if gap.basis == "asymptote":
-        return f"Costs accuracy for good if the fitted curves hold: about {gap.floor:.3f}, however long it trains."
+        return f"Costs accuracy for good under every law not ruled out: about {gap.floor:.3f}, however long it trains."
     behind = f"Still {end.measured:.3f} behind when the runs stop"
     if final.multiplier is None:
         return f"{behind}, and its curve does not head for the clean arm's end."

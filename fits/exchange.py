@@ -1,9 +1,11 @@
 """The exchange rate: compute that buys back a point of fpr or fnr, from iso-accuracy contours.
 
-Law. The multiplier of an arm at accuracy a is x_noisy(a) / x_clean(a) on the fitted curves; a point's is the slope
-of its logarithm against points of the rate, through the origin. Intervals are quantiles over draws of both fits'
-errors, multivariate t over seeds from their influences; draws in which the noisy curve ends below a count as "no
-finite amount".
+Law. The multiplier of an arm at accuracy a is x_noisy(a) / x_clean(a) on the fitted curves, a at the end being the
+clean arm's measured accuracy there. That of a rate r is (1 - r)^-b, its logarithm a line through the origin against
+-log(1 - r): no noise, no cost, and no end of it as r nears 1. b is given only where the arms' own prices lie on such
+a line by an F test against their joint error; the campaign's points of fpr do not. Intervals are quantiles over draws
+of both fits' errors, multivariate t over seeds from their influences; draws in which the noisy curve ends below a count
+as "no finite amount".
 Fails first where a lies beyond what the noisy arm reached: the multiplier is then an extrapolation, and says so.
 Source: docs/theory.md#rate-or-fate.
 """
@@ -16,7 +18,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from fits.arms import Arm, usable
+from fits.arms import Arm, level_at, usable
 from fits.fit import CurveFit
 from fits.laws import FloatArray, Law
 
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 DRAWS: Final = 2000
+LACK: Final = 0.05
+POINT: Final = -float(np.log(0.99))  # of the first percentage point, on the axis of rates
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,19 @@ class Multiplier:
 
 @dataclass(frozen=True)
 class PerPoint:
-    """Compute multiplier per percentage point of one error rate, from the arms with that error only."""
+    """Compute multiplier of the first percentage point of one error rate, from the arms with that error only.
+
+    multiplier: .99^-b. exponent: b, of (1 - rate)^-b. p_lack_of_fit: of the arms' own prices on that line, None with
+    fewer than two; below LACK the line is not given, `reason` says so, and the arms' own prices stand alone.
+    """
 
     rate: Literal["fpr", "fnr"]
     multiplier: float | None
     ci: tuple[float, float | None] | None
     p_no_finite_amount: float | None
     reason: str
+    exponent: float | None = None
+    p_lack_of_fit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,17 +103,18 @@ def _at_level(
 ) -> tuple[PerPoint, PerPoint, tuple[Multiplier, ...]]:
     """Multipliers where the clean arm has done `share` of the rise it shows, per arm and per point."""
     multipliers: list[Multiplier] = []
-    draws: dict[str, list[tuple[float, float, FloatArray | None]]] = {"fpr": [], "fnr": []}
+    draws: dict[str, list[_Price]] = {"fpr": [], "fnr": []}
     for clean, noisy in pairs:
         multiplier, drawn, log_multiplier = _multiplier(clean, noisy, share, rng)
         multipliers.append(multiplier)
         fpr, fnr = noisy.rate("fpr"), noisy.rate("fnr")
         if fpr is None or fnr is None or log_multiplier is None:
             continue
-        if fpr > 0.0 and fnr == 0.0:
-            draws["fpr"].append((100.0 * fpr, log_multiplier, drawn))
-        if fnr > 0.0 and fpr == 0.0:
-            draws["fnr"].append((100.0 * fnr, log_multiplier, drawn))
+        seeds = len(set(clean.fit.runs) & set(noisy.fit.runs))
+        if 0.0 < fpr < 1.0 and fnr == 0.0:
+            draws["fpr"].append(_Price(fpr, log_multiplier, drawn, seeds))
+        if 0.0 < fnr < 1.0 and fpr == 0.0:
+            draws["fnr"].append(_Price(fnr, log_multiplier, drawn, seeds))
     return (
         _per_point("fpr", draws["fpr"]),
         _per_point("fnr", draws["fnr"]),
@@ -121,13 +132,19 @@ def _multiplier(
             why = f"the {which} arm has no fitted curve ({arm.fit.reason or arm.fit.status})"
             return Multiplier(noisy.label, None, None, None, None, why), None, None
     at = min(clean.fit.x_max, noisy.fit.x_max)
+    measured, _ = level_at(clean, at)
+    # The level at the end is the measured one, halfway counted from it.
+    moved = share * (float(np.mean(list(measured.values()))) - float(clean.fit.predict(at)))
     target_1, point_1 = _log_multiplier(
-        clean.fit, clean.fit.theta_P[None], noisy.fit, noisy.fit.theta_P[None], at, share
+        clean.fit, clean.fit.theta_P[None], noisy.fit, noisy.fit.theta_P[None], at, share, moved
     )
     target, point = float(target_1[0]), float(point_1[0])
     if float(noisy.fit.predict(1e-6 * at)) >= target - 1e-9:
         reason = f"the arm is at {target:.4f} before any compute is spent: nothing to make up for"
         return Multiplier(noisy.label, target, None, None, None, reason), None, None
+    early = _before_the_first(clean, noisy, target, at) if share < 1.0 else ""
+    if early:
+        return Multiplier(noisy.label, target, None, None, None, early), None, None
     finite = bool(np.isfinite(point))
     reasons: list[str] = []
     if not finite:
@@ -154,13 +171,13 @@ def _multiplier(
     low, high = clean.fit.law.bounds(np.array([[at]]))
     ours = np.clip(clean.fit.theta_P + errors[:, :P], low, high)
     theirs = np.clip(noisy.fit.theta_P + errors[:, P:], low, high)
-    _, drawn = _log_multiplier(clean.fit, ours, noisy.fit, theirs, at, share)
+    _, drawn = _log_multiplier(clean.fit, ours, noisy.fit, theirs, at, share, moved)
     return (
         Multiplier(
             noisy.label,
             target,
             estimate,
-            _quantiles(drawn),
+            _quantiles(drawn, point),
             float(np.mean(~np.isfinite(drawn))),
             "; ".join(reasons),
         ),
@@ -176,10 +193,11 @@ def _log_multiplier(
     theirs_RP: FloatArray,
     at: float,
     share: float,
+    moved: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """Targets and log multipliers, (R,): +inf where the noisy curve never gets there."""
+    """Targets and log multipliers, (R,): +inf where the noisy curve never gets there. moved: added to the target."""
     ends = clean.law.predict(np.array([[1e-6 * at, at]]), ours_RP)
-    target_R = ends[:, 0] + share * (ends[:, 1] - ends[:, 0])
+    target_R = ends[:, 0] + share * (ends[:, 1] - ends[:, 0]) + moved
     log_theirs = _log_reach(noisy, theirs_RP, target_R, at)
     if share == 1.0:
         return target_R, log_theirs - np.log(at)
@@ -218,32 +236,102 @@ def _diagonal(law: Law, x_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
     return law.predict(x_R[None, :, None], theta_RP)[:, 0]
 
 
-def _quantiles(log_multiplier_R: FloatArray) -> tuple[float, float | None]:
+def _before_the_first(clean: Arm, noisy: Arm, target: float, at: float) -> str:
+    """Why halfway cannot be placed: an arm is past it at its first evaluation after the start; "" where it can."""
+    for which, arm in (("clean", clean), ("noisy", noisy)):
+        first = float(arm.evaluations.x_T[arm.evaluations.x_T > 0.0][0])
+        if first < at and float(
+            _log_reach(arm.fit, arm.fit.theta_P[None], np.array([target]), at)[0]
+        ) < np.log(first):
+            return (
+                f"the {which} arm is halfway, at {target:.4f}, before its first evaluation"
+                f" ({arm.axis} = {first:.4g}): evaluate earlier"
+            )
+    return ""
+
+
+def _quantiles(log_multiplier_R: FloatArray, point: float) -> tuple[float, float | None]:
+    """95 % interval of a multiplier from draws of its logarithm; the estimate lies in it."""
     ordered = np.sort(log_multiplier_R)
-    low, high = ordered[int(0.025 * len(ordered))], ordered[int(0.975 * len(ordered))]
-    return float(np.exp(low)), float(np.exp(high)) if np.isfinite(high) else None
+    low = min(ordered[int(0.025 * len(ordered))], point)
+    high = max(ordered[int(0.975 * len(ordered))], point)
+    # An estimate without end has no lower end beyond what the draws say.
+    return float(np.exp(min(low, ordered[-1]))), float(np.exp(high)) if np.isfinite(high) else None
 
 
-def _per_point(
-    rate: Literal["fpr", "fnr"], arms: Sequence[tuple[float, float, FloatArray | None]]
-) -> PerPoint:
-    """Slope of log multiplier against points of the rate, through the origin: no noise, no cost."""
+@dataclass(frozen=True)
+class _Price:
+    """What one rate costs: the log multiplier, its draws over seeds, and how many seeds they rest on."""
+
+    rate: float
+    log: float
+    drawn: FloatArray | None
+    seeds: int
+
+
+def _per_point(rate: Literal["fpr", "fnr"], arms: Sequence[_Price]) -> PerPoint:
+    """The exponent of (1 - rate) on which the arms' prices lie, if they do."""
     if not arms:
         return PerPoint(rate, None, None, None, f"no arm with {rate} alone has a multiplier")
-    points = np.array([p for p, _, _ in arms])
-    logs = np.array([value for _, value, _ in arms])
-    point = float((points * logs).sum() / (points**2).sum()) if np.isfinite(logs).all() else np.inf
-    finite = bool(np.isfinite(point))
+    axis_K = -np.log1p(-np.array([one.rate for one in arms]))
+    logs_K = np.array([one.log for one in arms])
+    exponent = float(axis_K @ logs_K / (axis_K @ axis_K)) if np.isfinite(logs_K).all() else np.inf
+    finite = bool(np.isfinite(exponent))
     reason = "" if finite else "no finite amount of compute makes up for it"
-    drawn = [d for _, _, d in arms if d is not None]
+    estimate = float(np.exp(POINT * exponent)) if finite else None
+    drawn = [one.drawn for one in arms if one.drawn is not None]
     if len(drawn) < len(arms):
         text = "; ".join(part for part in (reason, "no interval: one matched seed") if part)
-        return PerPoint(rate, float(np.exp(point)) if finite else None, None, None, text)
-    slope_R = (points[:, None] * np.stack(drawn)).sum(axis=0) / (points**2).sum()
+        return PerPoint(rate, estimate, None, None, text, exponent if finite else None)
+    drawn_KR = np.stack(drawn)
+    exponent_R = axis_K @ drawn_KR / (axis_K @ axis_K)
+    never = float(np.mean(~np.isfinite(exponent_R)))
+    p = _lack_of_fit(axis_K, logs_K, drawn_KR, min(one.seeds for one in arms)) if finite else None
+    if p is not None and p < LACK:
+        rates = ", ".join(f"{one.rate:g}" for one in arms)
+        said = (
+            f"points of {rate} have no one price: those of {rates} lie on no line of exponent"
+            f" (lack of fit, p = {p:.2g}); see the arms' own multipliers"
+        )
+        return PerPoint(rate, None, None, never, said, None, p)
     return PerPoint(
         rate,
-        float(np.exp(point)) if finite else None,
-        _quantiles(slope_R),
-        float(np.mean(~np.isfinite(slope_R))),
+        estimate,
+        _quantiles(POINT * exponent_R, POINT * exponent),
+        never,
         reason,
+        exponent if finite else None,
+        p,
     )
+
+
+def _lack_of_fit(
+    axis_K: FloatArray, logs_K: FloatArray, drawn_KR: FloatArray, seeds: int
+) -> float | None:
+    """p value that the prices lie on a line through the origin, by their joint error over seeds; None with one price.
+
+    Hotelling's T squared of what is left of the line, its covariance from the draws: spreads from their quartiles,
+    since draws over few seeds have no variance, and ranks for correlations.
+    """
+    from scipy.special import fdtrc, stdtrit
+    from scipy.stats import rankdata
+
+    K = len(axis_K)
+    kept_KR = drawn_KR[:, np.isfinite(drawn_KR).all(axis=0)]
+    if K < 2 or seeds < 2 or kept_KR.shape[1] < DRAWS // 2:
+        return None
+    low_K, high_K = np.quantile(kept_KR, [0.25, 0.75], axis=1)
+    spread_K = (high_K - low_K) / 2.0 / float(stdtrit(seeds - 1, 0.75))
+    if (spread_K <= 1e-12).any():
+        return None
+    correlation_KK = np.atleast_2d(np.corrcoef(rankdata(kept_KR, axis=1)))
+    if seeds <= K:
+        # Too few seeds to know how the errors of so many prices go together.
+        correlation_KK = np.eye(K)
+    inverse_KK = np.linalg.pinv(correlation_KK * np.outer(spread_K, spread_K), hermitian=True)
+    slope = float(axis_K @ inverse_KK @ logs_K / (axis_K @ inverse_KK @ axis_K))
+    left_K = logs_K - slope * axis_K
+    squared = float(left_K @ inverse_KK @ left_K)
+    free = max(seeds - K + 1, 1) if seeds > K else seeds - 1
+    ratio = squared / (K - 1) * (free / (seeds - 1) if seeds > K else 1.0)
+    return float(fdtrc(K - 1, free, ratio))

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from fits.collapse import Turn, find_turn
 from fits.each import Each, in_turn
 from fits.errors import InputError
 from fits.inference import (
@@ -28,9 +29,12 @@ from fits.inference import (
     Fit,
     Optimum,
     Sides,
+    aic,
     aicc,
     choose_loss,
+    evaluation_variance,
     influence,
+    least_variance,
     optimum,
     profile,
     t_intervals,
@@ -52,10 +56,13 @@ __all__ = [
     "find_turn",
     "fit_curve",
     "fit_groups",
+    "fit_laws",
     "group_rows",
+    "least_aic",
     "loss_for",
     "named_columns",
     "refuse_same_axis",
+    "turn_in_words",
 ]
 
 # An asymptote is claimed only from data that reach this multiple of the midpoint (docs/references.md: below
@@ -63,20 +70,15 @@ __all__ = [
 MIDPOINTS_NEEDED: Final = 3.0
 # ... and whose likelihood alone pins it to within this, whatever the spread of seeds adds.
 WIDEST_PROFILE: Final = 0.2
+# ... and from at least this many distinct evaluations: with 6 or 7, of which a law takes four, an asymptote was
+# claimed of 98 % of sigmoids run to six midpoints, and covered in 26 %.
+FEWEST_EVALUATIONS: Final = 8
 FORECAST_FRACTIONS: Final = (0.25, 0.5, 0.75)
-# Laws whose AICc lies within this of the least have support (Burnham & Anderson 2002, section 2.6) ...
+# Laws whose AIC lies within this of the least have support (Burnham & Anderson 2002, section 2.6; AICc's penalty alone
+# rules a law of four parameters out at 8 evaluations) ...
 SUPPORTED: Final = 10.0
 # ... and must agree on what means the same in all of them.
 SHARED_PARAMETERS: Final = ("start", "asymptote")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Where a curve stopped rising and fell: the x of its peak, the level there and at the end."""
-
-    x: float
-    peak: float
-    end: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class CurveFit(Fit):
     runs: tuple[str, ...]
     influence_SP: FloatArray
     turn: Turn | None = None
+    aic: float | None = None
 
     def predict(self, x: ArrayLike) -> FloatArray:
         """The fitted accuracy at compute x, any shape."""
@@ -111,29 +114,6 @@ class CurveFit(Fit):
         """Pseudo-values of one parameter in the solver's coordinates, (S,)."""
         i = self.law.index(name)
         return self.theta_P[i] + self.influence_SP[:, i]
-
-
-def find_turn(x: ArrayLike, y: ArrayLike) -> Turn | None:
-    """Where the curve rises and then falls by more than its noise; None where it does not.
-
-    x, y: one curve, or several runs pooled, any order. The curve is smoothed over a tenth of its
-    points; noise is judged from successive differences, so that no law is assumed; a fall must
-    exceed 4.5 standard errors (it is the largest of many), a fifth of the rise, and .02.
-    """
-    x_T, place_N = np.unique(np.asarray(x, dtype=np.float64), return_inverse=True)
-    y_T = np.bincount(place_N, weights=np.asarray(y, dtype=np.float64)) / np.bincount(place_N)
-    if len(y_T) < 5:
-        return None
-    width = max(2 if len(y_T) < 20 else 3, len(y_T) // 10)
-    smooth = np.convolve(y_T, np.full(width, 1.0 / width), mode="valid")
-    second = np.diff(y_T, n=2)
-    noise = float(np.median(np.abs(second))) / 0.6745 / 6.0**0.5
-    top = int(smooth.argmax())
-    rise, fall = float(smooth[top] - smooth[0]), float(smooth[top] - smooth[-1])
-    bar = max(0.02, 4.5 * noise * (2.0 / width) ** 0.5)
-    if fall <= bar or rise <= bar or fall <= 0.2 * rise:
-        return None
-    return Turn(float(x_T[top + width // 2]), float(smooth[top]), float(smooth[-1]))
 
 
 def fit_curve(
@@ -154,11 +134,18 @@ def fit_curve(
     Raises InputError where arrays are unusable; a curve that cannot be fitted is a result, not an error.
     """
     data = _curve_data(x, y, run, n_eval, loss)
+    evaluated_N = (
+        None
+        if n_eval is None
+        else np.broadcast_to(np.asarray(n_eval, dtype=np.float64), data.y_N.shape)
+    )
     notes: list[str] = []
     if law.needs_positive_x and (data.inputs_KN[0] <= 0.0).any():
         dropped = int((data.inputs_KN[0] <= 0.0).sum())
         notes.append(f"{dropped} rows at x = 0 left out: the law has no value there")
-        data = _rows(data, data.inputs_KN[0] > 0.0)
+        kept = data.inputs_KN[0] > 0.0
+        evaluated_N = None if evaluated_N is None else evaluated_N[kept]
+        data = _rows(data, kept)
     x_N, y_N, S = data.inputs_KN[0], data.y_N, len(data.runs)
     points, P = len(np.unique(x_N)), len(law.parameters)
     x_max = float(x_N.max()) if x_N.size else 0.0
@@ -171,15 +158,21 @@ def fit_curve(
     weak = weak_directions(law, at.jacobian_PN)
     influence_SP = influence(at, data)
 
-    turn = find_turn(x_N, y_N) if law.has_asymptote else None
+    turn = find_turn(x_N, y_N, run=data.run_N, n_eval=evaluated_N)
+    if turn is not None and turn.runs:
+        turn = replace(turn, runs=tuple(data.runs[int(code)] for code in turn.runs))
+    noise_N = None if evaluated_N is None else evaluation_variance(y_N, evaluated_N)
     midpoint = law.midpoint(theta_P) if law.midpoint is not None else None
     ratio = x_max / midpoint if midpoint else None
     # Several runs have their own intervals: the likelihood is then asked about the asymptote only.
     asked = law.names if S == 1 else tuple(name for name in law.names if name == "asymptote")
-    profiled = profile(law, data, at, asked=asked, loss=loss)
+    profiled = profile(law, data, at, asked=asked, loss=loss, noise_N=noise_N)
     reason = _why_unidentified(law, data, at, points, weak, turn, ratio, profiled)
     edge = tuple(name for name, bound in zip(law.names, at.at_bound_P, strict=True) if bound)
-    ci, ci_reason = t_intervals(law, theta_P, influence_SP, profiled, (*weak, *edge))
+    least_P = None if noise_N is None else least_variance(at, data, noise_N)
+    ci, ci_reason = t_intervals(
+        law, theta_P, influence_SP, profiled, (*weak, *edge), least_P=least_P
+    )
     if turn is not None:
         status, message = "not monotone", reason
     elif not at.converged:
@@ -202,6 +195,7 @@ def fit_curve(
         reason=reason,
         x_max_over_midpoint=ratio,
         aicc=aicc(at, loss),
+        aic=aic(at, loss),
         rmse=float(np.sqrt(np.mean(at.residual_N**2))),
         forecast_rmse=held.get("0.5"),
         forecast=held,
@@ -297,8 +291,12 @@ def _why_unidentified(
     P = len(law.parameters)
     if turn is not None:
         return (
-            f"not monotone: rises to {turn.peak:.3f} at x = {turn.x:.4g}, then falls to {turn.end:.3f};"
-            f" the {law.name} law cannot describe a collapse"
+            f"{turn_in_words(turn, len(data.runs))}; the {law.name} law cannot describe a collapse"
+        )
+    if points < FEWEST_EVALUATIONS:
+        return (
+            f"{points} distinct values of x, below {FEWEST_EVALUATIONS}: too few to judge by where"
+            " the curve ends"
         )
     if points <= P:
         return f"{points} distinct values of x leave nothing to judge {P} parameters by"
@@ -328,6 +326,16 @@ def _why_unidentified(
     if high - low > WIDEST_PROFILE:
         return f"the likelihood leaves the asymptote anywhere in [{low:.3f}, {high:.3f}]"
     return ""
+
+
+def turn_in_words(turn: Turn, runs: int) -> str:
+    """A collapse for people: which runs, where, from what, to what."""
+    who = f"{len(turn.runs)} of {runs} runs ({', '.join(turn.runs)}) " if turn.runs else ""
+    ends = f" and ends at {turn.end:.3f}" if turn.end - turn.low > 0.005 else ""
+    return (
+        f"not monotone: {who}rises to {turn.peak:.3f} at x = {turn.x:.4g}, then falls to"
+        f" {turn.low:.3f}{ends}"
+    )
 
 
 def _improper_edges(law: Law, data: Data, at: Optimum) -> list[str]:
@@ -485,10 +493,10 @@ def fit_groups(
     source: str = "the table",
     each: Each = in_turn,
 ) -> list[GroupFit]:
-    """One law per curve of a run table; `law="auto"` takes the least AICc among the laws.
+    """One law per curve of a run table; `law="auto"` takes the least AIC among the laws.
 
     x, y: columns of numbers of at least 0; y is a fraction, so at most 1. group: see `group_rows`.
-    loss: see `check_loss`. Laws without a value at x = 0 compete only where no row is at 0, since AICc
+    loss: see `check_loss`. Laws without a value at x = 0 compete only where no row is at 0, since AIC
     compares fits to the same rows. With "auto" the intervals of start and asymptote are those of every
     law that the data support, see `allow_for_laws`. each: carries out the curves' fits, which do not
     depend on each other, here or elsewhere.
@@ -522,32 +530,55 @@ class _Curve:
 
 def _fit_one(curve: _Curve) -> GroupFit:
     """The laws of one curve, compared; the chosen one with its forecast."""
-    x_N, y_N, laws = curve.x_N, curve.y_N, curve.laws
-    fair = [one for one in laws if len(laws) == 1 or not one.needs_positive_x or x_N.min() > 0.0]
-    # One loss for all laws of a curve, so that their AICc compare.
-    loss = loss_for(curve.loss, x_N, y_N, curve.n_eval, law=fair[0])
-    given: dict[str, Any] = {"run": curve.run_N, "n_eval": curve.n_eval, "loss": loss}
-    tried = [fit_curve(x_N, y_N, law=one, forecast=False, **given) for one in fair]
-    chosen = min(
-        tried, key=lambda fit: (fit.aicc is None, fit.aicc if fit.aicc is not None else 0.0)
+    x_N, y_N = curve.x_N, curve.y_N
+    tried, loss = fit_laws(
+        x_N, y_N, run=curve.run_N, n_eval=curve.n_eval, laws=curve.laws, loss=curve.loss
     )
-    best = fit_curve(x_N, y_N, law=chosen.law, **given)
+    chosen = least_aic(tried)
+    best = fit_curve(x_N, y_N, law=chosen.law, run=curve.run_N, n_eval=curve.n_eval, loss=loss)
     best = allow_for_laws(best, [fit for fit in tried if fit is not chosen])
     return GroupFit(curve.label, best, {fit.law.name: fit.aicc for fit in tried})
+
+
+def fit_laws(
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    run: ArrayLike,
+    n_eval: FloatArray | None,
+    laws: Sequence[Law],
+    loss: str,
+) -> tuple[tuple[CurveFit, ...], Loss]:
+    """Every one of `laws` that may compete for one curve, fitted; and the loss, the same for all of them.
+
+    Laws without a value at x = 0 compete only where no row is at 0, since AIC compares fits to the same rows.
+    """
+    fair = [one for one in laws if len(laws) == 1 or not one.needs_positive_x or x.min() > 0.0]
+    # One loss for all laws of a curve, so that their AIC compare.
+    one_loss = loss_for(loss, x, y, n_eval, law=fair[0])
+    return tuple(
+        fit_curve(x, y, law=law, run=run, n_eval=n_eval, loss=one_loss, forecast=False)
+        for law in fair
+    ), one_loss
+
+
+def least_aic(tried: Sequence[CurveFit]) -> CurveFit:
+    """The fit of least AIC; the first where none has one."""
+    return min(tried, key=lambda fit: (fit.aic is None, 0.0 if fit.aic is None else fit.aic))
 
 
 def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
     """`best` with the doubt about the law in its intervals and in `identified`.
 
-    others: other laws fitted to the same rows with the same loss. Those whose AICc lies within 10 of
-    the least have support: start and asymptote get the hull of all their intervals, and the asymptote
-    is identified only if every one of them identifies it. A law chosen by AICc and then believed covers
-    as little as 30 % where none of the laws is the truth (tests/benchmarks/COVERAGE.md).
+    others: other laws fitted to the same rows with the same loss. Those whose AIC lies within 10 of
+    the least have support, and so do those that have none for want of rows: start and asymptote get the hull of all
+    their intervals, and the asymptote is identified only if every one of them identifies it. A law chosen by AIC and
+    then believed covers as little as 30 % where none of the laws is the truth (tests/benchmarks/COVERAGE.md).
     """
-    least = best.aicc
+    least = best.aic
     if least is None:
         return best
-    rivals = [fit for fit in others if fit.aicc is not None and fit.aicc - least <= SUPPORTED]
+    rivals = [fit for fit in others if fit.aic is None or fit.aic - least <= SUPPORTED]
     if not rivals:
         return best
     ci = dict(best.ci)
@@ -561,8 +592,9 @@ def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
         )
     laws = ", ".join(fit.law.name for fit in rivals)
     doubts = [
-        f"the {fit.law.name} law is not ruled out (AICc {(fit.aicc or 0.0) - least:+.1f}), and "
-        + (f"under it {fit.reason}" if fit.law.has_asymptote else "it has no asymptote")
+        f"the {fit.law.name} law is not ruled out"
+        + ("" if fit.aic is None else f" (AIC {fit.aic - least:+.1f})")
+        + (f", and under it {fit.reason}" if fit.law.has_asymptote else ", and it has no asymptote")
         for fit in rivals
         if not (fit.identified and fit.law.has_asymptote)
     ]

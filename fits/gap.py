@@ -1,12 +1,13 @@
-"""The accuracy gap of a noisy verifier: does it close, at what floor, and what would settle it.
+"""The accuracy gap of a noisy verifier: how wide it is, does it close, at what floor, and what would settle it.
 
 Law. An arm is held against the clean runs of its own setting: those that share everything but the
 verifier (model, estimator, group size, prompts per step). Arms are matched: runs of one seed see the same
 prompts, so the gap g_s = accuracy(clean) - accuracy(noisy) is taken within seeds and its interval is
-Student's t over seeds. The floor is the difference of the two asymptotes where both are identified, else
-the gap at the largest budget both arms reached, and then the verdict is about that budget only. With delta
-the smallest gap of interest: closes when the upper 95 % limit is below delta, persists when the lower is
-above, else undetermined.
+Student's t over seeds. What is measured comes first: the gap at the largest common budget, and its change over the
+last doubling of compute. The floor is that of the asymptotes where both are identified and some law fits the
+measured gap (`fits.floors`), else the gap at that budget, and then the verdict is about that budget only. With delta
+the smallest gap of interest: closes when the upper 95 % limit of the floor is below delta and the measured end
+does not say otherwise, persists when the lower is above, else undetermined.
 Fails first when seeds do not match arms (another prompt order): pairing then costs power, not truth.
 Source: docs/contract.md#verdicts; t over seeds rather than a bootstrap, which over 3 seeds covers 76 %.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,27 +25,23 @@ from numpy.typing import NDArray
 from fits.arms import (
     Arm,
     Difference,
-    by_budget,
+    common_end,
     difference,
-    fit_arm,
+    difference_at,
+    fit_arms,
     floor_between,
-    level_at,
+    inside,
+    matched,
     usable,
 )
 from fits.asymmetry import Asymmetry, MirrorPair, asymmetry_of
 from fits.errors import InputError
 from fits.exchange import ExchangeAt, ExchangeRate, Multiplier, PerPoint, exchange_rate_of
-from fits.fit import (
-    check_loss,
-    curve_of,
-    fit_curve,
-    group_rows,
-    loss_for,
-    named_columns,
-    refuse_same_axis,
-)
-from fits.inference import Interval
-from fits.laws import CURVE_LAWS, FloatArray, Law, curve_law
+from fits.fit import check_loss, group_rows, named_columns, refuse_same_axis, turn_in_words
+from fits.floors import floor_under_laws
+from fits.frontier import FrontierArm, frontier_of
+from fits.inference import Interval, least_gap_variance, student_interval
+from fits.laws import CURVE_LAWS, FloatArray, curve_law
 from fits.selection import Selection, select, values_there
 from fits.settle import Settle, seeds_needed, settle
 from fits.table import SETTING, VERIFIER, check_numbers, need_columns, varying
@@ -63,6 +60,7 @@ __all__ = [
     "SettingGap",
     "Settle",
     "Verdict",
+    "arm_gap",
     "chance_in_words",
     "floor_between",
     "gap_report",
@@ -70,6 +68,7 @@ __all__ = [
     "setting_in_words",
     "verdict_in_words",
     "verdict_of",
+    "with_interval",
 ]
 
 Verdict = Literal["closes", "persists", "undetermined"]
@@ -91,26 +90,36 @@ class ArmGap:
     """One noisy arm against its clean arm.
 
     setting: what the arm shares with its clean runs and not with every other arm, by column.
-    floor: accuracy lost, clean minus noisy. basis: "asymptote" or "largest budget".
-    floor_ci: 95 % t interval over seeds, None where `reason` says why. gap_at_x_max: the gap at x_max,
-    the largest budget both reached, with its interval.
+    end: accuracy lost (clean minus noisy) at x_max, the largest budget that both reached: measured, but where `reason`
+    says that a law stands in for evaluations. trend: its change over the last doubling of compute, below 0 where it
+    narrows. horizon: what verdict and floor speak of, "asymptote" or that budget. floor: the gap there. laws: which
+    took part in it, none where it is measured. All intervals are 95 % t intervals over seeds (of the floor: their hull
+    over laws), None where `reason` says why.
     """
 
     arm: str
     setting: Setting
     verdict: Verdict
+    horizon: Literal["asymptote"] | float
+    end: float
+    end_ci: Interval | None
+    trend: float | None
+    trend_ci: Interval | None
     floor: float
     floor_ci: Interval | None
-    basis: Literal["asymptote", "largest budget"]
+    laws: tuple[str, ...]
     reason: str
     would_settle_it: Settle | None
     seeds: int
     x_max: float
-    gap_at_x_max: float
     fpr: float | None
     fnr: float | None
     curve: tuple[GapPoint, ...] = ()
-    gap_at_x_max_ci: Interval | None = None
+
+    @property
+    def basis(self) -> Literal["asymptote", "largest budget"]:
+        """The horizon in words."""
+        return "asymptote" if self.horizon == "asymptote" else "largest budget"
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,8 @@ class SettingGap:
 class GapReport:
     """Every arm's gap, the asymmetry test and the exchange rate; `law` and `loss` are those used throughout.
 
-    asymmetry, exchange_rate: over the arms of all settings together. settings: within each, ascending.
+    asymmetry, exchange_rate: over the arms of all settings together. settings: within each, ascending. frontier: the
+    best group size at each budget, where it was asked for.
     """
 
     arms: tuple[ArmGap, ...]
@@ -138,6 +148,7 @@ class GapReport:
     law: str
     loss: str
     notes: tuple[str, ...] = ()
+    frontier: tuple[FrontierArm, ...] = ()
 
 
 def verdict_of(ci: Interval | None, delta: float) -> Verdict:
@@ -157,6 +168,13 @@ def verdict_in_words(verdict: str, basis: str) -> str:
     return f"{verdict} (at the {basis})" if about else verdict
 
 
+def with_interval(value: float | None, ci: Interval | None) -> str:
+    """A gap and its interval for people."""
+    if value is None:
+        return "–"
+    return f"{value:+.4f}" if ci is None else f"{value:+.4f} [{ci[0]:+.4f}, {ci[1]:+.4f}]"
+
+
 def chance_in_words(probability: float | None) -> str:
     """A probability for people, "" where it is 0 or not known: one that rounds to 0.00 is not 0."""
     if not probability:
@@ -174,6 +192,7 @@ def gap_report(
     law: str = "auto",
     loss: str = "auto",
     seed: int = 0,
+    frontier: bool = False,
     source: str = "the table",
 ) -> GapReport:
     """The gap of every noisy arm of a run table against its clean arm.
@@ -184,6 +203,7 @@ def gap_report(
     `fits.fit.group_rows`); one that the clean runs vary in, though it is none of the verifier's, is part
     of the setting. law: one law for all arms, or "auto" for the least total AICc. loss: see
     `fits.fit.check_loss`. seed: of the draws behind the exchange rate's intervals.
+    frontier: also compare arms at the best group size of either, at each budget.
     Raises InputError naming a missing column, a delta outside (0, 1), or the lack of a clean arm.
     """
     if not 0.0 < delta < 1.0:
@@ -207,52 +227,71 @@ def gap_report(
         unit = frame["run_id"].astype(str)
         paired = False
     frame = frame.assign(_unit=unit)
-    matched = _matched(frame, is_clean, clean, group, source)
+    matched_by = _matched(frame, is_clean, clean, group, source)
     references: dict[tuple[str, ...], pd.DataFrame] = (
-        dict(_by_configuration(frame[is_clean], matched)) if matched else {(): frame[is_clean]}
+        dict(_by_configuration(frame[is_clean], matched_by))
+        if matched_by
+        else {(): frame[is_clean]}
     )
-    notes += _pooled_clean_arms(references.values(), matched)
+    if "group_size" in varying(frame, ["group_size"]) and "group_size" not in named:
+        notes.append(
+            "equal rollouts at another group size is another number of steps, no comparison of verifiers: arms are"
+            " held against clean runs of their own group size; --frontier compares the best group size at each budget"
+        )
+    notes += _pooled_clean_arms(references.values(), matched_by)
     held: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = []
     # Whatever --group says: an arm is of one setting.
-    apart = list(dict.fromkeys([*varying(frame, SETTING), *matched]))
+    apart = list(dict.fromkeys([*varying(frame, SETTING), *matched_by]))
     for label, rows in group_rows(frame[~is_clean], group, apart=apart, source=source):
-        config = tuple(str(rows[name].iloc[0]) for name in matched)
+        config = tuple(str(rows[name].iloc[0]) for name in matched_by)
         if config in references:
             held.append((label, rows, config))
             continue
-        spoken = setting_in_words(_setting(rows, matched))
+        spoken = setting_in_words(_setting(rows, matched_by))
         notes.append(f"{label}: no clean run with {spoken} to hold it against: left out")
     # Arms of one setting stand together, in the order of the settings.
     order = list(references)
     held.sort(key=lambda one: order.index(one[2]))
-    used = dict.fromkeys(config for _, _, config in held)
-    chosen = _choose_law(
-        law, [*(references[config] for config in used), *(rows for _, rows, _ in held)], x, loss
+    if not held:
+        raise InputError(
+            f"{source}: no noisy arm has a clean run of the same {', '.join(matched_by)}"
+        )
+    used = list(dict.fromkeys(config for _, _, config in held))
+    laws = CURVE_LAWS if law == "auto" else (curve_law(law),)
+
+    def alone(rows: pd.DataFrame) -> bool:
+        return not paired and rows["run_id"].nunique() == 1
+
+    single = {
+        config: alone(references[config]) and all(alone(rows) for _, rows, c in held if c == config)
+        for config in used
+    }
+    fitted = fit_arms(
+        [
+            *(("clean", references[config], single[config]) for config in used),
+            *((label, rows, single[config]) for label, rows, config in held),
+        ],
+        x,
+        laws,
+        loss,
     )
-    clean_arms: dict[tuple[str, ...], Arm] = {}
+    clean_arms = dict(zip(used, fitted, strict=False))
     arms: list[ArmGap] = []
     pairs: dict[tuple[str, ...], list[tuple[Arm, Arm]]] = {}
-    for label, rows, config in held:
-        reference = references[config]
-        single = not paired and reference["run_id"].nunique() == 1 and rows["run_id"].nunique() == 1
-        if config not in clean_arms:
-            clean_arms[config] = fit_arm("clean", reference, x, chosen, loss, single=single)
-        pair = (clean_arms[config], fit_arm(label, rows, x, chosen, loss, single=single))
+    for noisy, (_, rows, config) in zip(fitted[len(used) :], held, strict=True):
+        pair = (clean_arms[config], noisy)
         pairs.setdefault(config, []).append(pair)
-        setting = _setting(rows, matched)
-        matching = paired or single
-        arms.append(_arm_gap(*pair, setting, x=x, delta=delta, chosen=chosen, paired=matching))
-    if not arms:
-        raise InputError(f"{source}: no noisy arm has a clean run of the same {', '.join(matched)}")
+        setting = _setting(rows, matched_by)
+        arms.append(arm_gap(*pair, setting, delta=delta, paired=paired or single[config]))
 
     def compared(among: Sequence[tuple[Arm, Arm]]) -> tuple[Asymmetry, ExchangeRate]:
         return (
-            asymmetry_of([arm for _, arm in among], x, paired=paired),
+            asymmetry_of([arm for _, arm in among], paired=paired),
             exchange_rate_of(among, np.random.default_rng(seed)),
         )
 
     settings = tuple(
-        SettingGap(_setting(among[0][1].rows, matched), *compared(among))
+        SettingGap(_setting(among[0][1].rows, matched_by), *compared(among))
         for among in pairs.values()
     )
     asymmetry, exchange_rate = (
@@ -267,9 +306,12 @@ def gap_report(
         settings=settings,
         delta=delta,
         x=x,
-        law=chosen.name,
+        law=fitted[0].fit.law.name,
         loss=loss,
         notes=tuple(notes),
+        frontier=frontier_of(frame[is_clean], frame[~is_clean], x, source=source)
+        if frontier
+        else (),
     )
 
 
@@ -371,89 +413,168 @@ def _no_clean(frame: pd.DataFrame, clean: Selection, source: str) -> str:
     return message
 
 
-def _choose_law(name: str, curves: Sequence[pd.DataFrame], x: str, loss: str) -> Law:
-    """One law for every arm, so that what a law gets wrong about asymptotes cancels in the gap."""
-    if name != "auto":
-        return curve_law(name)
-    laws = [law for law in CURVE_LAWS if law.has_asymptote]
-    totals = dict.fromkeys((law.name for law in laws), 0.0)
-    compared = False
-    for rows in curves:
-        curve = curve_of(rows, x)
-        one_loss = loss_for(loss, *curve, law=laws[0])
-        x_N, y_N, n_eval = curve
-        scores = {
-            law.name: fit_curve(
-                x_N, y_N, n_eval=n_eval, law=law, loss=one_loss, forecast=False
-            ).aicc
-            for law in laws
-        }
-        known = {name: score for name, score in scores.items() if score is not None}
-        # A curve too short for one of the laws has no say between them.
-        if len(known) == len(laws):
-            compared = True
-            totals = {name: totals[name] + score for name, score in known.items()}
-    return curve_law(min(totals, key=lambda key: totals[key])) if compared else laws[0]
-
-
-def _arm_gap(
-    clean: Arm, noisy: Arm, setting: Setting, *, x: str, delta: float, chosen: Law, paired: bool
-) -> ArmGap:
-    x_max = min(float(clean.rows[x].max()), float(noisy.rows[x].max()))
-    at_x_max = difference(level_at(clean, x, x_max), level_at(noisy, x, x_max), paired=paired)
-    both = clean.fit.identified and noisy.fit.identified and chosen.has_asymptote
-    floor = floor_between(clean.fit, noisy.fit, paired=paired) if both else at_x_max
-    reasons: list[str] = []
-    if not both:
-        which, fit = ("clean", clean.fit) if not clean.fit.identified else ("noisy", noisy.fit)
-        single = clean.rows[x].nunique() == 1 and noisy.rows[x].nunique() == 1
+def arm_gap(clean: Arm, noisy: Arm, setting: Setting, *, delta: float, paired: bool) -> ArmGap:
+    """One noisy arm against its clean arm, all but what compares arms with each other."""
+    x = clean.axis
+    x_max = common_end(clean, noisy, paired=paired)
+    end, _, by_law = difference_at(clean, noisy, x_max, paired=paired)
+    trend, trend_ci, no_trend = _trend(clean, noisy, x_max, paired=paired)
+    reasons = _collapses(clean, noisy)
+    identified = clean.own.identified and noisy.own.identified
+    has_asymptote = clean.own.law.has_asymptote and noisy.own.law.has_asymptote
+    under = (
+        floor_under_laws(clean, noisy, end, at=x_max, delta=delta, paired=paired)
+        if identified and has_asymptote
+        else None
+    )
+    floor = end if under is None or under.gap is None else under.gap
+    asymptote = floor is not end
+    if not asymptote:
         why = (
-            "one evaluation per run shows no curve"
-            if single
-            else f"the {which} arm's asymptote is not identified ({fit.reason})"
+            "no law that both curves allow fits the gap"
+            if under is not None
+            else _unidentified(clean, noisy)
         )
         reasons.append(f"about {x} = {x_max:.4g} only: {why}")
-    reasons += _replication(clean, noisy, floor, paired=paired)
-    if floor.ci is None:
+    if by_law:
+        reasons.append(f"not measured at {x} = {x_max:.4g}: {by_law}")
+    if under is not None:
+        reasons += under.said
+    reasons += _replication(clean, noisy, end, paired=paired)
+    if end.ci is None:
         reasons += _evaluation_noise(clean, noisy, x_max)
+    if no_trend:
+        reasons.append(f"no trend: {no_trend}")
     unlearned = _nothing_learned(clean, x)
+    verdict = "undetermined" if unlearned else verdict_of(floor.ci, delta)
     if unlearned:
         reasons.append(
             "the clean arm neither rises nor falls by more than its noise: nothing was learned that"
             " noise could cost"
         )
-    verdict = "undetermined" if unlearned else verdict_of(floor.ci, delta)
-    if both and verdict == "closes" and verdict_of(at_x_max.ci, delta) == "persists":
-        reasons.append(
-            f"closes if the curves go on as the {chosen.name} law does: at {x} = {x_max:.4g}, the largest"
-            f" budget, the gap is {at_x_max.estimate:+.4f}, and its interval still above {delta:g}"
-        )
+    elif verdict == "closes" and (doubt := _not_closed(clean, noisy, end, delta, x_max, asymptote)):
+        verdict = "undetermined"
+        reasons.append(doubt)
     return ArmGap(
         arm=noisy.label,
         setting=setting,
         verdict=verdict,
+        horizon="asymptote" if asymptote else x_max,
+        end=end.estimate,
+        end_ci=end.ci,
+        trend=trend,
+        trend_ci=trend_ci,
         floor=floor.estimate,
         floor_ci=floor.ci,
-        basis="asymptote" if both else "largest budget",
+        laws=under.laws if under is not None and asymptote else (),
         reason="; ".join(reasons),
         would_settle_it=settle(
             floor,
             delta,
             clean,
             noisy,
-            x=x,
             at=x_max,
             undetermined=verdict == "undetermined",
-            asymptote=both,
+            asymptote=asymptote,
             unlearned=unlearned,
         ),
-        seeds=floor.count,
+        seeds=end.count,
         x_max=x_max,
-        gap_at_x_max=at_x_max.estimate,
         fpr=noisy.rate("fpr"),
         fnr=noisy.rate("fnr"),
-        curve=_paired_curve(clean, noisy, x, paired=paired),
-        gap_at_x_max_ci=at_x_max.ci,
+        curve=_paired_curve(clean, noisy, paired=paired),
+    )
+
+
+def _collapses(clean: Arm, noisy: Arm) -> list[str]:
+    """What is said before anything else: which arm fell back, and where."""
+    return [
+        f"the {which} arm is {turn_in_words(arm.own.turn, len(arm.own.runs))}"
+        for which, arm in (("clean", clean), ("noisy", noisy))
+        if arm.own.turn is not None
+    ]
+
+
+def _unidentified(clean: Arm, noisy: Arm) -> str:
+    """Why there is no asymptote to speak of."""
+    if clean.rows[clean.axis].nunique() == 1 and noisy.rows[noisy.axis].nunique() == 1:
+        return "one evaluation per run shows no curve"
+    which, fit = ("clean", clean.own) if not clean.own.identified else ("noisy", noisy.own)
+    if fit.turn is not None:
+        return f"the {which} arm has no asymptote"
+    return f"the {which} arm's asymptote is not identified ({fit.reason or 'the law has none'})"
+
+
+def _trend(
+    clean: Arm, noisy: Arm, end: float, *, paired: bool
+) -> tuple[float | None, Interval | None, str]:
+    """The gap at `end` less the gap at half of it: estimate, interval, and why there is none, "" where there is.
+
+    Where no evaluation is at the half, the line between the evaluations on both sides of it.
+    """
+    shared = matched(clean, noisy, paired=paired, end=end)
+    if shared is None or len(shared.x_T) < 2 or shared.x_T[-1] != end:
+        return None, None, "the arms share no two budgets"
+    half = 0.5 * end
+    if shared.x_T[0] > half:
+        return None, None, f"no evaluation of both arms at or before {clean.axis} = {half:.4g}"
+    after = int(np.searchsorted(shared.x_T, half))
+    before = max(after - (shared.x_T[after] > half), 0)
+    span = float(shared.x_T[after] - shared.x_T[before])
+    share = 0.0 if span == 0.0 else float(half - shared.x_T[before]) / span
+
+    def change(level_ST: FloatArray) -> FloatArray:
+        then_S = (1.0 - share) * level_ST[:, before] + share * level_ST[:, after]
+        return level_ST[:, -1] - then_S
+
+    if shared.paired:
+        least = 0.0
+        if shared.samples_ST is not None:
+            both = (shared.first_ST - shared.second_ST)[:, [before, -1]]
+            least = float(
+                least_gap_variance(both, shared.samples_ST[:, [before, -1]]).sum(axis=1).mean()
+            )
+        mean, ci = student_interval(change(shared.first_ST) - change(shared.second_ST), least=least)
+        return mean, inside(ci), ""
+    first, second = (
+        dict(zip(units, change(level_ST).tolist(), strict=True))
+        for units, level_ST in (
+            (shared.units, shared.first_ST),
+            (shared.second_units, shared.second_ST),
+        )
+    )
+    moved = difference(first, second, paired=False)
+    return moved.estimate, moved.ci, ""
+
+
+# A clean arm that made less than this share of its rise over the last doubling has done with rising.
+LEVELLED: Final = 0.1
+
+
+def _not_closed(
+    clean: Arm, noisy: Arm, end: Difference, delta: float, at: float, asymptote: bool
+) -> str:
+    """Why a floor whose interval lies below delta is no gap closed; "" where it is."""
+    x = clean.axis
+    if asymptote:
+        if end.ci is None or end.ci[0] <= delta:
+            return ""
+        return (
+            f"the laws let the gap close, the measurement does not show it: at {x} = {at:.4g} it is"
+            f" {end.estimate:+.4f}, its whole interval above {delta:g}"
+        )
+    if clean.own.turn is not None or noisy.own.turn is not None:
+        return f"below {delta:g} at {x} = {at:.4g}, of arms of which one fell back"
+    x_T, level_T = clean.evaluations.x_T, clean.evaluations.mean()
+    if len(x_T) == 1:
+        return ""
+    half, last = (float(np.interp(place, x_T, level_T)) for place in (0.5 * at, at))
+    first = float(level_T[0])
+    if abs(last - half) < LEVELLED * abs(last - first):
+        return ""
+    return (
+        f"below {delta:g} at {x} = {at:.4g}, but the clean arm still rises: by {last - half:+.4f} over"
+        " the last doubling, so the gap may open yet"
     )
 
 
@@ -461,6 +582,7 @@ def _replication(clean: Arm, noisy: Arm, floor: Difference, *, paired: bool) -> 
     """How the interval came about, wherever that is not one pair for every seed of both arms."""
     ours, theirs = set(clean.fit.runs), set(noisy.fit.runs)
     shared = len(ours & theirs)
+    used = floor.count
     said: list[str] = []
     if not paired:
         said.append("no column seed: runs are compared unpaired (Welch)")
@@ -471,8 +593,14 @@ def _replication(clean: Arm, noisy: Arm, floor: Difference, *, paired: bool) -> 
             f"paired over the seeds that both arms have, {shared} of {len(ours)} clean and"
             f" {len(theirs)} noisy: the others are left out"
         )
-    if floor.ci is None:
+    elif used < shared:
+        said.append(f"{shared - used} of {shared} matched seeds stopped earlier and are left out")
+    if floor.ci is None and floor.count < 2:
         said.append("no interval: one matched seed shows no spread between seeds")
+    elif floor.ci is None:
+        said.append(
+            "no interval: the seeds differ by exactly the same, and no n_eval says how finely they were measured"
+        )
     elif floor.count == 2:
         said.append("two seeds leave one degree of freedom: a third may move the interval far")
     return said
@@ -530,12 +658,10 @@ def _evaluation_noise(clean: Arm, noisy: Arm, x_max: float) -> list[str]:
     return [f"evaluation noise alone leaves the gap there in [{low:+.4f}, {high:+.4f}]"]
 
 
-def _paired_curve(clean: Arm, noisy: Arm, x: str, *, paired: bool) -> tuple[GapPoint, ...]:
+def _paired_curve(clean: Arm, noisy: Arm, *, paired: bool) -> tuple[GapPoint, ...]:
     """The gap at every budget that both arms were evaluated at."""
     points: list[GapPoint] = []
-    ours, theirs = by_budget(clean, x), by_budget(noisy, x)
-    for at, first in ours.items():
-        if at in theirs:
-            at_x = difference(first, theirs[at], paired=paired)
-            points.append(GapPoint(at, at_x.estimate, at_x.ci, at_x.count))
+    for at in np.intersect1d(clean.evaluations.x_T, noisy.evaluations.x_T).tolist():
+        here, _, _ = difference_at(clean, noisy, at, paired=paired)
+        points.append(GapPoint(at, here.estimate, here.ci, here.count))
     return tuple(points)

@@ -35,16 +35,21 @@ __all__ = [
     "Interval",
     "Optimum",
     "Sides",
+    "aic",
     "aicc",
     "aicc_penalty",
     "choose_loss",
+    "evaluation_variance",
     "influence",
+    "least_gap_variance",
+    "least_variance",
     "optimum",
     "profile",
     "student_interval",
     "t_intervals",
     "weak_directions",
     "wilson",
+    "with_width",
 ]
 
 # Several runs ask the likelihood only whether it pins a parameter; where its quadratic form is
@@ -104,6 +109,7 @@ class Optimum:
     scaled_N: FloatArray
     residual_N: FloatArray
     at_bound_P: BoolArray
+    information_N: FloatArray
 
 
 def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
@@ -135,6 +141,7 @@ def optimum(law: Law, data: Data, *, loss: Loss = LEAST_SQUARES) -> Optimum:
         scaled_N=-slope_N / root_N,
         residual_N=y_N - mu_1N[0],
         at_bound_P=(theta_P <= low_P + 1e-9) | (theta_P >= high_P - 1e-9),
+        information_N=np.square(root_N),
     )
 
 
@@ -153,14 +160,25 @@ def choose_loss(name: str, law: Law, data: Data) -> Loss:
     return beta_binomial(float(np.clip((dispersion - 1.0) / max(samples - 1.0, 1.0), 1e-6, 0.5)))
 
 
+def aic(at: Optimum, loss: Loss) -> float:
+    """AIC, comparable between laws fitted to the same rows with the same loss."""
+    N = len(at.residual_N)
+    # A perfect fit has no finite likelihood: it counts as one to twelve digits.
+    deviance = (
+        2.0 * at.loss if loss.likelihood else float(N * np.log(max(2.0 * at.loss / N, 1e-24)))
+    )
+    return deviance + 2.0 * _parameters(at, loss)
+
+
 def aicc(at: Optimum, loss: Loss) -> float | None:
-    """AICc, comparable between laws fitted to the same rows with the same loss; None where undefined."""
-    N, P = len(at.residual_N), len(at.theta_P)
-    k = P if loss.likelihood else P + 1  # the residual variance is a parameter too
-    if N - k - 1 <= 0 or at.loss <= 0.0:
-        return None
-    deviance = 2.0 * at.loss if loss.likelihood else float(N * np.log(2.0 * at.loss / N))
-    return deviance + aicc_penalty(N, k)
+    """AICc, comparable likewise; None with too few rows."""
+    N, k = len(at.residual_N), _parameters(at, loss)
+    return None if N - k - 1 <= 0 else aic(at, loss) - 2.0 * k + aicc_penalty(N, k)
+
+
+def _parameters(at: Optimum, loss: Loss) -> int:
+    """What was estimated: without a likelihood the residual variance is a parameter too."""
+    return len(at.theta_P) + (not loss.likelihood)
 
 
 def aicc_penalty(N: int, k: int) -> float:
@@ -186,16 +204,44 @@ def _merged(data: Data, loss: Loss) -> tuple[Data, FloatArray | None, float]:
     return Data(inputs_KU, mean_U, none, ("mean",)), counts_U[None], hidden
 
 
-def student_interval(values: FloatArray, *, level: float = 0.95) -> tuple[float, Interval | None]:
-    """Mean of `values` (S,) and its Student-t interval; None with fewer than two values."""
+def student_interval(
+    values: FloatArray, *, level: float = 0.95, least: float = 0.0
+) -> tuple[float, Interval | None]:
+    """Mean of `values` (S,) and its Student-t interval; None with fewer than two values.
+
+    least: variance that one value has at least, of evaluation noise (see `least_gap_variance`).
+    """
     mean = float(np.mean(values))
     count = len(values)
     if count < 2:
         return mean, None
     from scipy.special import stdtrit
 
-    half = float(stdtrit(count - 1, 0.5 + level / 2)) * float(np.std(values, ddof=1)) / count**0.5
+    spread = max(float(np.var(values, ddof=1)), least) ** 0.5
+    half = float(stdtrit(count - 1, 0.5 + level / 2)) * spread / count**0.5
     return mean, (mean - half, mean + half)
+
+
+def with_width(ci: Interval | None) -> Interval | None:
+    """The interval, None where it has no width: seeds that agree exactly show nothing of how sure they are."""
+    return None if ci is None or ci[1] - ci[0] < 1e-12 else ci
+
+
+def evaluation_variance(accuracy: FloatArray, n_eval: FloatArray) -> FloatArray:
+    """Variance that an evaluation of n_eval samples has at least: a (1 - a)/n, a no nearer 0 or 1 than 1/n."""
+    least = np.minimum(1.0 / n_eval, 0.5)
+    a = np.clip(accuracy, least, 1.0 - least)
+    return a * (1.0 - a) / n_eval
+
+
+def least_gap_variance(gap: FloatArray, n_eval: FloatArray) -> FloatArray:
+    """Variance that a paired gap has at least: two evaluations on the same n_eval questions differ in |g| n or more.
+
+    |g| (1 - |g|)/n, |g| no less than 1/n: the same questions cannot disagree less. Independent binomials would treble
+    the intervals of paired arms.
+    """
+    g = np.clip(np.abs(gap), np.minimum(1.0 / n_eval, 0.5), 1.0)
+    return g * (1.0 - g) / n_eval
 
 
 def weak_directions(law: Law, jacobian_PN: FloatArray) -> tuple[str, ...]:
@@ -221,6 +267,20 @@ def influence(at: Optimum, data: Data) -> FloatArray:
     one_hot_NS = (data.run_N[:, None] == np.arange(S)).astype(np.float64)
     influence_SP[:, free_P] = S * (pull_FN @ one_hot_NS).T
     return influence_SP
+
+
+def least_variance(at: Optimum, data: Data, noise_N: FloatArray) -> FloatArray:
+    """Variance that a run's pseudo-value of each coordinate has at least, (P,), by evaluation noise alone.
+
+    noise_N: variance of each row's accuracy, of `evaluation_variance`.
+    """
+    least_P = np.zeros(len(at.theta_P))
+    free_P = ~at.at_bound_P
+    if free_P.any():
+        jacobian_FN = at.jacobian_PN[free_P]
+        pull_FN = np.linalg.pinv(jacobian_FN @ jacobian_FN.T, rcond=1e-13) @ jacobian_FN
+        least_P[free_P] = len(data.runs) * np.square(pull_FN) @ (noise_N * at.information_N)
+    return least_P
 
 
 def _within_runs(
@@ -258,7 +318,13 @@ def _autocorrelation(residual_N: FloatArray, x_N: FloatArray, run_N: IntArray, P
 
 
 def profile(
-    law: Law, data: Data, at: Optimum, *, asked: tuple[str, ...], loss: Loss = LEAST_SQUARES
+    law: Law,
+    data: Data,
+    at: Optimum,
+    *,
+    asked: tuple[str, ...],
+    loss: Loss = LEAST_SQUARES,
+    noise_N: FloatArray | None = None,
 ) -> dict[str, Sides]:
     """Profile-likelihood intervals of the parameters `asked`, in the solver's coordinates.
 
@@ -266,7 +332,7 @@ def profile(
     scale is the dispersion of residuals about each run's own (linearised) fit, so that runs with their
     own asymptotes do not pass for noise, inflated by (1 + rho)/(1 - rho) for their autocorrelation rho
     along a run. All points of all parameters are one batch of constrained fits, started along the
-    ridge of the quadratic form.
+    ridge of the quadratic form. noise_N: variance of each row's accuracy at least, where n_eval is known.
     """
     from scipy.special import stdtrit
 
@@ -277,6 +343,8 @@ def profile(
         return dict.fromkeys(asked, (None, None))
     rho = _autocorrelation(within_N, inputs_KN[0], data.run_N, P)
     variance = max(float(within_N @ within_N) / freedom, 1e-18) * (1.0 + rho) / (1.0 - rho)
+    if noise_N is not None:
+        variance = max(variance, float(np.mean(noise_N * at.information_N)))
     threshold = float(stdtrit(freedom, 0.975))
     covariance_PP = np.linalg.pinv(at.jacobian_PN @ at.jacobian_PN.T, rcond=1e-13) * variance
     error_P = np.sqrt(np.maximum(np.diag(covariance_PP), 1e-16))
@@ -336,12 +404,14 @@ def t_intervals(
     influence_SP: FloatArray,
     profiled: Mapping[str, Sides],
     unseen: tuple[str, ...],
+    *,
+    least_P: FloatArray | None = None,
 ) -> tuple[dict[str, Interval | None], str]:
     """95 % intervals in natural units, and in words what they rest on.
 
     From t over the runs' pseudo-values, or from `profiled` where there is one run; a level of accuracy
     ends at 0 and 1. unseen: parameters
-    at a bound or not seen by the data, which get None.
+    at a bound or not seen by the data, which get None. least_P: see `least_variance`.
     """
     S = len(influence_SP)
     ci: dict[str, Interval | None] = {}
@@ -349,7 +419,9 @@ def t_intervals(
         interval: Interval | None = None
         if name not in unseen:
             if S >= 2:
-                _, interval = student_interval(theta_P[p] + influence_SP[:, p])
+                least = 0.0 if least_P is None else float(least_P[p])
+                _, interval = student_interval(theta_P[p] + influence_SP[:, p], least=least)
+                interval = with_width(interval)
             else:
                 low, high = profiled[name]
                 interval = None if low is None or high is None else (low, high)

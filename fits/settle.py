@@ -49,7 +49,6 @@ def settle(
     clean: Arm,
     noisy: Arm,
     *,
-    x: str,
     at: float,
     undetermined: bool,
     asymptote: bool,
@@ -68,9 +67,10 @@ def settle(
             n_eval = _samples_needed(floor, margin, clean, noisy, at=at, asymptote=asymptote)
         if n_eval is not None:
             text.append(f"or about {n_eval:,} samples an evaluation with the seeds there are")
+    x = clean.axis
     has_curve = clean.rows[x].nunique() > 1 and noisy.rows[x].nunique() > 1
     if has_curve and not asymptote and not unlearned:
-        budget, spoken = _budget_to_settle(clean, noisy, x)
+        budget, spoken = _budget_to_settle(clean, noisy)
         text.append(spoken)
     return Settle("; ".join(text), seeds=seeds, n_eval=n_eval, budget=budget) if text else None
 
@@ -106,10 +106,11 @@ def _seeds_to_settle(floor: Difference, delta: float) -> tuple[int | None, str]:
     )
 
 
-def _budget_to_settle(clean: Arm, noisy: Arm, x: str) -> tuple[float | None, str]:
+def _budget_to_settle(clean: Arm, noisy: Arm) -> tuple[float | None, str]:
     """The x at which the asymptotes would be identified, None where none helps; and in words."""
+    x = clean.axis
     for arm, which in ((clean, "clean"), (noisy, "noisy")):
-        if arm.fit.turn is not None:
+        if arm.own.turn is not None:
             return None, (
                 f"no budget: the {which} arm rises and then falls, so that it has no asymptote; compare"
                 " the arms at the budget you mean to stop at"
@@ -118,7 +119,7 @@ def _budget_to_settle(clean: Arm, noisy: Arm, x: str) -> tuple[float | None, str
     far = 10.0 * x_max
     # Only an arm whose asymptote is open needs more compute.
     wanted: list[float] = []
-    for fit in (arm.fit for arm in (clean, noisy) if not arm.fit.identified):
+    for fit in (arm.own for arm in (clean, noisy) if not arm.own.identified):
         midpoint = fit.law.midpoint
         if midpoint is not None and np.isfinite(fit.theta_P).all():
             wanted.append(MIDPOINTS_NEEDED * midpoint(fit.theta_P))

@@ -70,6 +70,10 @@ class Floor:
     ci: Interval | None
     basis: str
     seeds: int
+    end: float
+    end_ci: Interval | None
+    trend: float | None
+    trend_ci: Interval | None
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,10 @@ def _floors(frame: pd.DataFrame) -> tuple[Floor, ...]:
             arm.floor_ci,
             arm.basis,
             arm.seeds,
+            arm.end,
+            arm.end_ci,
+            arm.trend,
+            arm.trend_ci,
         )
 
     return tuple(floor(arm) for arm in report.arms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -53,7 +54,7 @@ def test_a_verdict_per_arm_as_gap_gives_it(demo: tuple[Done, Path]) -> None:
     theirs = {arm["arm"]: arm for arm in gap["arms"]}
     assert len(document["arms"]) == len(theirs) > 0
     for arm in document["arms"]:
-        for key in ("verdict", "floor", "floor_ci", "basis", "seeds"):
+        for key in ("verdict", "floor", "floor_ci", "seeds"):
             assert arm[key] == theirs[arm["arm"]][key]
         last = theirs[arm["arm"]]["curve"][-1]
         assert (arm["end"]["rollouts"], arm["end"]["measured"]) == (last["x"], last["gap"])
@@ -155,12 +156,16 @@ def gap_of(verdict: str, *, basis: str = "asymptote", settle: Settle | None = No
         verdict=verdict,  # pyright: ignore[reportArgumentType]
         floor=0.25,
         floor_ci=(0.2, 0.3),
-        basis=basis,  # pyright: ignore[reportArgumentType]
+        horizon="asymptote" if basis == "asymptote" else 100.0,
+        end=0.2,
+        end_ci=(0.15, 0.25),
+        trend=-0.05,
+        trend_ci=(-0.08, -0.02),
+        laws=("sigmoid",),
         reason="",
         would_settle_it=settle,
         seeds=3,
         x_max=100.0,
-        gap_at_x_max=0.2,
         fpr=0.1,
         fnr=0.0,
     )
@@ -177,17 +182,21 @@ NEVER = Multiplier("a", 0.8, None, None, 1.0, "no finite amount")
         (
             gap_of("closes"),
             REACHES,
-            r"in the long run, if the fitted curves hold\. When the runs stop it is still 0\.125 behind",
+            r"in the long run, under every law not ruled out\.",
         ),
         (gap_of("closes", basis="largest budget"), REACHES, "of accuracy when the runs stop"),
-        (gap_of("persists"), NEVER, "for good if the fitted curves hold: about 0.250"),
+        (gap_of("persists"), NEVER, "for good under every law not ruled out: about 0.250"),
         (gap_of("persists", basis="largest budget"), NEVER, "0.125 behind .* does not head for"),
         (
             gap_of("persists", basis="largest budget"),
             REACHES,
             r"with 1.50 \[1.25, no limit\] times",
         ),
-        (gap_of("undetermined", settle=Settle("9 seeds")), REACHES, "To settle it: 9 seeds."),
+        (
+            gap_of("undetermined", settle=Settle("9 seeds")),
+            REACHES,
+            r"^Still 0\.125 behind .*open\. To settle it: 9 seeds\.",
+        ),
     ],
 )
 def test_a_verdict_says_no_more_than_it_rests_on(gap: ArmGap, final: Multiplier, said: str) -> None:
@@ -201,10 +210,10 @@ def test_an_answer_says_where_a_fitted_curve_speaks_and_the_measured_end_another
     document = demo[0].document
     answer = document["answers"]["Can more compute buy it back?"]
     words = {
-        ("closes", "asymptote"): "Yes, to within 0.01, if the fitted curves hold: ",
+        ("closes", "asymptote"): "Yes, to within 0.01, under every law not ruled out: ",
         ("closes", "largest budget"): "Yes, to within 0.01, within these runs: ",
         ("persists", "largest budget"): "Not within these runs: ",
-        ("persists", "asymptote"): "No, at any budget, if the fitted curves hold: ",
+        ("persists", "asymptote"): "No, at any budget, under every law not ruled out: ",
     }
     for (verdict, basis), said in words.items():
         arms = [a for a in document["arms"] if (a["verdict"], a["basis"]) == (verdict, basis)]
@@ -215,7 +224,7 @@ def test_an_answer_says_where_a_fitted_curve_speaks_and_the_measured_end_another
     behind = {
         f"{arm['arm']} by {arm['end']['measured']:.3f}"
         for arm in document["arms"]
-        if arm["verdict"] == "closes" and (arm["end"]["ci"] or [0.0])[0] > 0.01
+        if arm["verdict"] == "undetermined" and (arm["end"]["ci"] or [0.0])[0] > 0.01
     }
     found = re.search(r"still more than 0.01 behind when the runs stop: (.*?\d)\. ", answer + " ")
     assert (set() if found is None else set(re.split(", | and ", found[1]))) == behind
@@ -226,13 +235,13 @@ def test_the_measured_end_is_behind_where_its_interval_says_so() -> None:
     assert not still_behind(replace(END, ci=(0.005, 0.2)), 0.01)
     assert not still_behind(replace(END, ci=None), 0.01)
     near = verdict_means(gap_of("closes"), replace(END, ci=(0.0, 0.02)), REACHES, 0.01)
-    assert near.endswith("if the fitted curves hold.")
+    assert near.endswith("under every law not ruled out.")
 
 
 def test_prices_are_compounded_over_ten_points() -> None:
-    assert per_ten_points(PerPoint("fpr", 2**0.1, (1.0, None), 0.2, "")) == (
-        "+100.0 % [+0.0, no limit]"
-    )
+    assert per_ten_points(
+        PerPoint("fpr", 2 ** (math.log(0.99) / math.log(0.9)), (1.0, None), 0.2, "")
+    ) == ("+100.0 % [+0.0, no limit]")
     assert per_ten_points(PerPoint("fnr", None, None, 1.0, "none does")) == "none does"
     assert multiplier_in_words(NEVER) == "–"
 

@@ -20,7 +20,7 @@ from verigap.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fits.gap import SettingGap
+    from fits.gap import GapReport, SettingGap
 
 
 @reads_runs
@@ -39,6 +39,10 @@ def gap(
     ] = None,
     law: Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")] = "auto",
     loss: Loss = "auto",
+    frontier: Annotated[
+        bool,
+        typer.Option("--frontier", help="Also compare arms at their best rollouts a prompt."),
+    ] = False,
     figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     json: Json = False,
@@ -48,9 +52,19 @@ def gap(
 
     read.check_outputs(figure, out)
     table = read.load()
-    report = found_in(table, clean=clean, delta=delta, x=x, group=group, law=law, loss=loss)
+    report = found_in(
+        table,
+        clean=clean,
+        delta=delta,
+        x=x,
+        group=group,
+        law=law,
+        loss=loss,
+        frontier=frontier,
+    )
 
     def show(console: Console) -> None:
+        from rich import box
         from rich.table import Table
 
         from fits.gap import setting_in_words, verdict_in_words
@@ -60,8 +74,8 @@ def gap(
             style="bold",
             highlight=False,
         )
-        view = Table()
-        for heading in ("arm", "verdict", "floor", "95 % interval", "of the", "seeds"):
+        view = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for heading in ("arm", "verdict", "gap at\nthe end", "its last\ndoubling", "floor"):
             view.add_column(heading, overflow="fold")
         setting = report.arms[0].setting
         for arm in report.arms:
@@ -69,14 +83,11 @@ def gap(
                 view.add_section()
             setting = arm.setting
             view.add_row(
-                arm.arm,
+                f"{arm.arm}\nseeds: {arm.seeds}",
                 verdict_in_words(arm.verdict, arm.basis),
-                f"{arm.floor:+.4f}",
-                "–"
-                if arm.floor_ci is None
-                else f"[{arm.floor_ci[0]:+.4f}, {arm.floor_ci[1]:+.4f}]",
-                arm.basis,
-                str(arm.seeds),
+                _stacked(arm.end, arm.end_ci),
+                _stacked(arm.trend, arm.trend_ci),
+                _stacked(arm.floor, arm.floor_ci) if arm.horizon == "asymptote" else "–",
             )
         console.print(view)
         for arm in report.arms:
@@ -90,7 +101,17 @@ def gap(
             if len(report.settings) > 1:
                 console.print(f"{setting_in_words(one.setting)}:", style="bold", highlight=False)
             _compare(console, one)
-        console.print(f"Curves: the {report.law} law, {report.loss}.", style="dim", highlight=False)
+        if report.frontier:
+            _frontier(console, report)
+        console.print(
+            f"Compute prices: the {report.law} law, {report.loss}.", style="dim", highlight=False
+        )
+        console.print(
+            "Gap: measured, paired within seeds, at the largest budget both arms reached, and its change over"
+            " the last doubling of compute. Floor: for ever, under every law not ruled out. In brackets 95 %.",
+            style="dim",
+            highlight=False,
+        )
         for note in report.notes:
             console.print(note, style="dim", highlight=False)
 
@@ -100,6 +121,51 @@ def gap(
         write_json(out, report)
     say_what_was_read(table)
     emit(report, as_json=json, show=show)
+
+
+def _frontier(console: Console, report: GapReport) -> None:
+    """Every noisy arm at its best rollouts a prompt against the clean arm at its own, at the largest budget."""
+    from rich import box
+    from rich.table import Table
+
+    from fits.gap import with_interval
+
+    console.print(
+        f"Best against best: rollouts a prompt at each budget of {report.x}",
+        style="bold",
+        highlight=False,
+    )
+    view = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("arm", report.x, "best clean", "best noisy", "gap", "own best gains"):
+        view.add_column(heading, overflow="fold")
+    for arm in report.frontier:
+        # The budgets at which a best size changes tell all that the frontier has; --json has every one.
+        shown = [
+            point
+            for before, point in zip((None, *arm.points), arm.points, strict=False)
+            if before is None
+            or point is arm.points[-1]
+            or (before.clean_group_size, before.group_size)
+            != (point.clean_group_size, point.group_size)
+        ]
+        for place, point in enumerate(shown):
+            view.add_row(
+                arm.arm if place == 0 else "",
+                f"{point.x:,.0f}",
+                str(point.clean_group_size),
+                str(point.group_size),
+                with_interval(point.gap, point.gap_ci),
+                with_interval(point.gain, point.gain_ci) if point.differs else "–",
+            )
+        view.add_section()
+    console.print(view)
+
+
+def _stacked(value: float | None, ci: tuple[float, float] | None) -> str:
+    """A gap, and its interval below it."""
+    if value is None:
+        return "–"
+    return f"{value:+.4f}" if ci is None else f"{value:+.4f}\n[{ci[0]:+.3f}, {ci[1]:+.3f}]"
 
 
 def _compare(console: Console, one: SettingGap) -> None:

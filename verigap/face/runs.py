@@ -232,13 +232,15 @@ def gap(
     group: str | None = None,
     law: str = "auto",
     loss: str = "auto",
+    frontier: bool = False,
     where: Words = None,
 ) -> Gap:
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined.
 
     runs: a run table, a data frame of one, or a path. clean: which rows are the clean arm (default
     "fpr=0,fnr=0"). delta: smallest gap of interest, accuracy in (0, 1). x: the compute column. group: columns
-    that make an arm, comma-separated. law, loss: see `fit`. where: rows to keep.
+    that make an arm, comma-separated. law, loss: see `fit`. frontier: also compare arms at their best group
+    sizes, at each budget. where: rows to keep.
     Returns accuracies lost (clean minus noisy, in [-1, 1]) with 95 % intervals over matched seeds, a verdict an
     arm, the false-positive against false-negative test and the exchange rate.
     Raises UserError naming a missing column, a delta outside (0, 1), the lack of a clean arm.
@@ -254,6 +256,7 @@ def gap(
         group=group,
         law=law,
         loss=loss,
+        frontier=frontier,
         source=table.source,
     )
     return as_shown(Gap, report)

@@ -100,9 +100,11 @@ def _words(demo: Demo) -> Section:
             "gap": "Accuracy lost: the clean arm's minus the noisy one's, after equal compute. Halfway: where the clean "
             "arm has done half of its rise.",
             "in the long run": "The difference of the levels that the two fitted curves approach, where the runs show "
-            "both; else the gap at the end of the runs, and the verdict says so.",
+            "both, over all laws that the curves and their gap do not rule out; else the gap measured at the end of the "
+            "runs, and the verdict says so.",
             "verdict": f"closes: the interval of that gap lies below {demo.budgets[0].gap.delta:g}, the smallest gap of "
-            "interest; persists: it lies above; undetermined: neither.",
+            "interest, and the gap measured at the end does not lie above it; persists: it lies above; undetermined: "
+            "neither.",
             "baseline": "A forecast without a model. time-scaled-by-J: the clean curve, passed through J times as fast.",
         },
     )

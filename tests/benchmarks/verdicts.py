@@ -1,0 +1,261 @@
+"""Do the verdicts of `verigap gap` hold against truths that no law contains? Measured through the code users call.
+
+    python -m tests.benchmarks.verdicts --replications 2000 --out verdicts.json     the four truths and the power
+    python -m tests.benchmarks.verdicts --wide --replications 200 --out wide.json   the other truths
+
+World, with the campaign's noise: ten evaluations at the campaign's share of its steps, 2,048 samples each;
+evaluations of one seed err alike in all arms (spread .006), its accuracy late in training too (.004), and a paired gap
+g has variance .003^2 + |g| (1 - |g|)/4096 of its own (the campaign's spreads over the last evaluations at 8 rollouts:
+.003 at .009, .004 at .019 and .034). Accuracy rises from .3 by .6. The clean arm's course solves d share/dt =
+v(share); the noisy arm's is the same at a pace that moves with the share, up to a rise smaller by the floor. Wrong is
+"closes" with a floor above delta; "persists" for ever with a floor of at most delta; "persists" at a budget where the
+true gap there is at most delta.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fits.arms import fit_arms
+from fits.asymmetry import asymmetry_of
+from fits.gap import arm_gap
+from fits.inference import student_interval
+from fits.laws import CURVE_LAWS
+
+FloatArray = NDArray[np.float64]
+Pace = Callable[[FloatArray], FloatArray]
+
+DELTA = 0.01
+START, RISE, SAMPLES = 0.3, 0.6, 2048
+SHARED, SEED, OWN = 0.006, 0.004, 0.003
+CAMPAIGN = np.array([0, 10, 20, 40, 60, 80, 100, 150, 200, 300]) / 300.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A noisy arm: its floor, and what became of it. pace: from the start of the rise to its end.
+
+    course: of the clean arm. slow: share of the prompts that learn at a tenth of the pace, in the noisy arm only.
+    fall: share of the budget after which the noisy arm loses all. never: it does not learn.
+    """
+
+    name: str
+    floor: float = 0.0
+    pace: tuple[float, float] = (0.7, 0.7)
+    midpoints: float = 4.5
+    seeds: int = 5
+    course: str = "exponential"
+    slow: float = 0.0
+    fall: float = 1.0
+    never: bool = False
+
+
+FOUR = (
+    Truth("paced as by false positives, floor .02", 0.02, (0.7, 1.0)),
+    Truth("paced as by false positives, floor .015", 0.015, (0.7, 1.0)),
+    Truth("paced as by false negatives, floor 0", 0.0, (1.0, 0.7)),
+    Truth("constant .7, floor 0"),
+)
+POWER = (
+    Truth("constant .7, floor 0, ten midpoints", midpoints=10.0),
+    Truth("constant .7, floor .03, ten midpoints", 0.03, midpoints=10.0),
+)
+
+
+def wide() -> list[Truth]:
+    """Truths of the same kinds and of others: what is cured, and what is not."""
+    found: list[Truth] = []
+    for course in ("exponential", "sigmoid"):
+        for last in (0.75, 0.8, 0.85, 0.95):
+            for pace in dict.fromkeys(((0.75, last), (last, 0.75))):
+                name = f"{course}, pace {pace[0]:g} to {pace[1]:g}"
+                found += [Truth(name, pace=pace, course=course)]
+        found += [
+            Truth(f"{course}, pace 1 to .4", pace=(1.0, 0.4), course=course),
+            Truth(f"{course}, pace .4 to 1, floor .02", 0.02, (0.4, 1.0), course=course),
+            Truth(f"{course}, a tenth of the prompts slow", course=course, slow=0.1),
+            Truth(f"{course}, never learned", 0.6, course=course, never=True),
+            Truth(f"{course}, lost at .8 of the budget", 0.6, course=course, fall=0.8),
+        ]
+    found += [
+        Truth("two phases", course="two phases"),
+        Truth("log-linear growth", course="log-linear"),
+    ]
+    base = FOUR[2]
+    found += [
+        replace(base, name=f"{base.name}, {mid:g} midpoints", midpoints=mid)
+        for mid in (1.0, 2.0, 7.0, 10.0)
+    ]
+    found += [
+        replace(truth, name=f"{truth.name}, {seeds} seeds", seeds=seeds)
+        for truth in (FOUR[0], base)
+        for seeds in (3, 8)
+    ]
+    return found
+
+
+def _share(course: str, clock: FloatArray) -> FloatArray:
+    """Share of the rise done at this many midpoints."""
+    if course == "sigmoid":
+        return clock**1.5 / (1.0 + clock**1.5)
+    if course == "two phases":
+        return 0.6 * (1.0 - 0.5**clock) + 0.4 / (1.0 + np.exp(-4.0 * (clock - 4.0)))
+    if course == "log-linear":
+        return np.log1p(clock) / np.log1p(20.0)
+    return 1.0 - 0.5**clock
+
+
+def curves(truth: Truth, share_T: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean accuracies of the clean and the noisy arm at these shares of the budget, (T,) each."""
+    clock = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 4000)]) * 3.0 * truth.midpoints
+    done = _share(truth.course, clock)
+    first, last = truth.pace
+    middle = 0.5 * (done[1:] + done[:-1])
+    time = np.concatenate([[0.0], np.cumsum(np.diff(clock) / (first + (last - first) * middle))])
+    at_T = share_T * truth.midpoints
+    clean_T = _share(truth.course, at_T)
+    noisy_T = np.interp(at_T, time, done)
+    if truth.slow:
+        noisy_T = (1.0 - truth.slow) * noisy_T + truth.slow * _share(truth.course, 0.1 * at_T)
+    if truth.never:
+        noisy_T = np.zeros_like(at_T)
+    if truth.fall < 1.0:
+        noisy_T = np.where(share_T > truth.fall, 0.0, noisy_T)
+    rise = RISE if truth.never or truth.fall < 1.0 else RISE - truth.floor
+    return START + RISE * clean_T, START + rise * noisy_T
+
+
+def draw(
+    rng: np.random.Generator, means_AT: FloatArray, seeds: int, *, alike: bool = False
+) -> FloatArray:
+    """Accuracies (A, seeds, T) of matched arms; alike: their pairs spread by .004 whatever the gap."""
+    A, T = means_AT.shape
+    shared = rng.normal(0.0, SHARED, (seeds, T)) + rng.normal(0.0, SEED, (seeds, 1)) * np.linspace(
+        0.0, 1.0, T
+    )
+    # Every arm bears its part of the paired gap's variance, gaps being counted from the first arm.
+    gap_AT = np.abs(means_AT[0] - means_AT)
+    variance_AT = 0.5 * OWN**2 + 0.5 * gap_AT * (1.0 - gap_AT) / SAMPLES
+    variance_AT[0] = 0.5 * OWN**2
+    if alike:
+        variance_AT[:] = 0.5 * 0.004**2
+    own = rng.normal(0.0, 1.0, (A, seeds, T)) * np.sqrt(variance_AT)[:, None, :]
+    return np.clip(means_AT[:, None, :] + shared + own, 0.0, 1.0)
+
+
+def frame_of(accuracy_AST: FloatArray, names: tuple[str, ...], x_T: FloatArray) -> pd.DataFrame:
+    """The run table of these arms."""
+    A, S, T = accuracy_AST.shape
+    arm, seed, at = np.meshgrid(np.arange(A), np.arange(S), np.arange(T), indexing="ij")
+    labels = np.array(names)[arm.ravel()]
+    return pd.DataFrame(
+        {
+            "arm": labels,
+            "run_id": [f"{a}-{s}" for a, s in zip(labels, seed.ravel(), strict=True)],
+            "seed": seed.ravel(),
+            "rollouts": x_T[at.ravel()],
+            "accuracy": accuracy_AST.ravel(),
+            "n_eval": SAMPLES,
+        }
+    )
+
+
+def verdicts(truth: Truth, replications: int) -> dict[str, float]:
+    """Rates of the verdicts, of the wrong ones, and coverage and width of the measured end and trend."""
+    rng = np.random.default_rng([13, *truth.name.encode()])
+    means = np.stack(curves(truth, CAMPAIGN))
+    end = float(means[0, -1] - means[1, -1])
+    trend = end - float(means[0, 7] - means[1, 7])
+    x_T = np.round(CAMPAIGN * 19_200)
+    counts: Counter[str] = Counter()
+    widths: list[float] = []
+    plain: list[float] = []
+    for _ in range(replications):
+        accuracy_AST = draw(rng, means, truth.seeds)
+        frame = frame_of(accuracy_AST, ("clean", "noisy"), x_T)
+        frame = frame.assign(_unit=frame["seed"].astype(str))
+        noisy = frame["arm"] == "noisy"
+        held = [("clean", frame[~noisy], False), ("noisy", frame[noisy], False)]
+        ours, theirs = fit_arms(held, "rollouts", CURVE_LAWS, "least-squares")
+        arm = arm_gap(ours, theirs, {}, delta=DELTA, paired=True)
+        for_ever = arm.horizon == "asymptote"
+        counts[f"{arm.verdict} {'for ever' if for_ever else 'there'}"] += 1
+        true = truth.floor if for_ever else end
+        counts["false closes"] += arm.verdict == "closes" and truth.floor > DELTA
+        counts["false persists"] += arm.verdict == "persists" and true <= DELTA
+        assert arm.end_ci is not None
+        assert arm.trend_ci is not None
+        counts["end covered"] += arm.end_ci[0] <= end <= arm.end_ci[1]
+        counts["trend covered"] += arm.trend_ci[0] <= trend <= arm.trend_ci[1]
+        counts["trend narrows"] += arm.trend_ci[1] < 0.0
+        counts["trend widens"] += arm.trend_ci[0] > 0.0
+        widths.append(arm.end_ci[1] - arm.end_ci[0])
+        _, ci = student_interval(accuracy_AST[0, :, -1] - accuracy_AST[1, :, -1])
+        assert ci is not None
+        plain.append(ci[1] - ci[0])
+    rates = {name: count / replications for name, count in sorted(counts.items())}
+    return {
+        **rates,
+        "end width over plain t": float(np.mean(widths) / np.mean(plain)),
+        "true end": end,
+    }
+
+
+def false_alarms(seeds: int, replications: int) -> float:
+    """How often two mirror arms of one accuracy at the end, that came there at different paces, are told apart."""
+    rng = np.random.default_rng([14, seeds])
+    fp, fn = Truth("fp", pace=(0.7, 1.0)), Truth("fn", pace=(1.0, 0.7))
+    means = np.stack([curves(fp, CAMPAIGN)[1], curves(fn, CAMPAIGN)[1]])
+    means[1] += (means[0, -1] - means[1, -1]) * CAMPAIGN
+    hit = 0
+    for _ in range(replications):
+        frame = frame_of(
+            draw(rng, means, seeds, alike=True), ("fp", "fn"), np.round(CAMPAIGN * 19_200)
+        )
+        fp_rows = frame["arm"] == "fp"
+        frame = frame.assign(
+            _unit=frame["seed"].astype(str),
+            fpr=np.where(fp_rows, 0.4, 0.0),
+            fnr=np.where(fp_rows, 0.0, 0.4),
+        )
+        held = [("fp", frame[fp_rows], False), ("fn", frame[~fp_rows], False)]
+        ci = asymmetry_of(
+            fit_arms(held, "rollouts", (CURVE_LAWS[2],), "least-squares"), paired=True
+        ).ci
+        hit += ci is not None and not ci[0] <= 0.0 <= ci[1]
+    return hit / replications
+
+
+def main() -> None:
+    """Write the rates as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--replications", type=int, default=2000)
+    parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    found: dict[str, dict[str, float]] = {}
+    for truth in wide() if arguments.wide else (*FOUR, *POWER):
+        found[truth.name] = verdicts(truth, arguments.replications)
+        sys.stderr.write(f"{truth.name}: {found[truth.name]}\n")
+    if not arguments.wide:
+        found["asymmetry, false alarms"] = {
+            f"{seeds} seeds": false_alarms(seeds, arguments.replications) for seeds in (3, 5)
+        }
+        sys.stderr.write(f"{found['asymmetry, false alarms']}\n")
+    arguments.out.write_text(
+        json.dumps({"replications": arguments.replications, "rates": found}, indent=1) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

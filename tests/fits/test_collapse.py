@@ -1,0 +1,82 @@
+"""A collapse is called one wherever it happens, and noise about a rising curve is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fits import find_turn
+from fits.collapse import ALONE, LENGTHS, OF_SEVERAL, fall_statistic
+
+
+def rising(T: int, *, pace: float = 8.0) -> np.ndarray:
+    return 0.1 + 0.6 * (1.0 - 0.5 ** (pace * np.linspace(0.0, 1.0, T)))
+
+
+def test_the_run_that_was_lost_at_its_third_evaluation() -> None:
+    for length in (5, 8, 20):
+        y = np.r_[0.156, 0.408, np.zeros(length - 2)]
+        turn = find_turn(10.0 * np.arange(length), y)
+        assert turn is not None
+        assert (turn.x, turn.low) == (10.0, 0.0)
+        assert turn.peak == pytest.approx(0.408)
+
+
+@pytest.mark.parametrize("T", [10, 20, 60])
+def test_early_late_sudden_and_gradual_falls_are_found_where_they_start(T: int) -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.0, 1.0, T)
+    made = {
+        "early": (np.where(x > 0.25, 0.02, rising(T)), 0.25),
+        "late": (np.where(x > 0.85, 0.1, rising(T)), 0.85),
+        "gradual": (rising(T) - 0.9 * np.maximum(x - 0.5, 0.0), 0.5),
+    }
+    for y, begins in made.values():
+        found = [find_turn(x, y + rng.normal(0.0, 0.01, T)) for _ in range(20)]
+        assert sum(turn is not None for turn in found) >= 19
+        at = np.median([turn.x for turn in found if turn is not None])
+        assert begins - 0.25 < at < begins + 0.15
+
+
+def test_a_fall_with_a_recovery_and_one_in_some_seeds_are_found() -> None:
+    rng = np.random.default_rng(1)
+    x = np.linspace(0.0, 1.0, 20)
+    dip = np.where((x > 0.3) & (x < 0.6), 0.05, rising(20)) + rng.normal(0.0, 0.02, 20)
+    turn = find_turn(x, dip)
+    assert turn is not None
+    assert turn.end > turn.low + 0.3
+    runs = np.stack([rising(20) + rng.normal(0.0, 0.01, 20) for _ in range(5)])
+    runs[3, 16:] = 0.3
+    found = find_turn(np.tile(x, 5), runs.ravel(), run=np.repeat(list("abcde"), 20))
+    assert found is not None
+    assert found.runs in {("d",), ()}  # its own, or large enough to move the mean
+
+
+def test_a_fall_without_a_rise_is_a_monotone_curve() -> None:
+    rng = np.random.default_rng(2)
+    x = np.linspace(0.0, 1.0, 20)
+    assert find_turn(x, 0.8 - rising(20) + rng.normal(0.0, 0.01, 20)) is None
+
+
+@pytest.mark.parametrize("T", [6, 8, 12, 30, 60])
+def test_noise_about_a_monotone_curve_is_rarely_called_a_collapse(T: int) -> None:
+    """At most 1 % by design; 800 curves allow for the error of counting."""
+    rng = np.random.default_rng(T)
+    x = np.linspace(0.0, 1.0, T)
+    alarms = 0
+    for noise in (0.005, 0.05):
+        for base in (np.full(T, 0.3), rising(T), rising(T, pace=30.0), 0.1 + 0.5 * x):
+            for _ in range(100):
+                alarms += (
+                    find_turn(x, np.clip(base + rng.normal(0.0, noise, T), 0.0, 1.0)) is not None
+                )
+    assert alarms <= 16
+
+
+@pytest.mark.parametrize(
+    ("T", "alone", "several"), list(zip(LENGTHS, ALONE, OF_SEVERAL, strict=True))[1::3]
+)
+def test_the_quantiles_are_those_of_white_noise(T: int, alone: float, several: float) -> None:
+    statistic = fall_statistic(np.random.default_rng(3).normal(size=(20_000, T)))
+    assert 0.003 < np.mean(statistic > alone) < 0.0075
+    assert 0.0004 < np.mean(statistic > several) < 0.002
