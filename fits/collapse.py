@@ -7,7 +7,7 @@ curve, the null that falls most, are tabulated by length; a rising curve falls l
 differences to judge by: there a fall by more than BEYOND standard errors of its evaluations, or to less than
 LOST of the peak in two evaluations in a row, counts too.
 Fails first on noise that is correlated over many evaluations, which wanders as a slow decline does.
-Source: the table is remade, and the false alarms measured, by tests/benchmarks/verdicts.py.
+Source: simulation; tests/fits/test_collapse.py holds the table, and the false alarms, to it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from fits.pace import LACK, pace_explains
 
 __all__ = ["Floor", "floor_under_laws"]
 
-# Total AIC of two curves, less the least of all pairs. The four truths and the two of LOG.md chose it: at 10 the power
+# Total AIC of two curves, less the least of all pairs. Simulated truths chose it (LOG.md): at 10 the power
 # to call a floor of .03 at ten evaluations is .69, at 6 .79; wrong verdicts are as rare at either.
 PAIRS: Final = 6.0
 LATE: Final = 0.75
