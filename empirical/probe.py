@@ -883,7 +883,7 @@ def result_of(spec: ProbeSpec, folder: Path, *, seconds: float) -> Probe:
     return _Writer(spec, facts, speed, signal, baseline_V).document(seconds)
 
 
-def _phi2(
+def phi2_measured(
     along: FloatArray, noise: FloatArray, signal: FloatArray, clean: FloatArray, between: FloatArray
 ) -> FloatArray:
     """What a rollout under a verifier is worth in clean ones: the fall of noise beyond that between prompts.
@@ -1083,10 +1083,10 @@ class _Writer:
             return None, None, reason
         one = self.signal
         # 1/SNR^2 along the clean gradient, less what no rollout removes, of this verifier and of clean.
-        phi2 = _phi2(
+        phi2 = phi2_measured(
             one.along[a, s], one.noise[a, s], one.signal[c, s], one.noise[c, s], one.between[c, s]
         )
-        deleted = _phi2(
+        deleted = phi2_measured(
             one.along_K[:, a, s],
             one.noise_K[:, a, s],
             one.signal_K[:, c, s],

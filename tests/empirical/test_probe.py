@@ -18,6 +18,7 @@ from empirical.probe import (
     Probe,
     ProbeSpec,
     group_weights,
+    phi2_measured,
     probe,
     probe_spec,
     read_probe,
@@ -343,6 +344,17 @@ def test_an_error_that_can_be_learnt_grows_and_one_by_chance_does_not(tmp_path: 
     # Right and marked answers are alike to this verifier, and as many: they grow alike.
     low, high = found["mark"].exploit_rate_ci
     assert low < found["mark"].right_rate < high
+
+
+def test_noise_between_prompts_is_taken_off_what_a_rollout_is_worth() -> None:
+    """1/SNR^2 = between + within/phi^2, over the signal: phi^2 is found whatever the part between prompts."""
+    signal, within, phi2 = 2.0, 3.0, 0.4
+    between = np.array([0.0, 1.0, 10.0])
+    along = np.full(3, 0.6 * signal)
+    noise = (along / signal) ** 2 * (between + within / phi2)
+    ones = np.ones(3)
+    found = phi2_measured(along, noise, signal * ones, between + within, between)
+    np.testing.assert_allclose(found, phi2)
 
 
 def test_a_gradient_lost_in_noise_is_said_to_be(tmp_path: Path) -> None:
