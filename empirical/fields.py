@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from empirical.errors import StudyError
 from fits.errors import InputError
-from fits.files import load_yaml
+from fits.files import MOST_DECLARED, file_bytes, load_yaml
 
 __all__ = ["Rate", "Spec", "first_complaint", "parse_fields", "read_fields"]
 
@@ -41,7 +41,9 @@ def read_fields(
     Raises StudyError naming the file, the field or line, and the offending value.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = file_bytes(path, most=MOST_DECLARED).decode("utf-8")
+    except InputError as error:
+        raise StudyError(str(error)) from None
     except FileNotFoundError:
         raise StudyError(f"{path}: no such file") from None
     except IsADirectoryError:

@@ -48,8 +48,10 @@ from empirical.studies import ModelSpec, PretrainedSpec, Seed, Study, TaskSpec, 
 from empirical.studies import Verifier as VerifierField
 from empirical.training.rewards import answer_id
 from empirical.verifiers import Judgement, Verdict, Verifier
-from fits.files import replacing, write_text
+from fits.errors import InputError
+from fits.files import file_bytes, replacing, write_text
 from fits.hypotheses import jackknife_error
+from fits.readers.jsonl import TornJsonError, parse_json
 from theory.channel import BoolArray, FloatArray
 from theory.estimators import Estimator, advantages, estimator_named
 from theory.rng import check_seed
@@ -781,11 +783,15 @@ def read_probe(path: Path) -> Probe:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        data: Any = parse_json(file_bytes(path).decode("utf-8"), source=str(path))
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except TornJsonError:
         raise StudyError(f"{path}: is not JSON, so not a probe") from None
+    except InputError as error:
+        raise StudyError(str(error)) from None
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: is not text, so not a probe") from None
     if not isinstance(data, dict) or data.get("kind") != "probe":
         raise StudyError(f"{path}: is not a probe; `verigap probe STUDY.yaml --out FILE` makes one")
     if data.get("version") != VERSION:

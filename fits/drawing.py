@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fits.errors import InputError
-from fits.files import check_target, replacing
+from fits.files import check_target, replacing, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -340,7 +340,7 @@ def save(drawing: Drawing, path: Path) -> Path:
     beside = path.with_suffix(".csv")
     with replacing(path) as part, replacing(beside) as data:
         _write(drawing.figure, part, path.suffix, salt="verigap")
-        drawing.data.to_csv(data, index=False)
+        write_csv(drawing.data, data)
     return beside
 
 

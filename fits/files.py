@@ -1,7 +1,9 @@
 """Files in and out: every output appears whole or not at all, every YAML document means one thing.
 
 Law. An output is written beside its target and renamed onto it, so that whoever reads it, or kills us,
-finds the old file or the new one; its mode is what the umask says. A YAML mapping names a key once.
+finds the old file or the new one; its mode is what the umask says. A YAML mapping names a key once. What is read
+is a regular file of a size stated beforehand: a pipe that nobody fills or a device that never ends is refused
+before it is opened, an alias that expands beyond MOST_NODES before it is expanded.
 Fails first where the folder is read-only or the disk full: InputError then names the path.
 """
 
@@ -10,15 +12,56 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Generator, Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from fits.errors import InputError
 
-__all__ = ["check_target", "load_yaml", "replacing", "write_text"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "DEEPEST",
+    "MOST_DECLARED",
+    "MOST_READ",
+    "check_target",
+    "file_bytes",
+    "load_yaml",
+    "replacing",
+    "write_csv",
+    "write_text",
+]
+
+MOST_READ: Final = 4 << 30  # bytes of a log or table
+MOST_DECLARED: Final = 1 << 20  # characters of YAML: studies, specs, manifests, prices
+MOST_NODES: Final = 100_000  # mappings, lists and scalars of a YAML document, aliases written out
+DEEPEST: Final = 64  # levels of nesting in YAML and JSON
+_LONGEST_NUMBER: Final = 400  # characters; the largest float has 309 digits
+
+
+def file_bytes(path: Path, *, most: int = MOST_READ) -> bytes:
+    """The bytes of a regular file, at most `most` of them.
+
+    Raises InputError where it is a pipe, a device or a socket, or larger; OSError where it cannot be read.
+    """
+    # Opening a pipe would wait for its other end.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        state = os.fstat(file.fileno())
+        if stat.S_ISDIR(state.st_mode):
+            raise IsADirectoryError(21, "Is a directory", str(path))
+        if not stat.S_ISREG(state.st_mode):
+            raise InputError(f"{path}: is a pipe or a device, not a file: save it to a file")
+        if state.st_size > most:
+            raise InputError(f"{path}: {state.st_size:,} bytes; at most {most:,} are read")
+        # Files of the system's own (/proc) say 0 and hold more.
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise InputError(f"{path}: more than {most:,} bytes, which is the most that is read")
+    return raw
 
 
 def check_target(path: Path) -> None:
@@ -65,6 +108,37 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+# What a spreadsheet takes for a formula.
+_FORMULA: Final = re.compile(r"[=+\-@\t\r]")
+
+
+def _harmless(cell: object) -> object:
+    """A text that a spreadsheet would run, with an apostrophe before it; any other cell as it is."""
+    if not isinstance(cell, str) or not _FORMULA.match(cell):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table for people and spreadsheets: a text that would be taken for a formula is marked as text.
+
+    The mark is an apostrophe (OWASP, "CSV injection"); numbers stay as they are.
+    """
+    import pandas as pd
+
+    safe = {
+        name: cells if pd.api.types.is_numeric_dtype(cells) else cells.map(_harmless)
+        for name, cells in frame.items()
+    }
+    out = pd.DataFrame(safe, index=frame.index)
+    out.columns = pd.Index([_harmless(name) for name in frame.columns])
+    out.to_csv(path, index=False)
+
+
 class _Loader(yaml.SafeLoader):
     """YAML that refuses a key given twice, which plain YAML answers by forgetting the first, and reads 1e-5."""
 
@@ -97,15 +171,60 @@ _Loader.add_implicit_resolver(
 def load_yaml(text: str, *, source: str) -> Any:
     """The one document in `text`, of plain types.
 
-    Raises InputError naming `source` and the line where it is no YAML or a key is given twice.
+    Raises InputError naming `source` and the line where it is no YAML, a key is given twice, or the document
+    is larger than MOST_DECLARED, MOST_NODES with its aliases written out, or DEEPEST.
     """
+    if len(text) > MOST_DECLARED:
+        raise InputError(f"{source}: more than {MOST_DECLARED:,} characters of YAML")
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader: plain types only
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _expanded(node, {}, 1)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise InputError(f"{source}{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise InputError(f"{source}: is nested too deeply") from None
+
+
+def _expanded(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
+    """How many nodes stand in `node` once every alias is written out; each is counted once.
+
+    sizes: of the nodes counted so far, by identity; 0 while one is being counted.
+    Raises ConstructorError where they are too many, too deep, or within themselves.
+    """
+    known = sizes.get(id(node))
+    if known == 0:
+        raise _refused("an alias stands within what it stands for", node)
+    if known is not None:
+        return known
+    if depth > DEEPEST:
+        raise _refused(f"nested more than {DEEPEST} levels deep", node)
+    sizes[id(node)] = 0
+    size = 1
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [part for pair in node.value for part in pair]
+    elif node.tag.endswith((":int", ":float")) and len(node.value) > _LONGEST_NUMBER:
+        raise _refused(f"a number of {len(node.value):,} characters", node)
+    for child in children:
+        size += _expanded(child, sizes, depth + 1)
+        if size > MOST_NODES:
+            raise _refused(f"more than {MOST_NODES:,} values, aliases written out", node)
+    sizes[id(node)] = size
+    return size
+
+
+def _refused(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)

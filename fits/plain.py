@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["json_text", "plain"]
+__all__ = ["json_text", "plain", "visible"]
+
+# What a terminal obeys, what turns the direction of a line, and halves of characters.
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(value: Any) -> Any:
@@ -32,6 +36,11 @@ def plain(value: Any) -> Any:
         return str(value)
     listed = getattr(value, "tolist", None)  # NumPy arrays and scalars
     return value if listed is None else plain(listed())
+
+
+def visible(text: str) -> str:
+    """`text` with control characters as escapes, so that a name from a file commands no terminal."""
+    return _UNSEEN.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def json_text(document: Any) -> str:

@@ -19,7 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fits.errors import InputError
-from fits.files import replacing
+from fits.files import replacing, write_csv
+from fits.plain import visible
 
 __all__ = [
     "COLUMNS",
@@ -287,7 +288,7 @@ def write_runs(frame: pd.DataFrame, path: Path) -> None:
         raise InputError(f"{path}: write the run table to a .csv or .parquet file")
     with replacing(path) as part:
         if path.suffix == ".csv":
-            frame.to_csv(part, index=False)
+            write_csv(frame, part)
         else:
             frame.to_parquet(part, index=False)
 
@@ -324,7 +325,7 @@ def _text(
     spoken = [
         None
         if cell is None or cell is pd.NA or cell != cell or not str(cell).strip()
-        else str(cell).strip()
+        else visible(str(cell).strip())
         for cell in values
     ]
     missing = np.array([text is None for text in spoken], dtype=np.bool_)[codes]

@@ -110,7 +110,9 @@ def main() -> None:
         message = _for_the_user(error)
         if message is None:
             raise
-        sys.stderr.write("verigap: " + " ".join(message.split()) + "\n")
+        from fits.plain import visible
+
+        sys.stderr.write("verigap: " + visible(" ".join(message.split())) + "\n")
         code = 2
     raise SystemExit(code)
 

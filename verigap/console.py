@@ -18,6 +18,7 @@ from verigap.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.text import Text
 
 __all__ = ["Json", "UserError", "emit", "fail", "progress", "write_json"]
 
@@ -54,7 +55,13 @@ def _console() -> Console:
     from rich.console import Console
     from rich.table import Table
 
+    from fits.plain import visible
+
     class Whole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            """`text`, line by line, its control characters shown instead of sent."""
+            return super().render_str("\n".join(map(visible, text.split("\n"))), **options)
+
         def print(self, *objects: Any, **options: Any) -> None:
             for item in objects:
                 if isinstance(item, Table):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -130,12 +131,12 @@ class Reading:
             check_figure(figure)
             outputs += [figure, figure.with_suffix(".csv")]
         table = table_in(self.runs) if self.runs.is_dir() else self.runs
-        read = {path.resolve() for path in (table, self.manifest) if path is not None}
+        read = {os.path.realpath(path) for path in (table, self.manifest) if path is not None}
         for output in outputs:
             check_target(output)
-            if output.resolve() in read:
+            if os.path.realpath(output) in read:
                 fail(f"{output}: is read by this command; write its output elsewhere")
-            if sum(other.resolve() == output.resolve() for other in outputs) > 1:
+            if sum(os.path.realpath(other) == os.path.realpath(output) for other in outputs) > 1:
                 fail(f"{output}: both --out and --figure would write it")
             if output.exists() and not self.force:
                 fail(f"{output}: is there already; --force writes over it")
@@ -178,11 +179,12 @@ def say_what_was_read(table: RunTable) -> None:
     Called once the command has succeeded: a mistake's one line is to stand alone.
     """
     from fits import FORMATS
+    from fits.plain import visible
 
     count = table.frame["run_id"].nunique()
     said = f"{table.source}: {FORMATS[table.format][0]}, {len(table.frame)} rows of {count} runs"
     for line in (said, *table.notes):
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(visible(line) + "\n")
 
 
 def save_figure(figure: Path, draw: Callable[[], Drawing]) -> None:

@@ -8,7 +8,7 @@ of which becomes a row; the lines are then the clusters.
 
 from __future__ import annotations
 
-import json
+import io
 import math
 import re
 from collections.abc import Sequence
@@ -22,7 +22,11 @@ from numpy.typing import NDArray
 
 from empirical.audit.judged import Judged, gold_answer, judge_all, judge_named, judge_regex
 from fits.errors import InputError
+from fits.files import file_bytes
+from fits.readers.jsonl import parse_json
+from fits.readers.text import lines_of, read_parquet
 from fits.selection import parse_selection, select, values_there
+from fits.table import ORIGIN
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -89,12 +93,13 @@ def read_rows(path: Path) -> pd.DataFrame:
     try:
         match path.suffix.lower():
             case ".parquet" | ".pq":
-                return pd.read_parquet(path)
+                return read_parquet(path)[0].drop(columns=ORIGIN)
             case ".jsonl" | ".ndjson" | ".json":
                 return _json_lines(path)
             case _:
                 separator = "\t" if path.suffix.lower() == ".tsv" else ","
-                return pd.read_csv(path, dtype=str, keep_default_na=False, sep=separator)
+                text = io.BytesIO(file_bytes(path))
+                return pd.read_csv(text, dtype=str, keep_default_na=False, sep=separator)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -110,20 +115,14 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def _json_lines(path: Path) -> pd.DataFrame:
-    text = path.read_text(encoding="utf-8")
+    text = file_bytes(path).decode("utf-8")
     rows: list[Any] = []
     if text.lstrip().startswith("["):
-        try:
-            rows = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
+        rows = parse_json(text, source=str(path))
     else:
-        for count, line in enumerate(text.splitlines(), 1):
+        for count, line in enumerate(lines_of(text), 1):
             if line.strip():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise InputError(f"{path}, line {count}: not valid JSON: {error.msg}") from None
+                rows.append(parse_json(line, source=f"{path}, line {count}"))
     for count, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise InputError(f"{path}, record {count}: is no object with named values")

@@ -7,7 +7,6 @@ Fails first when a gold answer is not what the verifier reads: that is an error 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,10 @@ from empirical.studies import (
     TwoStepArithmeticSpec,
 )
 from empirical.verifiers import Verdict, Verifier, VerifierName, number, verifier_named
+from fits.errors import InputError
+from fits.files import file_bytes
+from fits.readers.jsonl import TornJsonError, parse_json
+from fits.readers.text import lines_of
 
 __all__ = ["Problem", "Task", "load_task", "prompts_of"]
 
@@ -196,7 +199,8 @@ def _gsm8k_from_hub(name: str) -> tuple[list[Record], list[Record]]:
 def _jsonl(path: Path) -> list[Record]:
     """Records of a JSONL file, each with text fields `question` and `answer`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # A line separator (U+2028) within a problem ends no line.
+        lines = lines_of(file_bytes(path).decode("utf-8"))
     except FileNotFoundError:
         raise StudyError(f"task source {path}: no such file") from None
     except (UnicodeDecodeError, OSError):
@@ -206,9 +210,11 @@ def _jsonl(path: Path) -> list[Record]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = parse_json(line, source=f"task source {path}, line {number_}")
+        except TornJsonError:
             raise StudyError(f"task source {path}, line {number_}: not JSON") from None
+        except InputError as error:
+            raise StudyError(str(error)) from None
         _check_record(record, f"{path}, line {number_}")
         records.append(record)
     if not records:

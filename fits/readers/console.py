@@ -10,9 +10,9 @@ Fails first where a log is printed by several processes at once: lines are then 
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,17 +21,21 @@ import pandas as pd
 
 from fits.errors import InputError
 from fits.readers.history import Ask, History, Raw, evaluations, is_number, settings_of, step_of
-from fits.readers.jsonl import read_json_lines
+from fits.readers.jsonl import parse_json, read_json_lines
 from fits.readers.text import lines_of, read_text
 
 __all__ = ["looks_like_dicts", "looks_like_verl", "read_dicts", "read_verl", "read_verl_file"]
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_STEP: Final = re.compile(r"(?<![\w/.])step:(\d+) - (\S.*)$")
-_NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf|infinity)"
+_STEP: Final = re.compile(r"(?<![\w/.])step:(\d{1,400}) - (\S.*)$")
+# Written so that digits match in one way only: a run of them that fails costs its length, not its square.
+_NUMBER: Final = (
+    r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\d.])|[-+]?(?:nan|inf|infinity)"
+)
 # A number alone, or in the words of NumPy or torch: np.float64(0.3), tensor(0.3, device='cuda:0').
 _WRAPPED: Final = rf"(?:(?:np|numpy)\.\w+|array|tensor)\(\s*(?P<within>{_NUMBER})\s*(?:,[^()]*)?\)"
 _VALUE: Final = re.compile(rf"(?:{_WRAPPED}|(?P<bare>{_NUMBER}))", re.IGNORECASE)
+_WRAPS: Final = re.compile(r":(?=(?:tensor|array)\()")
 _UNWRAP: Final = re.compile(_WRAPPED, re.IGNORECASE)
 _SETTING: Final = re.compile(r"(?:^|\s)'?\+*([\w.]+)=([^\s']+)")
 
@@ -89,12 +93,12 @@ def _pairs(texts: list[str]) -> Iterator[tuple[str, Any]]:
         name, colon, value = text.strip().partition(":")
         if not colon:
             continue
-        match = _VALUE.fullmatch(value)
         # A name may hold colons, a value only within tensor(…).
-        while match is None and ":" in value and not value.startswith(("tensor(", "array(")):
-            more, _, value = value.partition(":")
-            name = f"{name}:{more}"
-            match = _VALUE.fullmatch(value)
+        if ":" in value and not value.startswith(("tensor(", "array(")):
+            wrapped = _WRAPS.search(value)
+            at = value.rindex(":") if wrapped is None else wrapped.start()
+            name, value = f"{name}:{value[:at]}", value[at + 1 :]
+        match = _VALUE.fullmatch(value)
         yield name, value if match is None else float(match["within"] or match["bare"])
 
 
@@ -138,7 +142,10 @@ def _cumulative(
     if len(trained) != max(steps):
         return {}, ("steps are missing from the log: no cumulative tokens and hours",)
     counts = [settings.get(f"trainer.{name}", "0") for name in ("nnodes", "n_gpus_per_node")]
-    devices = math.prod(int(count) if count.isdecimal() else 0 for count in counts)
+    # The shell may have left $NNODES as it stands.
+    devices = math.prod(
+        int(count) if count.isdecimal() and len(count) < 10 else 0 for count in counts
+    )
     sources = {
         "tokens": ("perf/total_num_tokens", 1.0, "tokens: running sum of perf/total_num_tokens"),
         "gpu_hours": (
@@ -163,12 +170,13 @@ def _cumulative(
 
 # --- dictionaries ----------------------------------------------------------------------------------
 
+_LONGEST_DICT: Final = 1 << 16  # characters; parsing takes a thousand times a dictionary's size
 _DICT: Final = re.compile(r"\{\s*['\"][^{}]*\}")
 _LOGGED_BY: Final = re.compile(
     r"['\"](?:loss|reward|eval_\w+|rewards/[^'\"]+|train_runtime|epoch)['\"]"
 )
 # A bar with a name before it counts something else: files loaded, rows mapped.
-_BAR: Final = re.compile(r"(?:^|[\r\n])[ \t]*\d+%\|[^|\r\n]*\|\s*(\d+)/(\d+) \[")
+_BAR: Final = re.compile(r"(?:^|[\r\n])[ \t]*\d+%\|[^|\r\n]*\|\s*(\d{1,18})/(\d{1,18}) \[")
 _BARE: Final = re.compile(r"(?<=[:\s,])([-+]?)(nan|inf)\b")
 
 
@@ -214,17 +222,24 @@ _TIMES: Final = frozenset(
 
 def _dict(text: str) -> dict[str, Any] | None:
     """A dictionary as Python or JSON prints one; None where it is neither."""
+    if len(text) > _LONGEST_DICT:
+        return None
     plain = _UNWRAP.sub(lambda match: match["within"], text)
     try:
         values = ast.literal_eval(_BARE.sub(r"'\1\2'", plain))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         try:
-            values = json.loads(plain)
-        except (ValueError, RecursionError):
+            values = parse_json(plain, source="")
+        except InputError:
             return None
     if not isinstance(values, dict):
         return None
-    return {str(name): value for name, value in values.items()}
+    return {str(name): _finite(value) for name, value in values.items() if isinstance(name, str)}
+
+
+def _finite(value: object) -> object:
+    """A whole number past every float as the infinity it would be."""
+    return math.inf if isinstance(value, int) and value.bit_length() > 1023 else value
 
 
 def _steps_of(
@@ -238,10 +253,11 @@ def _steps_of(
         # The trainer's bar is there before an evaluation's; a log is written over it, and it is drawn again.
         whole = bars[0][2]
         train = [(at, n) for at, n, total in bars if total == whole]
+        offsets = [at for at, _ in train]
         steps: list[int | str] = []
         for _, offset, _ in logs:
-            after = next((n for at, n in train if at > offset), None)
-            steps.append(train[-1][1] if after is None else after)
+            after = bisect_right(offsets, offset)
+            steps.append(train[min(after, len(train) - 1)][1])
         return steps, (f"step is read off the progress bar (of {whole}) beside each log",)
     count = 0
     counted: list[int | str] = []

@@ -5,7 +5,6 @@ Law. A file is recognised by what is in it, its suffix only saying where to look
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +20,17 @@ from fits.readers.console import (
 from fits.readers.folders import is_run_folder, read_run_folder, read_trainer_state
 from fits.readers.grid import is_grid, read_grid
 from fits.readers.history import Ask, Raw
-from fits.readers.jsonl import json_table
+from fits.readers.jsonl import json_table, parse_json
 from fits.readers.tensorboard import event_files, read_events
-from fits.readers.text import csv_header, head_of, lines_of, read_csv, read_parquet, read_text
+from fits.readers.text import (
+    csv_header,
+    head_of,
+    lines_of,
+    parquet_names,
+    read_csv,
+    read_parquet,
+    read_text,
+)
 from fits.readers.trackio import (
     is_trackio,
     is_trackio_database,
@@ -141,7 +148,7 @@ def format_of_file(path: Path) -> str | None:
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
         return "trackio" if is_trackio_database(path) else None
     if path.suffix == ".parquet":
-        return "trackio" if is_trackio(_parquet_names(path)) else "parquet"
+        return "trackio" if is_trackio(parquet_names(path)) else "parquet"
     if path.suffix == ".jsonl":
         return _format_of_lines(head_of(path))
     if path.suffix in (".csv", ".tsv"):
@@ -182,28 +189,18 @@ def _names_in_lines(text: str) -> dict[str, None]:
     names: dict[str, None] = {}
     for line in lines_of(text)[:200]:
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line, source="")
+        except InputError:
             continue  # cut off, or for the reader to complain of
         if isinstance(row, dict):
             names |= dict.fromkeys(str(name) for name in row)
     return names
 
 
-def _parquet_names(path: Path) -> list[str]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return list(pyarrow.parquet.read_schema(path).names)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: is no readable Parquet file ({error})") from None
-
-
 def columns_of(path: Path, format: str) -> list[str]:
     """The columns of a table, of any of TABLES; of JSON lines, those in the first of them."""
     if format == "parquet":
-        return _parquet_names(path)
+        return parquet_names(path)
     if format == "jsonl":
         return list(_names_in_lines(head_of(path)))
     return csv_header(path, head_of(path))

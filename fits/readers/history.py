@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fits.errors import InputError
+from fits.files import DEEPEST
 from fits.table import COLUMNS, LARGEST_INTEGER, ORIGIN
 
 __all__ = [
@@ -173,7 +175,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
     A column of the run table by its own name comes before any other spelling of it.
     """
-    flat = dict(_flat(config))
+    flat = dict(_flat(config, DEEPEST))
     found: dict[str, Any] = {}
     for column in COLUMNS:
         if column.name in ("run_id", "step", "accuracy"):
@@ -186,7 +188,9 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(
+    config: Mapping[str, Any], levels: int, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     for name, value in config.items():
         # W&B wraps every setting as {"value": …, "desc": …}.
         wrapped = (
@@ -194,7 +198,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         )
         inner = value["value"] if wrapped else value
         if isinstance(inner, Mapping):
-            yield from _flat(inner, f"{prefix}{name}.")
+            if levels:
+                yield from _flat(inner, levels - 1, f"{prefix}{name}.")
         else:
             yield prefix + name, inner
 
@@ -302,6 +307,7 @@ def _one_run(
     kept: dict[int, _Logged] = {}
     before: dict[int, _Logged] = {}  # an earlier telling of the run, to be held against this one
     first: dict[str, int] = {}  # the least step at which each name was logged
+    order: list[int] = []  # the steps of `kept`, sorted
     repeats: list[int] = []
     notes: list[str] = []
     restart = ""
@@ -317,19 +323,22 @@ def _one_run(
         if last is not None and step < last:
             if any(step == first[name] for name in again):
                 _same_again(kept, before, run_id=run_id, source=source, place=restart)
-                before, kept, restart = kept, {}, place
+                before, kept, order, restart = kept, {}, [], place
             elif again:
-                lost = [later for later in kept if later > step]
+                lost = order[bisect_right(order, step) :]
                 notes.append(
                     f"{run_id}: resumed at step {step} ({place}): what the abandoned branch logged at"
-                    f" {len(lost)} later steps, up to {max(lost)}, is dropped"
+                    f" {len(lost)} later steps, up to {lost[-1]}, is dropped"
                 )
                 for later in lost:
                     del kept[later]
+                del order[len(order) - len(lost) :]
             else:
                 unsorted = True
         if again or step in before:
             repeats.append(step)
+        if step not in kept:
+            insort(order, step)
         kept.setdefault(step, {}).update(logged)
         for name in logged:
             first[name] = min(step, first.get(name, step))

@@ -7,6 +7,7 @@ in bulk; any other, and any with an error to name, line by line: the two agree w
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fits.errors import InputError
+from fits.files import DEEPEST
 from fits.readers.text import frame_from_arrow, lines_of, places, read_text
 from fits.table import COLUMNS, ORIGIN
 
@@ -25,6 +27,10 @@ _KNOWN: Final = frozenset(column.name for column in COLUMNS)
 
 class TornJsonError(InputError):
     """Text that is no JSON, as a line cut short is not."""
+
+
+# Half of a character written as two escapes: no text that can be written again.
+_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _TwiceError(ValueError):
@@ -43,19 +49,43 @@ def parse_json(text: str, *, source: str) -> Any:
     """The JSON value in `text`.
 
     Raises InputError naming `source`: TornJsonError where it is no JSON, the plain one where it is JSON
-    that gives a key twice or is of a size that Python declines to hold.
+    that gives a key twice, nests deeper than DEEPEST, holds half a character or a number of a size that Python
+    declines to hold.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object)
+        if _HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        if text.count("{") + text.count("[") > DEEPEST and _deeper(value, DEEPEST):
+            raise RecursionError
+        return value
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if "\n" in text.strip() else ""
         raise TornJsonError(f"{source}{line}: is no JSON ({error.msg})") from None
     except _TwiceError as error:
         raise InputError(f"{source}: the key {str(error)!r} is given twice") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{source}: a text holds half a character (a lone surrogate)") from None
     except ValueError as error:
         raise InputError(f"{source}: {str(error).partition(';')[0]}") from None
     except RecursionError:
-        raise InputError(f"{source}: is nested too deeply") from None
+        raise InputError(f"{source}: is nested more than {DEEPEST} levels deep") from None
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects nest more than `levels` deep."""
+    layer: list[Any] = [value]
+    for _ in range(levels + 1):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, list | dict)
+        ]
+        if not layer:
+            return False
+    return True
 
 
 def read_json(path: Path) -> dict[str, Any]:

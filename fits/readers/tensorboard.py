@@ -1,8 +1,8 @@
 """TensorBoard event files, read from the wire format: two framing rules and three messages.
 
-Law. A file is records of [length u64, crc u32, payload, crc u32]; a payload is an Event (2: step,
-5: summary), a summary repeated Values (1: tag, 2: simple_value, 8: tensor with 5: float_val).
-Reading them takes no package; TensorBoard's own brings in a web server.
+Law. A file is records of [length u64, crc u32, payload, crc u32], both checksums masked CRC-32C and checked; a
+payload is an Event (2: step, 5: summary), a summary repeated Values (1: tag, 2: simple_value, 8: tensor with
+5: float_val). Reading them takes a checksum from a package; TensorBoard's own reader brings in a web server.
 Fails first on a file cut in mid-record, whose tail is dropped and said.
 Source: tensorflow/core/util/event.proto, tfrecord framing.
 """
@@ -15,12 +15,22 @@ from pathlib import Path
 from typing import Final
 
 from fits.errors import InputError
+from fits.files import file_bytes
 from fits.readers.history import Ask, Raw, evaluations
 from fits.readers.wire import Field, fields_of
 
 __all__ = ["event_files", "read_events"]
 
 _HEADER: Final = struct.Struct("<QI")
+_CHECK: Final = struct.Struct("<I")
+
+
+def _masked(data: bytes) -> int:
+    """The checksum of a record: CRC-32C, turned and shifted so that one of checksums is none of its own."""
+    import google_crc32c
+
+    crc: int = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def event_files(path: Path) -> list[Path]:
@@ -55,7 +65,7 @@ def _run_name(file: Path) -> str:
 
 
 def _events(file: Path) -> tuple[list[tuple[int, dict[str, float]]], tuple[str, ...]]:
-    data = file.read_bytes()
+    data = file_bytes(file)
     if not data:
         raise InputError(f"{file}: is empty")
     events: list[tuple[int, dict[str, float]]] = []
@@ -63,12 +73,17 @@ def _events(file: Path) -> tuple[list[tuple[int, dict[str, float]]], tuple[str, 
     while at < len(data):
         if at + _HEADER.size > len(data):
             return events, (f"{file.name}: cut short in mid-record, {len(events)} events read",)
-        length, _ = _HEADER.unpack_from(data, at)
+        length, check = _HEADER.unpack_from(data, at)
         start = at + _HEADER.size
-        if start + length + 4 > len(data):
-            if not events and at == 0:
+        if _masked(data[at : at + 8]) != check:
+            if at == 0:
                 raise InputError(f"{file}: is no TensorBoard event file")
+            raise InputError(f"{file}, byte {at}: damaged (the checksum of a record's length)")
+        if start + length + 4 > len(data):
             return events, (f"{file.name}: cut short in mid-record, {len(events)} events read",)
+        (check,) = _CHECK.unpack_from(data, start + length)
+        if _masked(data[start : start + length]) != check:
+            raise InputError(f"{file}, byte {start}: damaged (the checksum of a record)")
         try:
             step, values = _event(data[start : start + length])
         except (ValueError, struct.error) as error:

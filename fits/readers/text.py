@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fits.errors import InputError
+from fits.files import file_bytes
 from fits.table import ORIGIN
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "frame_from_arrow",
     "head_of",
     "lines_of",
+    "parquet_names",
     "places",
     "read_bytes",
     "read_csv",
@@ -36,6 +38,11 @@ __all__ = [
 
 _BOM: Final = b"\xef\xbb\xbf"
 _CHUNK: Final = 50_000  # rows held as Python objects at a time
+# Of a Parquet file, whose encodings make a billion equal cells a few bytes: what is unpacked at most.
+MOST_CELLS: Final = 1_000_000
+MOST_UNPACKED: Final = 64 << 20
+_CELLS_A_BYTE: Final = 4
+_UNPACKED_A_BYTE: Final = 16
 # Only what ends a line in a file does; str.splitlines also breaks inside cells (U+2028, form feeds).
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 
@@ -48,7 +55,7 @@ def read_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, a file was expected")
     try:
-        raw = path.read_bytes()
+        raw = file_bytes(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder") from None
     except OSError as error:
@@ -235,20 +242,103 @@ def _arrow_of(block: list[list[str]], width: int) -> pa.Table:
     return pa.table(columns, names=[str(i) for i in range(width)])
 
 
-def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A Parquet table; a null accuracy stays apart from a NaN one.
+def parquet_names(path: Path) -> list[str]:
+    """The columns of a Parquet file. Raises InputError where it is none."""
+    return list(_opened(path).schema_arrow.names)
 
-    Raises InputError where the file is no Parquet file or has no rows.
-    """
+
+def _opened(path: Path) -> Any:
+    """A Parquet file, its footer read. Raises InputError where that is damaged or asks for too much."""
     import pyarrow.parquet
 
     try:
-        arrow = pyarrow.parquet.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: is no readable Parquet file ({error})") from None
+        file = pyarrow.parquet.ParquetFile(path)
+        metadata = file.metadata
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        unpacked = sum(group.total_byte_size for group in groups)
+        # Lists and structures hold more values than rows.
+        values = sum(
+            max(group.num_rows, group.column(k).num_values)
+            for group in groups
+            for k in range(group.num_columns)
+        )
+        texts = [
+            field.name
+            for field in file.schema_arrow
+            if pa.types.is_string(field.type) or pa.types.is_binary(field.type)
+        ]
+        if texts:
+            file = pyarrow.parquet.ParquetFile(path, read_dictionary=texts)
+    except Exception as error:  # a damaged footer raises whatever its reader trips over
+        raise InputError(f"{path}: is no readable Parquet file ({_brief(error)})") from None
+    size = path.stat().st_size
+    if values > MOST_CELLS + _CELLS_A_BYTE * size:
+        raise InputError(
+            f"{path}: {metadata.num_rows:,} rows, {values:,} cells, in {size:,} bytes: at most"
+            f" {MOST_CELLS + _CELLS_A_BYTE * size:,} cells are read of a file of that size"
+        )
+    if unpacked > MOST_UNPACKED + _UNPACKED_A_BYTE * size:
+        raise InputError(f"{path}: unpacks to {unpacked:,} bytes, more than are read")
+    return file
+
+
+def _written_out(batch: Any, most: int) -> tuple[Any, int]:
+    """A batch with its dictionaries of texts written out, and its bytes; as it is where these exceed `most`."""
+    import pyarrow.compute as pc
+
+    size = 0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths: Any = pc.binary_length(column.dictionary)  # pyright: ignore[reportAttributeAccessIssue]
+            size += pc.sum(lengths.take(column.indices)).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            size += column.nbytes
+    if size > most:
+        return batch, size
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    names = batch.schema.names
+    return pa.RecordBatch.from_arrays(columns, names=names), size
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A Parquet table; a null accuracy stays apart from a NaN one.
+
+    Raises InputError where the file is no Parquet file, has no rows, or unpacks to more than is read: more
+    than MOST_CELLS or MOST_UNPACKED, beside a multiple of the file's own size.
+    """
+    file = _opened(path)
+    most = MOST_UNPACKED + _UNPACKED_A_BYTE * path.stat().st_size
+    batches: list[pa.RecordBatch] = []
+    held = 0
+    try:
+        for packed in file.iter_batches(batch_size=_CHUNK):
+            batch, size = _written_out(packed, most - held)
+            held += size
+            if held > most:
+                break
+            batches.append(batch)
+        arrow = pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
+        arrow = arrow.replace_schema_metadata(file.schema_arrow.metadata)
+    except Exception as error:  # as above: damaged pages, lengths, dictionaries
+        raise InputError(f"{path}: is no readable Parquet file ({_brief(error)})") from None
+    if held > most:
+        raise InputError(f"{path}: unpacks to more than {most:,} bytes: not read")
     if not arrow.num_rows:
         raise InputError(f"{path}: no rows")
-    frame = frame_from_arrow(arrow)
+    try:
+        frame = frame_from_arrow(arrow)
+    except Exception as error:  # pandas' own metadata may be damaged as well
+        raise InputError(f"{path}: is no readable Parquet file ({_brief(error)})") from None
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(f"{path}: two columns are called {twice!r}")
     frame[ORIGIN] = places("row ", np.arange(1, len(frame) + 1))
     return frame, ()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import pandas as pd
@@ -24,6 +25,7 @@ from fits.table import ORIGIN
 
 __all__ = ["is_trackio", "is_trackio_database", "read_trackio", "read_trackio_database"]
 
+SECONDS_READ: Final = 60.0
 _MAGIC: Final = b"SQLite format 3\0"
 
 
@@ -81,6 +83,12 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
         # Read only, and whatever else is writing to it goes on.
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
+            # A view may compute for ever; so may a query over a damaged index.
+            deadline = monotonic() + SECONDS_READ
+            connection.set_progress_handler(lambda: monotonic() > deadline, 100_000)
+            kind = connection.execute("SELECT type FROM sqlite_master WHERE name = 'metrics'")
+            if any(row[0] != "table" for row in kind):
+                raise InputError(f"{path}: its metrics are no table, so it is none of trackio's")
             have = {str(row[1]) for row in connection.execute("PRAGMA table_info(metrics)")}
             if not {"run_name", "step", "metrics"} <= have:
                 raise InputError(f"{path}: is a database, but none of trackio's (no table metrics)")

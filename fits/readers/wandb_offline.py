@@ -8,7 +8,6 @@ Source: wandb/proto/wandb_internal.proto, wandb/sdk/internal/datastore.py (forma
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from fits.errors import InputError
+from fits.files import file_bytes
 from fits.readers.axes import read_rows
 from fits.readers.history import Ask, Raw, frame_of
+from fits.readers.jsonl import parse_json
 from fits.readers.wandb import COUNTER
-from fits.readers.wire import Field, fields_of
+from fits.readers.wire import fields_of
 from fits.table import ORIGIN
 
 __all__ = ["offline_file", "read_offline_run"]
@@ -48,10 +49,18 @@ def read_offline_run(path: Path, ask: Ask) -> Raw:
     rows: list[dict[str, Any]] = []
     config: dict[str, Any] = {}
     name = file.stem.removeprefix("run-")
-    records, notes = _records(file)
-    for number, record in enumerate(records, start=1):
-        try:
-            for field in record:
+    data = file_bytes(file)
+    if data[:4] != b":W&B":
+        raise InputError(f"{file}: is no W&B offline run")
+    notes: tuple[str, ...] = ()
+    number = 0
+    try:
+        # One record at a time: a record of many small fields takes a hundred times its size.
+        for number, payload in enumerate(_payloads(data), start=1):
+            if payload is None:
+                notes = (f"{file.name}: cut short in mid-record, {number - 1} records read",)
+                break
+            for field in fields_of(payload):
                 if field.number == 2:
                     rows.append({**_items(field.data), ORIGIN: f"record {number}"})
                 elif field.number == 5:
@@ -59,8 +68,12 @@ def read_offline_run(path: Path, ask: Ask) -> Raw:
                 elif field.number == 17:
                     name = _run_name(field.data) or name
                     config.update(_run_config(field.data))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}, record {number}: is no record ({error})") from None
+    except InputError as error:
+        raise InputError(f"{file}, record {number}: {error}") from None
+    except _BadPartError as error:
+        raise InputError(f"{file}, record {number + 1}: is no record ({error})") from None
+    except ValueError as error:
+        raise InputError(f"{file}, record {number}: is no record ({error})") from None
     if not rows:
         raise InputError(f"{file}: an offline run with no history")
     raw = read_rows(
@@ -89,7 +102,7 @@ def _items(message: bytes) -> dict[str, Any]:
                 key.append(field.data.decode())
             elif field.number == 16:
                 text = field.data.decode()
-        values["/".join(key)] = json.loads(text)
+        values["/".join(key)] = parse_json(text, source=f"the value of {'/'.join(key)[:60]!r}")
     return values
 
 
@@ -106,22 +119,8 @@ def _run_config(message: bytes) -> dict[str, Any]:
     return {}
 
 
-def _records(file: Path) -> tuple[list[list[Field]], tuple[str, ...]]:
-    """The records of an offline run, and a note where the file ends in mid-record."""
-    data = file.read_bytes()
-    if data[:4] != b":W&B":
-        raise InputError(f"{file}: is no W&B offline run")
-    records: list[list[Field]] = []
-    torn = ""
-    try:
-        for payload in _payloads(data):
-            if payload is None:
-                torn = f"{file.name}: cut short in mid-record, {len(records)} records read"
-                break
-            records.append(list(fields_of(payload)))
-    except ValueError as error:
-        raise InputError(f"{file}, record {len(records) + 1}: is no record ({error})") from None
-    return records, (torn,) if torn else ()
+class _BadPartError(ValueError):
+    """A part of the log that is not what its checksum says."""
 
 
 def _payloads(data: bytes) -> Iterator[bytes | None]:
@@ -146,7 +145,7 @@ def _payloads(data: bytes) -> Iterator[bytes | None]:
             return
         # 0 stands for none kept.
         if checksum and zlib.crc32(data[at : at + length], zlib.crc32(bytes([kind]))) != checksum:
-            raise ValueError(f"checksum at byte {at - _RECORD.size}")
+            raise _BadPartError(f"checksum at byte {at - _RECORD.size}")
         parts.append(data[at : at + length])
         at += length
         if kind in (1, 4):

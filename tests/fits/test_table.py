@@ -501,7 +501,7 @@ def test_a_metric_is_not_ignored_where_columns_have_names(name: str, tmp_path: P
     [
         ('{"kind": "eval", "step": [1], "accuracy": 0.5}', r"line 2, step: \[1\] is no number"),
         ('{"kind": "eval", "step": 1%s, "accuracy": 0.5}' % ("0" * 5000), "line 2: Exceeds"),
-        ('{"kind": "eval", "x": %s' % ("[" * 100000), "line 2: is nested too deeply"),
+        ('{"kind": "eval", "x": %s' % ("[" * 100000), "line 2: is nested more than 64 levels"),
     ],
 )
 def test_json_of_another_shape_or_size_is_refused(line: str, part: str, tmp_path: Path) -> None:

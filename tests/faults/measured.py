@@ -1,0 +1,81 @@
+"""Commands run one after another in one process, each measured: exit code, what it printed, seconds, memory.
+
+Run as `python -m tests.faults.measured`: reads a JSON list of argument lists on stdin, prints a JSON list.
+Seconds are of this process's CPU, so that a busy machine changes no verdict; memory is the peak of the
+command alone, which Linux resets on request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.builders import ROOT
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one command did; error: of a traceback, its last line."""
+
+    code: int
+    out: str
+    err: str
+    error: str
+    seconds: float
+    mebibytes: float
+
+
+def measure(commands: Sequence[Sequence[str]], *, limit: float = 240.0) -> list[Measured]:
+    """Run the commands in a process of their own. Raises TimeoutExpired where they hang."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.measured"],
+        input=json.dumps([list(command) for command in commands]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=limit,
+        cwd=ROOT,
+    )
+    return [Measured(**one) for one in json.loads(done.stdout)]
+
+
+def _peak() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _one(arguments: Sequence[str]) -> Measured:
+    from verigap.cli import main
+
+    out, err, error, code = io.StringIO(), io.StringIO(), "", 0
+    sys.argv = ["verigap", *arguments]
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    began = time.process_time()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else 1
+        except BaseException as raised:  # what a user would see as a traceback
+            error, code = f"{type(raised).__name__}: {raised}", 1
+    taken = time.process_time() - began
+    return Measured(code, out.getvalue(), err.getvalue(), error, taken, _peak())
+
+
+def main() -> None:
+    """Measure what stdin lists."""
+    json.dump([asdict(_one(arguments)) for arguments in json.load(sys.stdin)], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Hostile inputs: refused in one line or read right, quickly and in little memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fits.errors import InputError
+from fits.files import load_yaml, write_csv
+from fits.readers import read_runs
+from tests.faults.inputs import INPUTS, MEBIBYTES, SECONDS, YAML, history
+from tests.faults.measured import Measured, measure
+from tests.shared_data import shared_case
+
+# What is no error but odd: read, and what its only run is then called (None: whatever the file says).
+READ = {
+    "control.csv": "a\\x1b]0;owned\\x07\\x1b[31m\\u202eb",
+    "formula.csv": "'=cmd|'/c calc'!A1",
+    "separator.jsonl": "r\u2028s",
+    "separator.csv": "r\u2028s",
+    "far-step.log": "far-step",
+    "nodes.log": "nodes",
+    "digits.log": "digits",
+    "colons.log": "colons",
+    "bar.log": "bar",
+    "bars.log": "bars",
+    "long-dictionary.log": "long-dictionary",
+    "nested-dictionary.log": "nested-dictionary",
+    "minus.log": "minus",
+    "resumes.jsonl": "resumes",
+}
+
+
+def harmless(done: Measured, name: str) -> None:
+    """One line or none, no traceback, nothing a terminal obeys, quick and small."""
+    assert not done.error, f"{name}: {done.error}"
+    assert done.code in (0, 2), f"{name}: exit {done.code}"
+    if done.code == 2:
+        assert done.err.count("\n") == 1, f"{name}: {done.err}"
+        assert len(done.err) < 1000, f"{name}: {len(done.err)} characters"
+    control = {c for c in done.out + done.err if ord(c) < 32 or 127 <= ord(c) < 160} - {"\n"}
+    assert not control, f"{name}: {control}"
+    assert done.seconds < SECONDS, f"{name}: {done.seconds:.1f} s"
+    assert done.mebibytes < MEBIBYTES, f"{name}: {done.mebibytes:.0f} MiB"
+
+
+def test_every_hostile_input_is_refused_in_one_line_or_read_right(tmp_path: Path) -> None:
+    for name, write in INPUTS.items():
+        write(tmp_path / name)
+    outs = {name: tmp_path / f"{name}.out.csv" for name in INPUTS}
+    warm = tmp_path / "warm.csv"
+    warm.write_text("run_id,step,accuracy\na,1,0.5\n")
+    commands = [["import", str(warm), "--out", str(tmp_path / "warm.out.csv")]]
+    commands += [["import", str(tmp_path / name), "--out", str(out)] for name, out in outs.items()]
+    for name, done in zip(["warm", *INPUTS], measure(commands), strict=True):
+        if name == "warm":  # the imports
+            continue
+        harmless(done, name)
+        assert (done.code == 0) == (name in READ), f"{name}: {done.err}"
+        if name in READ:
+            assert set(pd.read_csv(outs[name])["run_id"]) == {READ[name]}
+
+
+def test_every_file_of_the_reported_faults_is_refused_in_one_line_or_read_right(
+    tmp_path: Path,
+) -> None:
+    files = sorted(path for path in shared_case("faults").iterdir() if path.is_file())
+    warm = tmp_path / "warm.csv"
+    warm.write_text("run_id,step,accuracy\na,1,0.5\n")
+    commands: list[list[str]] = [["fit", str(warm), "--json"]]
+    for file in files:
+        commands += [
+            ["import", str(file), "--out", str(tmp_path / f"{file.name}.csv")],
+            ["import", str(warm), "--manifest", str(file), "--out", str(tmp_path / "warm.out.csv")],
+            ["train", str(file), "--dry-run", "--json"],
+            ["simulate", str(file), "--out", str(tmp_path / "sweep")],
+            ["predict", str(file), "--fpr", "0", "--fnr", "0", "--group-size", "8", "--steps", "9"],
+        ]
+    for command, done in zip(commands[1:], measure(commands)[1:], strict=True):
+        harmless(done, " ".join(command))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "huge"])
+def test_what_is_no_file_of_a_fair_size_is_refused_wherever_a_file_is_read(
+    kind: str, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.yaml"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "huge":
+        odd.write_text("# " + "x" * (3 << 20))
+    else:
+        odd.symlink_to("/dev/zero" if kind == "device" else odd.name)
+    table = tmp_path / "table.csv"
+    table.write_text("run_id,step,accuracy\na,1,0.5\n")
+    commands = [
+        ["train", str(odd), "--dry-run"],
+        ["simulate", str(odd), "--out", str(tmp_path / "out")],
+        ["import", str(table), "--manifest", str(odd), "--out", str(tmp_path / "out.csv")],
+        ["predict", str(odd), "--fpr", "0", "--fnr", "0", "--group-size", "8", "--steps", "9"],
+        ["audit", str(odd), "--truth", "a", "--verdict", "b"],
+    ]
+    for command, done in zip(commands, measure(commands), strict=True):
+        assert done.code == 2, f"{command}: {done.error or done.err}"
+        assert not done.error
+        assert done.err.count("\n") == 1
+        assert str(odd) in done.err
+
+
+@pytest.mark.parametrize("kind", YAML)
+def test_yaml_that_expands_is_refused_before_it_does(kind: str) -> None:
+    with pytest.raises(InputError, match=r"^study\.yaml"):
+        load_yaml(YAML[kind], source="study.yaml")
+
+
+def test_yaml_that_shares_a_little_is_read() -> None:
+    text = "base: &base {fpr: 0.1}\nnoisy: {<<: *base, fnr: 0.2}\nagain: *base\n"
+    assert load_yaml(text, source="x")["noisy"] == {"fpr": 0.1, "fnr": 0.2}
+
+
+def test_a_table_for_spreadsheets_keeps_its_numbers(tmp_path: Path) -> None:
+    cells = ["=1+1", "+a", "-b", "@c", "\td", "-0.5", "+1e3", "plain", ""]
+    frame = pd.DataFrame({"text": cells, "=x": -1.0})
+    write_csv(frame, tmp_path / "out.csv")
+    back = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert back["text"].tolist() == [*(f"'{cell}" for cell in cells[:5]), *cells[5:]]
+    assert list(back.columns) == ["text", "'=x"]
+    assert set(back["'=x"]) == {"-1.0"}
+
+
+EVENTS = Path(__file__).parents[1] / "fits" / "data" / "trl-run-a" / "runs" / "first"
+
+
+def test_every_flipped_bit_of_an_event_file_is_an_error_and_never_another_accuracy(
+    tmp_path: Path,
+) -> None:
+    raw = (EVENTS / "events.out.tfevents.0").read_bytes()
+    copy = tmp_path / "run" / "events.out.tfevents.0"
+    copy.parent.mkdir()
+    for at in range(0, len(raw), 997):
+        flipped = bytearray(raw)
+        flipped[at] ^= 1 << at % 8
+        copy.write_bytes(bytes(flipped))
+        with pytest.raises(InputError, match=r"damaged|no TensorBoard"):
+            read_runs(copy)
+
+
+WANDB = Path(__file__).parents[1] / "fits" / "data" / "wandb-offline" / "run-a.wandb"
+
+
+def test_a_flipped_bit_of_an_offline_run_is_an_error_or_changes_nothing(tmp_path: Path) -> None:
+    raw = WANDB.read_bytes()
+    whole = read_runs(WANDB).frame
+    copy = tmp_path / "run-a.wandb"
+    refused = 0
+    for at in range(7, len(raw), len(raw) // 40):
+        flipped = bytearray(raw)
+        flipped[at] ^= 1 << at % 8
+        copy.write_bytes(bytes(flipped))
+        try:
+            read = read_runs(copy)
+        except InputError:
+            refused += 1
+            continue
+        if not any("cut short" in note for note in read.notes):
+            pd.testing.assert_frame_equal(read.frame, whole)
+    assert refused > 30
+
+
+def test_the_record_of_an_offline_run_that_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.wandb"
+    path.write_bytes(b":W&B\0\0\0" + history((b"_step", b"1")) + history((b"_step", b"[")))
+    with pytest.raises(InputError, match="record 2"):
+        read_runs(path)
