@@ -29,9 +29,7 @@ __all__ = ["looks_like_dicts", "looks_like_verl", "read_dicts", "read_verl", "re
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _STEP: Final = re.compile(r"(?<![\w/.])step:(\d{1,400}) - (\S.*)$")
 # Written so that digits match in one way only: a run of them that fails costs its length, not its square.
-_NUMBER: Final = (
-    r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\d.])|[-+]?(?:nan|inf|infinity)"
-)
+_NUMBER: Final = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\d.])|[-+]?(?:nan|inf|infinity)"
 # A number alone, or in the words of NumPy or torch: np.float64(0.3), tensor(0.3, device='cuda:0').
 _WRAPPED: Final = rf"(?:(?:np|numpy)\.\w+|array|tensor)\(\s*(?P<within>{_NUMBER})\s*(?:,[^()]*)?\)"
 _VALUE: Final = re.compile(rf"(?:{_WRAPPED}|(?P<bare>{_NUMBER}))", re.IGNORECASE)

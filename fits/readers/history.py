@@ -188,9 +188,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _flat(
-    config: Mapping[str, Any], levels: int, prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
+def _flat(config: Mapping[str, Any], levels: int, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in config.items():
         # W&B wraps every setting as {"value": …, "desc": …}.
         wrapped = (

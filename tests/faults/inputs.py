@@ -104,9 +104,7 @@ INPUTS: Final[Mapping[str, Callable[[Path], object]]] = {
     ),
     "digits.log": _text("step:1 - x:array(" + "1" * 200_000 + " - " + VERL),
     "colons.log": _text("step:1 - x" + ":" * 200_000 + " - " + VERL),
-    "hexadecimal.log": _text(
-        "{'loss': 1, 'eval_accuracy': 0.5, 'step': 0x" + "f" * 10_000 + "}\n"
-    ),
+    "hexadecimal.log": _text("{'loss': 1, 'eval_accuracy': 0.5, 'step': 0x" + "f" * 10_000 + "}\n"),
     "bar.log": _text("100%|##| " + "1" * 5000 + "/5 [\n" + EVAL),
     "bars.log": _text("".join(EVAL + f" 1%|#| {i}/90000 [\n" for i in range(10_000))),
     "long-dictionary.log": _text("{'loss': [" + "1," * 400_000 + "]}\n" + EVAL),
