@@ -98,3 +98,15 @@ def test_completion_is_there_for_the_shell() -> None:
         env={**os.environ, **asked},
     )
     assert "import" in found.stdout
+
+
+def test_the_figure_of_gap_takes_arms_and_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text(RUNS.replace(",0.2,0.2,", ",0.2,0,"))
+    asked = ("gap", path, "--x", "step", "--figure")
+    assert "must be WIDTHxHEIGHT" in refused(*asked, tmp_path / "a.png", "--figure-size", "7")
+    assert "no arm 'nobody' to draw" in refused(*asked, tmp_path / "a.png", "--arms", "nobody")
+    assert not (tmp_path / "a.png").exists()
+    done = verigap(*asked, tmp_path / "b.png", "--arms", "noisy", "--figure-size", "5x3")
+    assert done.returncode == 0, done.stderr
+    assert "in favour of" not in done.stdout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit, write_json
+from verigap.console import Json, emit, fail, write_json
 from verigap.options import (
     Figure,
     Loss,
@@ -45,6 +45,10 @@ def gap(
     ] = False,
     figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
+    arms: Annotated[list[str] | None, typer.Option(help="Draw this arm only (repeatable).")] = None,
+    figure_size: Annotated[
+        str | None, typer.Option(help="Size of the figure in inches: WIDTHxHEIGHT.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Whether each noisy arm's accuracy gap closes with compute, persists, or is undetermined."""
@@ -116,7 +120,10 @@ def gap(
             console.print(note, style="dim", highlight=False)
 
     if figure is not None:
-        save_figure(figure, report.plot)
+        from fits.figures import draw_gap
+
+        size = None if figure_size is None else _inches(figure_size)
+        save_figure(figure, lambda: draw_gap(report, arms=arms, size=size))
     if out is not None:
         write_json(out, report)
     say_what_was_read(table)
@@ -168,6 +175,18 @@ def _stacked(value: float | None, ci: tuple[float, float] | None) -> str:
     return f"{value:+.4f}" if ci is None else f"{value:+.4f}\n[{ci[0]:+.3f}, {ci[1]:+.3f}]"
 
 
+def _inches(text: str) -> tuple[float, float]:
+    """Width and height. Raises UserError where `text` is not two numbers above 0."""
+    width, by, height = text.lower().partition("x")
+    try:
+        size = float(width), float(height)
+    except ValueError:
+        size = 0.0, 0.0
+    if not by or not all(0.5 <= side <= 100.0 for side in size):
+        fail(f"--figure-size {text}: must be WIDTHxHEIGHT in inches, each from 0.5 to 100")
+    return size
+
+
 def _compare(console: Console, one: SettingGap) -> None:
     """Which error hurts more, and what a point of either costs, among the arms of one setting."""
     from fits.gap import chance_in_words
@@ -179,9 +198,10 @@ def _compare(console: Console, one: SettingGap) -> None:
         interval = (
             "" if asymmetry.ci is None else f" [{asymmetry.ci[0]:+.4f}, {asymmetry.ci[1]:+.4f}]"
         )
+        cheaper = "false positives" if asymmetry.difference >= 0.0 else "false negatives"
         console.print(
-            f"FP against FN at equal J: {asymmetry.difference:+.4f}{interval} accuracy in favour of"
-            f" false positives ({asymmetry.reason}).",
+            f"FP against FN at equal J: {cheaper} cost {abs(asymmetry.difference):.4f} of accuracy less;"
+            f" FP minus FN {asymmetry.difference:+.4f}{interval} ({asymmetry.reason}).",
             highlight=False,
         )
     halfway, final = one.exchange_rate.halfway, one.exchange_rate
