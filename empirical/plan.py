@@ -38,7 +38,17 @@ from theory.estimators import check_group_size
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["Lever", "Plan", "Prices", "Ranked", "Rates", "plan", "read_audit", "read_prices"]
+__all__ = [
+    "Lever",
+    "Plan",
+    "Prices",
+    "Ranked",
+    "Rates",
+    "plan",
+    "rates_in",
+    "read_audit",
+    "read_prices",
+]
 
 DRAWS: Final = 1000
 FORECAST_DRAWS: Final = 16
@@ -131,12 +141,16 @@ class Plan:
 
 def read_audit(path: Path) -> Rates:
     """The rates in what `verigap audit --out` wrote. Raises InputError where it is none, or identifies none."""
-    document = parse_json(read_text(path), source=str(path))
+    return rates_in(parse_json(read_text(path), source=str(path)), source=str(path))
+
+
+def rates_in(document: Any, *, source: str) -> Rates:
+    """The rates in an audit's document. Raises InputError, naming `source`, where it is none or identifies none."""
     if not isinstance(document, dict) or "fpr_ci" not in document or "fnr_ci" not in document:
-        raise InputError(f"{path}: is no audit; `verigap audit --out` writes one")
+        raise InputError(f"{source}: is no audit; `verigap audit --out` writes one")
     if document["fpr"] is None or document["fnr"] is None:
         why = (document.get("reasons") or {}).get("youden") or document.get("reason") or ""
-        raise InputError(f"{path}: this audit identifies no rates to plan with: {why}")
+        raise InputError(f"{source}: this audit identifies no rates to plan with: {why}")
 
     def ends(name: str) -> Interval | None:
         found = document.get(name)

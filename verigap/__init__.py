@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from verigap.errors import UserError
     from verigap.face.checkpoints import probe
+    from verigap.face.decisions import audit, plan, power
     from verigap.face.exact import drift, phase, rest_points
     from verigap.face.forecasts import predict, validate
     from verigap.face.runs import fit, gap, read_runs
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "UserError",
     "__version__",
+    "audit",
     "drift",
     "fit",
     "gap",
     "phase",
+    "plan",
+    "power",
     "predict",
     "probe",
     "read_runs",
@@ -35,10 +39,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "UserError": "verigap.errors",
+    "audit": "verigap.face.decisions",
     "drift": "verigap.face.exact",
     "fit": "verigap.face.runs",
     "gap": "verigap.face.runs",
     "phase": "verigap.face.exact",
+    "plan": "verigap.face.decisions",
+    "power": "verigap.face.decisions",
     "predict": "verigap.face.forecasts",
     "probe": "verigap.face.checkpoints",
     "read_runs": "verigap.face.runs",

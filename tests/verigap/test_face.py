@@ -115,11 +115,61 @@ def test_exact_verbs_are_what_the_commands_print(fpr: float, tmp_path: Path) -> 
     pd.testing.assert_frame_equal(frame, pd.read_csv(tmp_path / "phase.csv"), check_exact=False)
 
 
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("labels") / "labels.csv"
+    rng = np.random.default_rng(0)
+    right = rng.random(400) < 0.5
+    paid = np.where(right, rng.random(400) < 0.8, rng.random(400) < 0.1)
+    rows = {"prompt": np.arange(400) // 4, "right": right.astype(int), "paid": paid.astype(int)}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_an_audit_and_its_plan_are_what_the_commands_print(labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit.json"
+    found = vg.audit(
+        labels, truth="right", verdict="paid", cluster="prompt", fail_on=["youden<.1", "n<9"]
+    )
+    flags = ("--truth", "right", "--verdict", "paid", "--cluster", "prompt")
+    gates = ("--fail-on", "youden<.1", "--fail-on", "n<9")
+    same(found, document("audit", labels, *flags, *gates, "--out", out))
+    frame = pd.read_csv(labels)
+    told = vg.audit(frame, truth="right", verdict="paid", cluster="prompt").to_frame()
+    assert told.equals(found.to_frame())
+    planned = document("plan", "--audit", out, "--group-size", 16, "--steps", 400)
+    same(vg.plan(audit=str(out), group_size=16, steps=400), dict(planned))
+    same(vg.plan(audit=found, group_size=16, steps=400), dict(planned))
+    rates = ("--fpr", 0.1, "--fnr", 0.2, "--pass-rate", 0.3, "--pass-rate", 0.6)
+    same(vg.plan(fpr=0.1, fnr=0.2, pass_rate=[0.3, 0.6]), document("plan", *rates))
+    same(vg.plan(fpr=0.1, fnr=0.2, pass_rate="0.3,0.6"), document("plan", *rates))
+
+
+@pytest.mark.parametrize("where", ["arm=clean,group_size=8", "group_size=8,fpr=0.2"])
+def test_an_audit_of_runs_is_what_the_command_prints(where: str) -> None:
+    campaign = ROOT / "empirical" / "results" / "cpu-campaign"
+    found = vg.audit(runs=campaign, where=where)
+    same(found, document("audit", "--runs", campaign, "--where", where))
+    assert "Assumed" in repr(found)
+
+
+def test_power_is_what_the_command_prints() -> None:
+    study = ROOT / "empirical" / "studies" / "trained" / "cpu-smoke.yaml"
+    flags = ("--gap", 0.02, "--true-gap", "fpr0.4=.1", "--accuracy", 0.7)
+    found = vg.power(study, gap=0.02, true_gap="fpr0.4=.1", accuracy=0.7)
+    same(found, document("power", study, *flags))
+    same(vg.power(study, gap=0.02, true_gap={"fpr0.4": 0.1}, accuracy=0.7), found.plain())
+    piloted = vg.power(study, pilot=ROOT / "empirical" / "results" / "cpu-smoke")
+    assert "chance of a verdict" in repr(piloted)
+
+
 def test_results_are_frozen_and_shown_as_text_html_and_table(
-    runs: Path, calibration: tuple[Path, Path]
+    runs: Path, calibration: tuple[Path, Path], labels: Path
 ) -> None:
     table, stored = calibration
     results: list[Any] = [
+        vg.audit(labels, truth="right", verdict="paid"),
+        vg.plan(fpr=0.1, fnr=0.2, pass_rate=0.3),
         vg.read_runs(runs),
         vg.fit(runs, law="sigmoid"),
         vg.gap(runs),
@@ -139,6 +189,7 @@ def test_results_are_frozen_and_shown_as_text_html_and_table(
         assert text.splitlines()[0]
         assert "<table" in html
         assert max(map(len, text.splitlines())) < 400
+        assert not {"NaN", "nan", "None"} & set(text.split())
 
 
 def test_a_picture_is_drawn_alone_or_in_an_axes_place(
@@ -200,6 +251,13 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "a number for a study": (lambda: vg.simulate(3), "spec must be text, a path or a Sim"),  # pyright: ignore[reportArgumentType]
     "a number for an estimator": (lambda: vg.drift(0.3, estimator=3), "estimator must be text or"),  # pyright: ignore[reportArgumentType]
     "no number in a grid": (lambda: vg.phase(fpr_grid=[]), "--fpr-grid []: must be numbers"),
+    "nothing to audit": (lambda: vg.audit(), "name a file of labelled verdicts"),
+    "no labels": (lambda: vg.audit("nope.csv", truth="a", verdict="b"), "nope.csv: no such file"),
+    "a gate of runs": (lambda: vg.audit(runs="x", fail_on="fpr>0"), "--fail-on needs labelled"),
+    "no rates": (lambda: vg.plan(fpr=0.1), "give --audit, or --fpr and --fnr"),
+    "no pass rate": (lambda: vg.plan(fpr=0.1, fnr=0.1), "pass"),
+    "a pass rate": (lambda: vg.plan(fpr=0.1, fnr=0.1, pass_rate="x"), "--pass-rate x: must be"),
+    "no study": (lambda: vg.power("nope.yaml"), "nope.yaml: no such file"),
     "a calibration": (lambda: vg.predict("x.json", fpr=0, fnr=0, group_size=8), "x.json"),
 }
 

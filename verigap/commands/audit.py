@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from empirical.audit import Audit
     from empirical.audit.gate import Gate
+    from verigap.face.decisions import AuditedRuns
 
 Column = str | None
 
@@ -86,29 +87,21 @@ def audit(
     json: Json = False,
 ) -> None:
     """Audit a verifier from labelled verdicts, or from completions and gold answers judged here."""
-    from empirical.audit import audit as run
-    from empirical.audit.gate import check_gate
     from empirical.audit.gate import junit as junit_text
     from empirical.audit.gate import sarif as sarif_text
     from fits.files import check_target, write_text
-    from fits.plain import plain
     from verigap import __version__
+    from verigap.face import decisions
 
     read = labels if runs is None else runs
-    if read is None or (labels is not None and runs is not None):
-        fail("name a file of labelled verdicts, or --runs and logged runs")
     for path in (junit, sarif, out):
         if path is not None:
             check_target(path)
-            if read.exists() and path.resolve() == read.resolve():
+            if read is not None and read.exists() and path.resolve() == read.resolve():
                 fail(f"{path}: is read by this command; write its output elsewhere")
-    if runs is not None:
-        if fail_on or junit or sarif:
-            fail("--fail-on, --junit and --sarif need labelled verdicts, not --runs")
-        _audit_runs(runs, where or [], group, group_size, out, as_json=json)
-        return
-    assert labels is not None
-    found = run(
+    if runs is not None and (junit or sarif):
+        fail("--junit and --sarif need labelled verdicts, not --runs")
+    found = decisions.audit(
         labels,
         truth=truth,
         verdict=verdict,
@@ -121,83 +114,50 @@ def audit(
         verifier=verifier,
         verifier_regex=verifier_regex,
         reference=reference,
-        auxiliary=tuple(auxiliary or ()),
-        where=tuple(where or ()),
+        auxiliary=auxiliary,
+        where=where,
+        runs=runs,
+        group=group,
         group_size=group_size,
-        segments=tuple(segment or ()),
+        segment=segment,
+        fail_on=fail_on,
     )
-    gates = check_gate(found, fail_on or [])
-    document = plain(found) | {"gates": plain(gates)}
-    if junit is not None:
-        write_text(junit, junit_text(found, gates))
-    if sarif is not None:
-        write_text(sarif, sarif_text(found, gates, version=__version__))
     if out is not None:
-        write_json(out, document)
-    emit(document, as_json=json, show=lambda console: _show(console, found, gates))
-    if any(gate.fires for gate in gates):
+        write_json(out, found)
+    if isinstance(found, decisions.AuditedRuns):
+        logged = found
+        emit(found, as_json=json, show=lambda console: _show_runs(console, logged))
+        return
+    if junit is not None:
+        write_text(junit, junit_text(found, found.gates))
+    if sarif is not None:
+        write_text(sarif, sarif_text(found, found.gates, version=__version__))
+    emit(found, as_json=json, show=lambda console: _show(console, found, found.gates))
+    if any(gate.fires for gate in found.gates):
         raise typer.Exit(1)
 
 
-def _audit_runs(
-    runs: Path,
-    where: list[str],
-    group: str | None,
-    group_size: int,
-    out: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """The same questions, asked of logged runs."""
-    from empirical.audit.logged import audit_runs
-    from fits import read_runs
-    from fits.plain import plain
+def _show_runs(console: Console, found: AuditedRuns) -> None:
+    from rich.table import Table
 
-    table = read_runs(runs, where=where)
-    names = None if group is None else [name.strip() for name in group.split(",") if name.strip()]
-    cells = audit_runs(table.frame, group=names, group_size=group_size, source=str(runs))
-    # What only labels can say; and, of several verifiers, no single answer.
-    none = {"clusters": None, "icc": None, "unscorable": None, "segments": None}
-    several = f"{len(cells)} kinds of run: see cells"
-    single = plain(cells[0]) if len(cells) == 1 else dict.fromkeys(plain(cells[0]))
-    document: dict[str, Any] = single | none | {"cells": plain(cells)}
-    document["reasons"] = dict.fromkeys(none, "logs do not say; labels do")
-    if len(cells) > 1:
-        document |= {
-            "reason": several,
-            "warnings": [f"{c.group}: {w}" for c in cells for w in c.warnings],
-        }
-    if out is not None:
-        write_json(out, document)
-
-    def show(console: Console) -> None:
-        from rich.table import Table
-
-        view = Table(title="Reward against accuracy, by kind of run")
-        for heading in ("runs", "fpr", "fnr", "J", "worth", "errors move"):
-            view.add_column(heading, overflow="fold")
-        for cell in cells:
-            view.add_row(
-                cell.group,
-                *(
-                    "–" if getattr(cell, name) is None
-                    else f"{getattr(cell, name):.3f} {_interval(getattr(cell, f'{name}_ci'))}"
-                    for name in ("fpr", "fnr", "youden", "effective_rollouts")
-                ),
-                "yes" if cell.errors_move else "no evidence",
-            )  # fmt: skip
-        console.print(view)
-        for cell in cells:
-            if cell.reason:
-                console.print(f"{cell.group}: {cell.reason}.", highlight=False)
-        console.print(
-            "Assumed: training and evaluation prompts are equally hard; worth: of group_size rollouts"
-            " at the mean accuracy of the runs.",
-            style="dim",
-            highlight=False,
-        )
-
-    emit(document, as_json=as_json, show=show)
+    view = Table(title="Reward against accuracy, by kind of run")
+    for heading in ("runs", "fpr", "fnr", "J", "worth", "errors move"):
+        view.add_column(heading, overflow="fold")
+    for cell in found.cells:
+        view.add_row(
+            cell.group,
+            *(
+                "–" if getattr(cell, name) is None
+                else f"{getattr(cell, name):.3f} {_interval(getattr(cell, f'{name}_ci'))}"
+                for name in ("fpr", "fnr", "youden", "effective_rollouts")
+            ),
+            "yes" if cell.errors_move else "no evidence",
+        )  # fmt: skip
+    console.print(view)
+    *reasons, assumed = found.remarks()
+    for line in reasons:
+        console.print(line, highlight=False)
+    console.print(assumed, style="dim", highlight=False)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

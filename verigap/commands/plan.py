@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit, fail, write_json
+from verigap.console import Json, emit, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,30 +37,22 @@ def plan(
     json: Json = False,
 ) -> None:
     """What each lever buys: more rollouts or steps, a better verifier, several judgements."""
-    from empirical.plan import Rates, read_audit, read_prices
-    from empirical.plan import plan as run
-    from empirical.validate.predict import read_calibration
     from fits.files import check_target
+    from verigap.face import decisions
 
     if out is not None:
         check_target(out)
-    if audit is not None:
-        if fpr is not None or fnr is not None:
-            fail("give --fpr and --fnr, or --audit, not both")
-        rates = read_audit(audit)
-    elif fpr is None or fnr is None:
-        fail("give --audit, or --fpr and --fnr")
-    else:
-        rates = Rates(fpr, fnr)
-    found = run(
-        rates,
+    found = decisions.plan(
+        fpr=fpr,
+        fnr=fnr,
+        audit=audit,
+        pass_rate=pass_rate,
         group_size=group_size,
         steps=steps,
-        pass_rates=pass_rate or (),
         prompts_per_step=prompts_per_step,
         estimator=estimator,
-        calibration=None if calibration is None else read_calibration(calibration).calibration,
-        prices=None if prices is None else read_prices(prices),
+        calibration=calibration,
+        prices=prices,
     )
 
     def show(console: Console) -> None:

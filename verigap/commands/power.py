@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit, fail
+from verigap.console import Json, emit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,27 +32,10 @@ def power(
     json: Json = False,
 ) -> None:
     """The chance of a verdict for each arm, and the seeds and evaluation samples it takes."""
-    from empirical.power import power as run
-    from empirical.power import read_pilot
-    from empirical.studies import read_study
-    from fits import read_runs
-    from fits.selection import parse_assignments
+    from verigap.face import decisions
 
-    gaps: dict[str, float] = {}
-    for name, value in parse_assignments(true_gap or [], option="--true-gap").items():
-        try:
-            gaps[name] = float(value)
-        except ValueError:
-            fail(f"--true-gap {name}={value}: {value!r} is not a number")
-    if accuracy is not None and not 0.0 < accuracy < 1.0:
-        fail(f"--accuracy must lie between 0 and 1, got {accuracy:g}")
-    found = run(
-        read_study(study),
-        delta=gap,
-        pilot=None if pilot is None else read_pilot(read_runs(pilot).frame, source=str(pilot)),
-        scatter=scatter,
-        gaps=gaps or None,
-        accuracy=accuracy,
+    found = decisions.power(
+        study, gap=gap, pilot=pilot, scatter=scatter, true_gap=true_gap, accuracy=accuracy
     )
     emit(found, as_json=json, show=lambda console: show_power(console, found))
 

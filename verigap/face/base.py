@@ -7,7 +7,7 @@ import functools
 import inspect
 import numbers
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +27,8 @@ from verigap.errors import UserError
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="Shown")
+
+MOST_ROWS: Final = 40
 
 RunsLike = RunTable | pd.DataFrame | str | Path
 Words = str | Sequence[str] | None
@@ -52,21 +54,63 @@ class Shown:
         return ()
 
     def __repr__(self) -> str:
-        table = self.to_frame().to_string(index=False, max_rows=40, float_format="{:.4g}".format)
+        table = _readable(self.to_frame()).to_string(
+            index=False, max_rows=MOST_ROWS, na_rep="–", float_format="{:.4g}".format
+        )
         return "\n".join([self.headline(), table, *self.remarks()])
 
     def _repr_html_(self) -> str:
         from html import escape
 
         told = "".join(f"<p>{escape(line)}</p>" for line in self.remarks())
-        table = self.to_frame().to_html(index=False, max_rows=40, border=0)
+        table = _readable(self.to_frame()).to_html(
+            index=False, max_rows=MOST_ROWS, border=0, na_rep="–", float_format="{:.4g}".format
+        )
         return f"<h4>{escape(self.headline())}</h4>{table}{told}"
+
+
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` for a reader: an interval in one column, a dash for what is not there, no column of nothing else."""
+    if len(frame) > MOST_ROWS:
+        return frame
+
+    def interval(low: Any, high: Any) -> str:
+        ends = ["–" if pd.isna(end) else f"{end:.4g}" for end in (low, high)]
+        return "–" if ends == ["–", "–"] else f"[{', '.join(ends)}]"
+
+    shown: dict[str, Any] = {}
+    for name in map(str, frame.columns):
+        stem, low = name.removesuffix("low"), frame[name]
+        if name.endswith("_low") and f"{stem}high" in frame.columns:
+            pairs = zip(low, frame[f"{stem}high"], strict=True)
+            shown[stem.rstrip("_")] = [interval(*ends) for ends in pairs]
+        elif not (name.endswith("_high") and f"{name.removesuffix('high')}low" in frame.columns):
+            shown[name] = ["–" if pd.isna(cell) else cell for cell in low]
+    empty = {"–", ""}
+    return pd.DataFrame(
+        {name: cells for name, cells in shown.items() if not cells or set(map(str, cells)) - empty}
+    )
 
 
 def as_shown(cls: type[S], result: Any, **more: Any) -> S:
     """`result`, a frozen dataclass, as its shown subclass."""
     kept = {f.name: getattr(result, f.name) for f in dataclasses.fields(result) if f.init}
     return cls(**kept, **more)
+
+
+def frame_of(items: Iterable[Any]) -> pd.DataFrame:
+    """A row per dataclass: its numbers and words, an interval as two columns, nothing that is nested deeper."""
+    rows: list[dict[str, Any]] = []
+    for item in items:
+        row: dict[str, Any] = {}
+        for name, value in plain(item).items():
+            if name.endswith("_ci") or name == "ci":
+                low, high = value or (None, None)
+                row |= {f"{name}_low": low, f"{name}_high": high}
+            elif isinstance(value, str | float | int | None):
+                row[name] = value
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
@@ -190,3 +234,22 @@ def estimator_in_words(chosen: str | theory.Estimator) -> str:
     if isinstance(chosen, str):
         return chosen
     return next((name for name, one in PRESETS.items() if one == chosen), repr(chosen))
+
+
+def grid(name: str, given: str | Sequence[float] | float) -> list[float]:
+    """Numbers as they are, or those of "0,0.1,0.4" or of "low:high:count"."""
+    try:
+        if not isinstance(given, str):
+            listed = [given] if isinstance(given, int | float | numbers.Real) else list(given)
+            if not listed:
+                raise ValueError
+            return [float(one) for one in listed]
+        if ":" not in given:
+            return [float(part) for part in given.split(",")]
+        low, high, count = given.split(":")
+        steps, width = int(count), float(high) - float(low)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} {given}: must be numbers, 0,0.1,0.4 or low:high:count") from None
+    if steps < 2:
+        raise UserError(f"{name} {given}: a range needs at least 2 points")
+    return [float(low) + width * i / (steps - 1) for i in range(steps)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from verigap.face.base import (
     as_shown,
     estimator_in_words,
     estimator_of,
+    grid,
     verb,
 )
 
@@ -226,22 +226,3 @@ def phase(
         estimator=estimator_of(estimator),
     )
     return as_shown(Diagram, found)
-
-
-def grid(name: str, given: str | Sequence[float] | float) -> list[float]:
-    """Numbers as they are, or those of "0,0.1,0.4" or of "low:high:count"."""
-    try:
-        if not isinstance(given, str):
-            listed = [given] if isinstance(given, int | float | numbers.Real) else list(given)
-            if not listed:
-                raise ValueError
-            return [float(one) for one in listed]
-        if ":" not in given:
-            return [float(part) for part in given.split(",")]
-        low, high, count = given.split(":")
-        steps, width = int(count), float(high) - float(low)
-    except (TypeError, ValueError):
-        raise UserError(f"{name} {given}: must be numbers, 0,0.1,0.4 or low:high:count") from None
-    if steps < 2:
-        raise UserError(f"{name} {given}: a range needs at least 2 points")
-    return [float(low) + width * i / (steps - 1) for i in range(steps)]

@@ -12,7 +12,6 @@ import pandas as pd
 from fits import GapReport, RunTable, gap_report, parse_assignments
 from fits import read_runs as read_table
 from fits.each import Each, in_turn
-from fits.plain import plain
 from fits.report import FitReport, fit_report
 from fits.selection import Selection
 from verigap.face.base import (
@@ -20,6 +19,7 @@ from verigap.face.base import (
     Shown,
     Words,
     as_shown,
+    frame_of,
     listed,
     selection_of,
     table_of,
@@ -176,17 +176,7 @@ class Gap(Shown, GapReport):
 
     def to_frame(self) -> pd.DataFrame:
         """A row per arm, in the order of the report; intervals as two columns."""
-        rows: list[dict[str, Any]] = []
-        for arm in self.arms:
-            row: dict[str, Any] = {}
-            for name, value in plain(arm).items():
-                if name.endswith("_ci") or name == "ci":
-                    low, high = value or (None, None)
-                    row |= {f"{name}_low": low, f"{name}_high": high}
-                elif isinstance(value, str | float | int | None):
-                    row[name] = value
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return frame_of(self.arms)
 
     def headline(self) -> str:  # noqa: D102
         return f"Accuracy lost to the verifier, against {self.x}; smallest gap of interest {self.delta:g}"
