@@ -26,7 +26,7 @@ def test_the_frontier_of_the_campaign_is_that_of_its_raw_table() -> None:
     def levels(name: str, size: int, at: float) -> dict[int, float]:
         rows = table[(table["arm"] == name) & (table["group_size"] == size)]
         return {
-            seed: float(np.interp(at, run["rollouts"], run["accuracy"]))
+            int(str(seed)): float(np.interp(at, run["rollouts"], run["accuracy"]))
             for seed, run in rows.sort_values("rollouts").groupby("seed")
             if run["rollouts"].max() >= at
         }
