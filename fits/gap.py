@@ -14,6 +14,7 @@ Source: docs/contract.md#verdicts; t over seeds rather than a bootstrap, which o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -114,6 +115,9 @@ class ArmGap:
     x_max: float
     fpr: float | None
     fnr: float | None
+    effective_rollouts: float | None = None  # measured; see `fits.rollouts`
+    effective_rollouts_ci: Interval | None = None
+    effective_rollouts_reason: str = ""  # why there is none, or no interval
     curve: tuple[GapPoint, ...] = ()
 
     @property
@@ -284,6 +288,11 @@ def gap_report(
         setting = _setting(rows, matched_by)
         arms.append(arm_gap(*pair, setting, delta=delta, paired=paired or single[config]))
 
+    arms = [
+        _with_rollouts(arm, rows, frame[is_clean], matched_by)
+        for arm, (_, rows, _) in zip(arms, held, strict=True)
+    ]
+
     def compared(among: Sequence[tuple[Arm, Arm]]) -> tuple[Asymmetry, ExchangeRate]:
         return (
             asymmetry_of([arm for _, arm in among], paired=paired),
@@ -312,6 +321,24 @@ def gap_report(
         frontier=frontier_of(frame[is_clean], frame[~is_clean], x, source=source)
         if frontier
         else (),
+    )
+
+
+def _with_rollouts(
+    arm: ArmGap, rows: pd.DataFrame, clean: pd.DataFrame, matched: Sequence[str]
+) -> ArmGap:
+    """The arm with its measured effective rollouts, or why it has none."""
+    from fits.rollouts import clean_alike, measured_rollouts
+
+    missing = [name for name in ("step", "group_size") if name not in rows.columns]
+    if missing:
+        return dataclasses.replace(arm, effective_rollouts_reason=f"no column {', '.join(missing)}")
+    found = measured_rollouts(rows, clean_alike(rows, clean, matched))
+    return dataclasses.replace(
+        arm,
+        effective_rollouts=found.value,
+        effective_rollouts_ci=found.ci,
+        effective_rollouts_reason=found.reason,
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fits import gap_report, parse_selection
 from fits.rollouts import measured_rollouts
 
 STEPS = [0, 20, 40, 80]
@@ -74,3 +75,22 @@ def test_what_cannot_be_said_is_said() -> None:
     found = measured_rollouts(one.assign(group_size=8), pd.concat(clean))
     assert found.ci is None
     assert "one seed" in found.reason
+
+
+def test_gap_gives_every_arm_its_own() -> None:
+    frames = runs({4: 4, 8: 8, 16: 16}, seeds=3, noise=0.0, seed=0)
+    noisy = runs({4: 3, 8: 5, 16: 6.3}, seeds=3, noise=0.0, seed=0)
+    clean = pd.concat(frames).assign(arm="clean", fpr=0.0, fnr=0.0)
+    arm = pd.concat(noisy).assign(arm="fp", fpr=0.3, fnr=0.0)
+    arm["run_id"] = "fp-" + arm["run_id"]
+    table = pd.concat([clean, arm], ignore_index=True)
+    report = gap_report(table, clean=parse_selection(["arm=clean"]), x="step")
+    found = {one.setting["group_size"]: one for one in report.arms}
+    assert found[4].effective_rollouts is None
+    assert "fewer than 4" in found[4].effective_rollouts_reason
+    for size, worth in ((8, 5.0), (16, 6.3)):
+        value, ci = found[size].effective_rollouts, found[size].effective_rollouts_ci
+        assert value == pytest.approx(worth, rel=0.01)
+        assert ci is not None
+        assert ci[0] <= worth * 1.01
+        assert ci[1] >= worth * 0.99
