@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 import theory
 import verigap as vg
 from fits.plain import json_text
 from tests.builders import ROOT, SWEEP_SPEC, flow_runs, matched_runs, spec_file
 from tests.commands.command import document
+from verigap.cli import app
 
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 VERBS = [name for name in vg.__all__ if name not in ("UserError", "__version__")]
 
 
@@ -85,7 +89,7 @@ def test_forecasts_are_what_the_commands_print(calibration: tuple[Path, Path]) -
         vg.validate(table, calibrate_on="arm=clean"),
         document("validate", table, "--calibrate-on", "arm=clean"),
     )
-    asked = {"fpr": 0.1, "fnr": 0.2, "group_size": 8, "steps": 100}
+    asked: dict[str, Any] = {"fpr": 0.1, "fnr": 0.2, "group_size": 8, "steps": 100}
     flags = [
         word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", value)
     ]
@@ -180,7 +184,7 @@ def test_results_are_frozen_and_shown_as_text_html_and_table(
         vg.phase(fpr_grid="0", fnr_grid="0", group_size="8"),
     ]
     for result in results:
-        assert dataclasses.is_dataclass(result)
+        assert dataclasses.is_dataclass(type(result))
         with pytest.raises(dataclasses.FrozenInstanceError):
             result.notes = ()
         assert len(result.to_frame())
@@ -221,8 +225,30 @@ def test_a_picture_is_drawn_alone_or_in_an_axes_place(
 def test_the_readme_s_line_prints_a_readable_table() -> None:
     campaign = ROOT / "empirical" / "results" / "cpu-campaign"
     text = repr(vg.gap(vg.read_runs(campaign), where="group_size=8"))
-    for word in ("fpr0.4", "verdict", "floor", "smallest gap of interest"):
+    for word in ("fpr0.4", "verdict", "gap at the end", "floor", "smallest gap of interest"):
         assert word in text
+    # A floor is told where the verdict is about it, as the command does.
+    coin = next(line for line in text.splitlines() if line.split()[0] == "coin")
+    assert "largest budget" in coin
+    assert coin.split()[-2] == "–"
+
+
+# What a command alone takes: where to write, how to show, and how RUNS are read (`read_runs`).
+COMMAND_ONLY = {
+    *("json", "out", "figure", "arms", "figure_size", "force", "junit", "sarif"),
+    *("format", "manifest", "map", "metric", "runs_from", "scale", "set"),
+    *("backend", "address", "preset", "runs"),
+}
+PYTHON_ONLY = {"each", "report", "on_ray", "path"}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_takes_what_its_command_takes(name: str) -> None:
+    command = COMMANDS["import" if name == "read_runs" else name.replace("_", "-")]
+    options = {parameter.name for parameter in command.params}
+    arguments = set(inspect.signature(getattr(vg, name)).parameters)
+    assert options - arguments <= COMMAND_ONLY
+    assert arguments - options <= PYTHON_ONLY
 
 
 @pytest.mark.parametrize("name", VERBS)

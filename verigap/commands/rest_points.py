@@ -60,7 +60,8 @@ def rest_points(
     def show(console: Console) -> None:
         from rich.table import Table
 
-        table = Table(title=found.headline())
+        console.print(found.headline(), style="italic", highlight=False)
+        table = Table()
         table.add_column("pass rate", justify="right")
         table.add_column("is")
         for rate, kind in found.to_frame().itertuples(index=False):

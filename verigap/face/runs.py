@@ -187,20 +187,22 @@ class Gap(Shown, GapReport):
     def __repr__(self) -> str:
         from fits.gap import verdict_in_words
 
+        def told(value: float | None, ci: tuple[float, float] | None) -> str:
+            ends = "" if ci is None else " [{:+.3f}, {:+.3f}]".format(*ci)
+            return "–" if value is None else f"{value:+.4f}{ends}"
+
         table = pd.DataFrame(
             {
                 "arm": arm.arm,
                 "verdict": verdict_in_words(arm.verdict, arm.basis),
-                "floor": arm.floor,
-                "95 % interval": "–"
-                if arm.floor_ci is None
-                else "[{:+.4f}, {:+.4f}]".format(*arm.floor_ci),
-                "of the": arm.basis,
+                "gap at the end": told(arm.end, arm.end_ci),
+                "its last doubling": told(arm.trend, arm.trend_ci),
+                "floor": told(arm.floor, arm.floor_ci) if arm.horizon == "asymptote" else "–",
                 "seeds": arm.seeds,
             }
             for arm in self.arms
         )
-        text = table.to_string(index=False, float_format="{:+.4f}".format)
+        text = table.to_string(index=False)
         return "\n".join([self.headline(), text, *self.remarks()])
 
     def plot(self, ax: Axes | None = None) -> Drawing:
