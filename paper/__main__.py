@@ -102,7 +102,8 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
         derived=out / DERIVED,
     )
     write_steps(level, out)
-    write_probe(campaign, out)
+    if _present(campaign / "probe.json"):
+        write_probe(campaign, out)
     findings, material = collect(results, shared, kept, level, out / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import ROOT
+
 BENCHMARK = """
 def test_one(record):
     took = record.compare(lambda: sum(range(10)), {"other": lambda: sum(range(100_000))})
@@ -25,7 +27,7 @@ def test_every_row_is_written_and_a_missed_need_fails(
     file.write_text(BENCHMARK.replace("LIMIT", str(limit)))
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.results", "-p", "tests.benchmarks.conftest", file],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -62,7 +64,7 @@ def test_the_file_is_written_only_where_every_benchmark_ran(
             "-c",
             f"import pathlib; from tests.benchmarks import results; {there}; raise SystemExit(results.main())",
         ],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
