@@ -149,7 +149,7 @@ def test_committed_runs_keep_their_ids(name: str, count: int):
     study = read_study(STUDIES / f"{name}.yaml")
     table = RESULTS / name / "runs.parquet"
     runs = pd.read_parquet(table).drop_duplicates("run_id").set_index("run_id")
-    assert len(runs) == count
+    assert len(runs) >= count
     assert Committed(table).complete(study.runs()) == set(runs.index)
     for run in study.runs():
         if run.run_id in runs.index:
