@@ -11,14 +11,11 @@ Source: the hard cases of `empirical.cases`, each with every verifier's verdict 
 from __future__ import annotations
 
 import enum
-import functools
-import itertools
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from empirical import extras
 from empirical.errors import StudyError
@@ -49,14 +46,20 @@ class Judgement:
     """A verdict and the answer it is about.
 
     answer: the answer found, normalised (a number as an exact fraction); None if unscorable.
+    timed_out: unscorable because judging it would take, or took, too long.
     """
 
     verdict: Verdict
     answer: str | None
+    timed_out: bool = False
 
 
 Verifier = Callable[[str, str], Judgement]  # (completion, gold) -> Judgement
 
+LONGEST_NUMBER: Final = 400  # characters of one number
+MOST_EXPONENT: Final = 300  # of ten, either way
+_EXPONENT: Final = re.compile(r"[eE]([-+]?\d+)")
+_VAST: Final = 10**308
 MOST_READ: Final = 1000  # characters after an answer, on its line, in which another may stand
 # A number as people write it: sign, currency, thousands commas or spaces, decimals or an exponent or a
 # fraction, a whole and a fraction, a trailing full stop.
@@ -85,11 +88,12 @@ _OTHER_NUMBER: Final = re.compile(
     re.IGNORECASE,
 )
 # A second number after it, and after its unit: "18 or 19", "18 dollars or 19 dollars", "18, 19", "18:30". A gloss
-# is none ("18, since 9 + 9 = 18"), and neither is what is ruled out ("18 apples, not 20").
+# is none ("18, since 9 + 9 = 18"), and neither is what is ruled out ("18 apples, not 20"). A word is taken whole
+# (`++`): split in every way, a thousand letters would take for ever.
 _WORD: Final = (
     r"(?!(?:since|because|as|so|which|that|for|if|when|after|before|with|at|per|from|by|each|every|where|or|and|to"
     r"|but|not|then|rather|maybe|perhaps|possibly|actually|instead|no|wait|sorry|correction)\b)"
-    r"[A-Za-z\u00b0%\u00a2\u00e0-\u00ff']+[.]?"
+    r"[A-Za-z\u00b0%\u00a2\u00e0-\u00ff']++[.]?"
 )
 _JOIN: Final = r"(?:or|and|to|but|maybe|perhaps|possibly|not|rather|then|actually|instead|no|wait|sorry|correction)"
 _SECOND: Final = re.compile(
@@ -122,17 +126,27 @@ _LATEX: Final = (
 
 
 def number(text: str) -> Fraction | None:
-    """The exact value of a number as people write it, or None if `text` is not one number."""
+    """The exact value of a number as people write it, or None if `text` is not one number.
+
+    None as well where it is longer than LONGEST_NUMBER or above every float (1e400): `1e10000000` is a few
+    characters and ten million digits.
+    """
     plain = text.strip().replace("\u2212", "-")
+    if len(plain) > LONGEST_NUMBER or any(
+        len(power.lstrip("+-0")) > 3 or abs(int(power)) > MOST_EXPONENT
+        for power in _EXPONENT.findall(plain)
+    ):
+        return None
     mixed = re.fullmatch(r"([-+]?)\s*[$\u20ac\u00a3]?\s*(\d+)\s+(\d+/\d+)", plain)
     try:
         if mixed:
             size = int(mixed[2]) + Fraction(mixed[3])
-            return -size if mixed[1] == "-" else size
-        plain = re.sub(r"[\s,]|\\?[$\u20ac\u00a3]", "", plain).rstrip(".")
-        return Fraction(plain)
+            value = -size if mixed[1] == "-" else size
+        else:
+            value = Fraction(re.sub(r"[\s,]|\\?[$\u20ac\u00a3]", "", plain).rstrip("."))
     except (ValueError, ZeroDivisionError):
         return None
+    return value if abs(value) < _VAST else None
 
 
 def _without_latex(text: str) -> str:
@@ -233,40 +247,19 @@ def flexible(completion: str, gold: str) -> Judgement:
 def math_verify(completion: str, gold: str) -> Judgement:
     """Judge by the math-verify package: any expression, LaTeX included, by symbolic equality.
 
-    Unscorable where it finds no expression or takes longer than its time limit. Slow (milliseconds)
-    beside the others. The limit uses SIGALRM, so there is none outside the main thread.
+    Unscorable where it finds no expression; unscorable and `timed_out` where the text asks for more than is
+    parsed, or takes longer than `empirical.math_worker` allows. Of a long completion its end is read. Slow
+    (milliseconds) beside the others; in any thread.
     """
-    from math_verify import parse, verify
-    from math_verify.errors import TimeoutException
+    from empirical.math_worker import LONGEST, this_worker, too_much
 
-    limit = _seconds_allowed()
-    found = parse(completion, parsing_timeout=limit)
-    if not found:
-        return Judgement(Verdict.UNSCORABLE, None)
-    verdict = Verdict.WRONG
-    # One pair at a time, as `verify` does, but a comparison that ran out of time is told from a
-    # false one; any other failure to compare is a difference, as it is there.
-    for expected, given in itertools.product(_parsed_gold(gold), found):
-        try:
-            if verify(expected, given, timeout_seconds=limit, raise_on_error=True):
-                return Judgement(Verdict.RIGHT, str(found[0]))
-        except TimeoutException:
-            verdict = Verdict.UNSCORABLE
-        except Exception:  # sympy has a zoo of its own
-            continue
-    return Judgement(verdict, None if verdict is Verdict.UNSCORABLE else str(found[0]))
-
-
-def _seconds_allowed() -> int:
-    """The time limit of a parse or a comparison; 0 is none."""
-    return 5 if threading.current_thread() is threading.main_thread() else 0
-
-
-@functools.lru_cache(maxsize=65536)
-def _parsed_gold(gold: str) -> Any:
-    from math_verify import parse
-
-    return parse(f"${gold}$", parsing_timeout=_seconds_allowed())
+    text = completion[-LONGEST:]
+    if too_much(text) or too_much(gold) or len(gold) > LONGEST:
+        return Judgement(Verdict.UNSCORABLE, None, timed_out=True)
+    verdict, answer = this_worker().ask(text, gold)
+    if verdict == "timed out":
+        return Judgement(Verdict.UNSCORABLE, None, timed_out=True)
+    return Judgement(Verdict(verdict), answer)
 
 
 class VerifierName(enum.StrEnum):

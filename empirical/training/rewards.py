@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from empirical.errors import StudyError
+from empirical.math_worker import batch
 from empirical.noise import Selector
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.channel import BoolArray
@@ -48,7 +49,7 @@ class Judged:
     right: by the reference verifier, which counts as the truth.
     base: paid by the base verifier, before noise.
     paid: paid after noise.
-    unscorable: the base verifier found no answer to judge.
+    unscorable: the base verifier found no answer to judge. timed_out: of these, it had no time to.
     base_seconds, noise_seconds: time spent judging, and on the noise alone.
     """
 
@@ -56,6 +57,7 @@ class Judged:
     base: BoolArray
     paid: BoolArray
     unscorable: BoolArray
+    timed_out: BoolArray
     base_seconds: float
     noise_seconds: float
 
@@ -106,17 +108,14 @@ class NoisyVerifier:
         answers = [_gold(answer) for answer in gold]
         prompts = np.array([prompt_key(one) for one in prompt_id], dtype=np.int64)
         started = perf_counter()
-        judgements = [self.base(c, g) for c, g in zip(completions, answers, strict=True)]
+        with batch():
+            judgements = [self.base(c, g) for c, g in zip(completions, answers, strict=True)]
         base = np.array([j.verdict is Verdict.RIGHT for j in judgements], dtype=np.bool_)
         right = base
         if self.reference is not None and self.reference is not self.base:
-            right = np.array(
-                [
-                    self.reference(c, g).verdict is Verdict.RIGHT
-                    for c, g in zip(completions, answers, strict=True)
-                ],
-                dtype=np.bool_,
-            )
+            with batch():
+                truths = [self.reference(c, g) for c, g in zip(completions, answers, strict=True)]
+            right = np.array([j.verdict is Verdict.RIGHT for j in truths], dtype=np.bool_)
         judged = perf_counter()
         if index is None:
             index = offset + np.arange(len(completions), dtype=np.int64)
@@ -148,6 +147,7 @@ class NoisyVerifier:
             unscorable=np.array(
                 [j.verdict is Verdict.UNSCORABLE for j in judgements], dtype=np.bool_
             ),
+            timed_out=np.array([j.timed_out for j in judgements], dtype=np.bool_),
             base_seconds=judged - started,
             noise_seconds=perf_counter() - judged,
         )
@@ -338,6 +338,7 @@ def _counts(judged: Judged, group_size: int, estimator: Estimator) -> dict[str, 
         "base_false_positives": (base & ~right).sum(),
         "base_false_negatives": (~base & right).sum(),
         "unscorable": judged.unscorable.sum(),
+        "timed_out": judged.timed_out.sum(),
     }
     right_PG, paid_PG = right.reshape(-1, group_size), paid.reshape(-1, group_size)
     for name, marked_PG in (("right", right_PG), ("paid", paid_PG)):

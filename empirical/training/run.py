@@ -360,6 +360,7 @@ def _train_row(
         "base_fpr": _ratio(counts["base_false_positives"], wrong),
         "base_fnr": _ratio(counts["base_false_negatives"], counts["right"]),
         "unscorable": counts["unscorable"],
+        "timed_out": counts["timed_out"],
         "groups_by_right": groups,
         "groups_by_paid": by_paid,
         "zero_advantage_fraction": (by_paid[0] + by_paid[-1]) / sum(groups),
@@ -406,6 +407,7 @@ def _eval_row(
         "accuracy_greedy": None if greedy is None else sum(s.right for s in greedy) / len(greedy),
         "n_eval_greedy": None if greedy is None else len(greedy),
         "unscorable_fraction": sum(s.judgement.verdict is Verdict.UNSCORABLE for s in sampled) / n,
+        "timed_out_fraction": sum(s.judgement.timed_out for s in sampled) / n,
         "eval_completion_tokens": sum(s.tokens for s in sampled) / n,
         # Mean over the steps since the last evaluation; null before the first.
         "observed_reward": _mean(rewards),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from empirical import verifiers
+from empirical import math_worker, verifiers
 from empirical.cases import CASES, Case, table
 from empirical.errors import StudyError
 from empirical.verifiers import (
     Verdict,
+    Verifier,
     VerifierName,
     flexible,
     number,
@@ -148,10 +150,56 @@ def test_math_verify_judges_outside_the_main_thread():
 
 
 @pytest.mark.skipif(find_spec("math_verify") is None, reason="needs math-verify")
-def test_a_comparison_out_of_time_is_unscorable(monkeypatch: pytest.MonkeyPatch):
-    from math_verify import grader
+def test_hostile_answers_are_unscorable_in_time_and_the_next_is_judged():
+    worker = math_worker.MathWorker(seconds_each=1.0)
+    try:
+        assert worker.ask("so $5$", "5") == ("right", "5")  # started
+        began = time.monotonic()
+        assert worker.ask("so $9^{9^{9^{9}}}$", "6")[0] in ("timed out", "unscorable")
+        assert worker.ask("so $(x+1)^{999}(x-1)^{999}(x+2)^{999}$", "x")[0] != "right"
+        assert time.monotonic() - began < 2.0 + 2.0 * math_worker.SECONDS_EACH
+        assert worker.ask("so $5$", "5") == ("right", "5")
+    finally:
+        worker.stop()
 
-    monkeypatch.setattr(verifiers, "_seconds_allowed", lambda: 1)
-    monkeypatch.setattr(grader, "sympy_expr_eq", lambda *_: time.sleep(30))
-    judged = verifier_named(VerifierName.MATH_VERIFY)("so $5$", "6")
-    assert judged.verdict is Verdict.UNSCORABLE
+
+@pytest.mark.skipif(find_spec("math_verify") is None, reason="needs math-verify")
+def test_a_batch_has_a_budget_and_what_is_over_it_is_unscorable_and_said():
+    judge = verifier_named(VerifierName.MATH_VERIFY)
+    assert judge("so $5$", "5").verdict is Verdict.RIGHT
+    with math_worker.batch(0.0):
+        left = judge("so $5$", "5")
+    assert (left.verdict, left.timed_out) == (Verdict.UNSCORABLE, True)
+    assert judge("so $5$", "5").verdict is Verdict.RIGHT
+
+
+@pytest.mark.parametrize(
+    "text", ["$10^{10000}$", "1e10000000", "$" + "{" * 60 + "1" + "}" * 60 + "$", "1" * 5000]
+)
+def test_what_asks_for_too_much_is_not_parsed(text: str):
+    assert math_worker.too_much(text)
+    judged = verifiers.math_verify(text, "1")
+    assert (judged.verdict, judged.timed_out) == (Verdict.UNSCORABLE, True)
+
+
+HOSTILE = (
+    *("1e4300", "1e10000000", "1e-10000000", "9" * 5000, "1/" + "0" * 5000, "1/3e9999"),
+    *("18 " + "a" * 1000, "18 " + "ab " * 300, "18" + " " * 5000 + "x", "18 " + "or/" * 400),
+    *("18 " + "not 18 " * 140, "1=" * 20_000, "1,111" * 5000, "(" * 20_000, "\\boxed{" * 5000),
+)
+
+
+@pytest.mark.parametrize("judge", [strict, flexible])
+@pytest.mark.parametrize("answer", HOSTILE)
+def test_no_answer_takes_long_or_raises(judge: Verifier, answer: str):
+    began = time.process_time()
+    judged = judge("#### " + answer, "18")
+    assert time.process_time() - began < 0.5
+    assert judged.answer is None or len(judged.answer) < 1000
+    with contextlib.suppress(StudyError):  # said, not raised from within Python's numbers
+        judge("#### 18", answer)
+
+
+def test_a_gold_answer_above_every_float_is_refused_by_name():
+    with pytest.raises(StudyError, match="1e400"):
+        strict("#### 3", "1e400")
