@@ -235,6 +235,7 @@ def validate_runs(
             have = ", ".join(str(column) for column in frame.columns if column != ORIGIN) or "none"
             raise InputError(
                 f"{source}: no column {name!r} (columns: {have}); --map {name}=COLUMN names it"
+                + (", --set run_id=NAME says that all is one run" if name == "run_id" else "")
             )
     if not len(frame):
         raise InputError(f"{source}: no rows")
@@ -253,6 +254,13 @@ def validate_runs(
         )
         frame, origin = frame[~empty].reset_index(drop=True), origin[~empty].reset_index(drop=True)
 
+    for name in ("accuracy", "fpr", "fnr"):
+        if name in frame.columns:
+            cells = _without_signs(frame[name], name, origin, source, scale)
+            if cells is not None:
+                frame = frame.assign(**{name: cells})
+                notes.append(f"{name} is written in per cent (%): divided by 100")
+                scale = 1.0 if name == "accuracy" else scale
     typed: dict[str, Any] = {}
     for name in list(frame.columns):
         column = _BY_NAME.get(str(name))
@@ -306,6 +314,44 @@ def _is_empty(cells: pd.Series[Any]) -> NDArray[np.bool_]:
         ],
         dtype=np.bool_,
     )
+
+
+def _without_signs(
+    cells: pd.Series[Any], name: str, origin: pd.Series[Any], source: str, scale: float | None
+) -> pd.Series[Any] | None:
+    """Fractions of cells that are written in per cent, "31 %"; None where none is.
+
+    Raises InputError where another cell of the column has no sign, or one is no number.
+    """
+    if pd.api.types.is_numeric_dtype(cells):
+        return None
+    spoken = [cell.strip() if isinstance(cell, str) else cell for cell in cells.tolist()]
+    signed = [isinstance(cell, str) and cell.endswith("%") for cell in spoken]
+    if not any(signed):
+        return None
+    empty = _is_empty(cells)
+    bare = [i for i, sign in enumerate(signed) if not sign and not empty[i]]
+    if bare:
+        first = signed.index(True)
+        raise _bad(
+            source,
+            f"{_place(origin, bare[0])} and {_place(origin, first)}",
+            name,
+            f"{spoken[bare[0]]} has no per cent sign, {spoken[first]} has one: one unit a column",
+        )
+    if name == "accuracy" and scale not in (None, 100.0):
+        raise InputError(
+            f"{source}, column accuracy: is written in per cent, not in --scale {scale:g}"
+        )
+    values: list[float | None] = []
+    for row, cell in enumerate(spoken):
+        value = None if empty[row] else _float(str(cell)[:-1])
+        if value is not None and not np.isfinite(value):
+            raise _bad(source, _place(origin, row), name, f"{str(cell)[:60]!r} is not a number")
+        if value is not None and not 0.0 <= value <= 100.0:
+            raise _bad(source, _place(origin, row), name, f"{cell} lies outside 0 % to 100 %")
+        values.append(None if value is None else round(value / 100.0, 15))
+    return pd.Series(values, dtype=object)
 
 
 def _place(origin: pd.Series[Any], row: int) -> str:
@@ -564,8 +610,9 @@ def _two_units(table: pd.DataFrame) -> tuple[int, int, str] | None:
     """Rows (at most 1, above 1) that are one quantity in two units, and why; None without evidence.
 
     Evidence is a factor of about 100 (50 to 200) where training makes none: an evaluation against both
-    its neighbours in its run; or a run that never exceeds 1 against runs that do, at step 0, where all
-    runs of a model are alike, or in at least two rows of its own condition at the same steps.
+    its neighbours in its run; or a row at step 0 against the other runs there, where all runs of a model
+    are alike; or a run that never exceeds 1 against runs that do, in at least two rows of its own condition
+    at the same steps.
     """
     keys = [name for name in CONDITION if name in table.columns and name not in ("seed", "arm")]
     rows = table[["run_id", "accuracy", *keys]].assign(
@@ -594,8 +641,11 @@ def _two_units(table: pd.DataFrame) -> tuple[int, int, str] | None:
         (["step", *start], 1, "both before training"),
         (["step", *keys], 2, "one condition at one step"),
     ):
-        ours = below[below["step"] == 0] if least == 1 else below
+        # Before training a single row tells, be its run above 1 later or not.
+        ours = ordered[(ordered["step"] == 0) & (value <= 1.0)] if least == 1 else below
         pairs = ours.merge(above, on=on, suffixes=("", "_above"))
+        if least == 1:
+            pairs = pairs[pairs["run_id"] != pairs["run_id_above"]]
         pairs = pairs[pairs["accuracy"] > 0.0]
         fold = _hundredfold(pairs["accuracy"], pairs["accuracy_above"])
         for _, own in pairs.assign(fold=fold).groupby("run_id", sort=False):

@@ -20,7 +20,7 @@ from fits.readers.formats import Reader, format_of_file, format_of_folder
 from fits.readers.history import Ask, Raw
 from fits.readers.many import read_folder, runs_below
 from fits.readers.names import columns_from_names
-from fits.readers.text import read_text
+from fits.readers.text import head_of, read_text
 from fits.selection import parse_selection, select, values_there
 from fits.table import (
     COLUMNS,
@@ -68,6 +68,10 @@ def recognise(path: Path) -> str:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     format = format_of_file(path)
+    if format is None and path.suffix == ".json" and head_of(path).lstrip().startswith("["):
+        raise InputError(
+            f"{path}: is one JSON list; write its objects one a line, to a .jsonl file"
+        )
     if format is None:
         raise InputError(
             f"{path}: no format recognised; name one with --format: {', '.join(FORMATS)}"

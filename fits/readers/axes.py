@@ -40,6 +40,8 @@ TRAINER_STEPS: Final = (
     "train/global_step",
     "trainer/global_step",
     "training/global_step",
+    "train.global_step",
+    "trainer.global_step",
     "global_step",
 )
 _META: Final = frozenset({"_runtime", "_timestamp", "_wandb", "timestamp", "id", "log_id"})
@@ -53,11 +55,10 @@ def is_step_name(name: str) -> bool:
 
 def _axes_of(name: str, calls: str) -> Iterator[str]:
     """Names of the step at which `name` may be logged, the likeliest first."""
-    prefix = name
-    while "/" in prefix:
-        prefix = prefix.rpartition("/")[0]
+    # W&B spells what was logged nested with points: eval.accuracy, train.global_step.
+    for mark in reversed(list(re.finditer(r"[/.]", name))):
         for step in ("global_step", "step", "_step", "train_step"):
-            yield f"{prefix}/{step}"
+            yield f"{name[: mark.end()]}{step}"
     yield from TRAINER_STEPS
     yield calls
 

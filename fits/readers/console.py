@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from fits.errors import InputError
@@ -175,6 +176,7 @@ _LOGGED_BY: Final = re.compile(
 )
 # A bar with a name before it counts something else: files loaded, rows mapped.
 _BAR: Final = re.compile(r"(?:^|[\r\n])[ \t]*\d+%\|[^|\r\n]*\|\s*(\d{1,18})/(\d{1,18}) \[")
+_ANY_BAR: Final = re.compile(r"\d+%\|[^\r\n]*")
 _BARE: Final = re.compile(r"(?<=[:\s,])([-+]?)(nan|inf)\b")
 
 
@@ -189,7 +191,7 @@ def read_dicts(path: Path, ask: Ask) -> Raw:
     Raises InputError where there is none, or several accuracies to choose from.
     """
     text = _ANSI.sub("", read_text(path))
-    logs: list[tuple[str, int, dict[str, Any]]] = []  # place, offset, values
+    logs: list[_Log] = []
     bars = [
         (match.start(), int(match.group(1)), int(match.group(2))) for match in _BAR.finditer(text)
     ]
@@ -200,11 +202,11 @@ def read_dicts(path: Path, ask: Ask) -> Raw:
             line += 1
         values = _dict(match.group())
         if values is not None and _LOGGED_BY.search(match.group()):
-            logs.append((f"line {line + 1}", match.start(), values))
+            logs.append((f"line {line + 1}", match.span(), values))
     if not logs:
         raise InputError(f"{path}: no log is printed in it as a dictionary, {{'loss': …}}")
     logs = [log for log in logs if "train_runtime" not in log[2]] or logs
-    steps, note = _steps_of(logs, bars)
+    steps, note = _steps_of(logs, bars, text)
     history = [
         (place, step, {name: value for name, value in values.items() if name not in _TIMES})
         for (place, _, values), step in zip(logs, steps, strict=True)
@@ -213,6 +215,7 @@ def read_dicts(path: Path, ask: Ask) -> Raw:
     return Raw(raw.frame, (*raw.notes, *note), raw.measured, raw.taken)
 
 
+_Log = tuple[str, tuple[int, int], dict[str, Any]]  # place, where it begins and ends, values
 _TIMES: Final = frozenset(
     {"step", "global_step", "epoch", "percentage", "elapsed_time", "remaining_time"}
 )
@@ -241,27 +244,69 @@ def _finite(value: object) -> object:
 
 
 def _steps_of(
-    logs: list[tuple[str, int, dict[str, Any]]], bars: list[tuple[int, int, int]]
+    logs: list[_Log], bars: list[tuple[int, int, int]], text: str
 ) -> tuple[list[int | str], tuple[str, ...]]:
     """The step of each log, and how it was come by."""
     for name in ("step", "global_step", "train/global_step", "global_step/max_steps"):
         if all(name in values for _, _, values in logs):
             return [str(values[name]).partition("/")[0] for _, _, values in logs], ()
+    misplaced = False
     if bars:
-        # The trainer's bar is there before an evaluation's; a log is written over it, and it is drawn again.
-        whole = bars[0][2]
-        train = [(at, n) for at, n, total in bars if total == whole]
-        offsets = [at for at, _ in train]
-        steps: list[int | str] = []
-        for _, offset, _ in logs:
-            after = bisect_right(offsets, offset)
-            steps.append(train[min(after, len(train) - 1)][1])
-        return steps, (f"step is read off the progress bar (of {whole}) beside each log",)
+        steps = _steps_beside(logs, bars, text)
+        misplaced = _misplaced(steps, logs)
+        if not misplaced:
+            return steps, (f"step is read off the progress bar (of {bars[0][2]}) beside each log",)
     count = 0
     counted: list[int | str] = []
     for _, _, values in logs:
         count += not all(name.startswith(("eval_", "epoch")) for name in values)
         counted.append(count)
+    why = "the progress bar does not stand beside the logs" if misplaced else "no step is printed"
     return counted, (
-        "no step is printed: step counts the training logs, one every logging_steps optimiser steps",
+        f"{why}: step counts the training logs, one every logging_steps optimiser steps",
     )
+
+
+def _steps_beside(logs: list[_Log], bars: list[tuple[int, int, int]], text: str) -> list[int | str]:
+    """The step of each log by the trainer's bar, the first of all, before or after it.
+
+    A log is written over the bar, which is drawn again at once: what stands between is neither text nor log.
+    One printed past the bar is of the step drawn before it. Where the next step's bar follows such a log at once,
+    its epoch tells, being in proportion to the step.
+    """
+    train = [(at, n) for at, n, total in bars if total == bars[0][2]]
+    offsets = [at for at, _ in train]
+    before: list[int | str] = []
+    after: list[int | str] = []
+    for _, (begin, end), _ in logs:
+        place = bisect_right(offsets, begin)
+        redrawn = place < len(train) and not _ANY_BAR.sub("", text[end : offsets[place]]).strip()
+        before.append(train[max(place - 1, 0)][1])
+        after.append(train[place][1] if redrawn else before[-1])
+    return before if _off_line(before, logs) < _off_line(after, logs) else after
+
+
+def _off_line(steps: list[int | str], logs: list[_Log]) -> float:
+    """By how much steps are not in proportion to epochs: the residual sum of squares."""
+    told = np.array(
+        [
+            (float(values["epoch"]), float(step))
+            for step, (_, _, values) in zip(steps, logs, strict=True)
+            if is_number(values.get("epoch"))
+        ]
+    ).reshape(-1, 2)
+    epochs, along = told[:, 0], told[:, 1]
+    with np.errstate(all="ignore"):  # epochs of any size may be printed
+        square = float(epochs @ epochs)
+        slope = float(epochs @ along) / square if square > 0.0 else 0.0
+        return float(((along - slope * epochs) ** 2).sum())
+
+
+def _misplaced(steps: list[int | str], logs: list[_Log]) -> bool:
+    """Whether logs of one kind and different epochs stand at one step, as where a pipe held the logs back."""
+    epochs: dict[tuple[int | str, bool], set[str]] = {}
+    for step, (_, _, values) in zip(steps, logs, strict=True):
+        if "epoch" in values:
+            evaluated = any(name.startswith("eval_") for name in values)
+            epochs.setdefault((step, evaluated), set()).add(str(values["epoch"]))
+    return any(len(told) > 1 for told in epochs.values())

@@ -162,8 +162,8 @@ def format_of_file(path: Path) -> str | None:
         return "verl"
     if looks_like_dicts(text):
         return "trl-console"
-    if path.suffix in (".txt", "") and "," in text.partition("\n")[0]:
-        return _format_of_columns(csv_header(path, text))
+    if path.suffix in (".txt", "") and len(names := csv_header(path, text)) > 1:
+        return _format_of_columns(names)
     return None
 
 

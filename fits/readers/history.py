@@ -77,7 +77,13 @@ KNOWN: Final = frozenset(column.name for column in COLUMNS)
 
 # Names under which trainers log what the run table calls something else.
 COMPANIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "observed_reward": ("reward", "train/reward", "critic/rewards/mean", "train_reward"),
+    "observed_reward": (
+        "reward",
+        "train/reward",
+        "train.reward",
+        "critic/rewards/mean",
+        "train_reward",
+    ),
     "tokens": ("num_tokens", "train/num_tokens"),
 }
 # Names under which trainers' settings give a run's condition: TRL, verl, OpenRLHF, NeMo-RL.
@@ -229,7 +235,7 @@ def choose_metric(names: Sequence[str], *, metric: str | None, source: str) -> s
     candidates = [
         name
         for name in names
-        if re.search(r"(^|[/_@-])(acc|accuracy)($|[/_@-])", name) or name.startswith("val-core/")
+        if re.search(r"(^|[/._@-])(acc|accuracy)($|[/._@-])", name) or name.startswith("val-core/")
     ]
     if len(candidates) == 1:
         return candidates[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,12 +128,37 @@ def json_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     lines, torn = read_json_lines(path)
     if not lines:
         raise InputError(f"{path}: {'; '.join(torn) or 'no rows'}")
+    lines = [
+        (number, _flat(row, source=f"{path}, line {number}") if _nested(row) else row)
+        for number, row in lines
+    ]
     names = dict.fromkeys(name for _, row in lines for name in row)
     cells: dict[str, Any] = {
         name: pd.Series([row.get(name) for _, row in lines], dtype=object) for name in names
     }
     cells[ORIGIN] = places("line ", np.array([number for number, _ in lines], dtype=np.int64))
     return pd.DataFrame(cells), torn
+
+
+def _nested(row: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, dict) for value in row.values())
+
+
+def _flat(row: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """A row whose objects are spelled out, {"eval": {"accuracy": .3}} as eval/accuracy; W&B's media stay whole.
+
+    Raises InputError where a name comes twice so.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        whole = not isinstance(value, dict) or "_type" in value
+        inner = {name: value} if whole else _flat(value, source=source)
+        for rest, cell in inner.items():
+            spelled = name if whole else f"{name}/{rest}"
+            if spelled in flat:
+                raise InputError(f"{source}: {spelled!r} is there twice, spelled out and nested")
+            flat[spelled] = cell
+    return flat
 
 
 def _plain_lines(path: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Text, CSV and Parquet: bytes in, cells with their places out.
 
-Law. Every cell of a CSV arrives as the text it was; every row knows its number and its line. A file whose
+Law. Every cell of a CSV arrives as the text it was; every row knows its number and its line. Cells are parted by
+commas, else by what the header is parted by: semicolons (whose decimal commas become points) or tabs. A file whose
 quotes, lines and cells are plain is split by Arrow; any other, and any with an error to name, by Python's
 own reader: the two agree wherever both read.
 Fails first where a quoted cell is torn in the middle of a file: refused by line.
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_UTF_16: Final = (
+    b"\xff\xfe",
+    b"\xfe\xff",
+)  # the marks that Windows' shells and spreadsheets begin with
 _CHUNK: Final = 50_000  # rows held as Python objects at a time
 # Of a Parquet file, whose encodings make a billion equal cells a few bytes: what is unpacked at most.
 MOST_CELLS: Final = 1_000_000
@@ -45,6 +50,10 @@ _CELLS_A_BYTE: Final = 4
 _UNPACKED_A_BYTE: Final = 16
 # Only what ends a line in a file does; str.splitlines also breaks inside cells (U+2028, form feeds).
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
+_QUOTED: Final = re.compile(r'"[^"]*"')
+_DECIMAL_COMMA: Final = r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?"
+_THOUSANDS: Final = r"[-+]?[1-9]\d{0,2},\d{3}"
+_DECIMAL_POINT: Final = r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -62,6 +71,15 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not raw or raw.isspace():
         raise InputError(f"{path}: is empty")
+    if raw.startswith(_UTF_16):
+        try:
+            raw = raw.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}: begins as UTF-16 text and is not (offset {error.start})"
+            ) from None
+        if not raw or raw.isspace():
+            raise InputError(f"{path}: is empty")
     if b"\0" in raw:
         raise InputError(f"{path}: is binary, not text (byte 0 at offset {raw.index(0)})")
     return raw.removeprefix(_BOM)
@@ -71,7 +89,9 @@ def _decoded(path: Path, raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (offset {error.start})") from None
+        raise InputError(
+            f"{path}: is not UTF-8 text (offset {error.start}); save it as UTF-8"
+        ) from None
 
 
 def read_text(path: Path) -> str:
@@ -92,6 +112,8 @@ def head_of(path: Path, size: int = 1 << 20) -> str:
             raw = file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if raw.startswith(_UTF_16):
+        return raw.decode("utf-16", "ignore")
     return "" if b"\0" in raw else raw.removeprefix(_BOM).decode("utf-8", "ignore")
 
 
@@ -106,15 +128,64 @@ def csv_header(path: Path, text: str) -> list[str]:
 
     Raises InputError where that line is no CSV.
     """
-    first = next((line for line in lines_of(text) if line), "")
+    first = _first_line(text)
     try:
-        return [name.strip() for name in next(csv.reader([first], delimiter=_delimiter(path)), [])]
+        return [
+            name.strip()
+            for name in next(csv.reader([first], delimiter=_delimiter(path, first)), [])
+        ]
     except csv.Error as error:
         raise InputError(f"{path}, line 1: {error}") from None
 
 
-def _delimiter(path: Path) -> str:
-    return "\t" if path.suffix == ".tsv" else ","
+def _first_line(text: str) -> str:
+    """The first line that is not empty."""
+    found = re.search(r"[^\r\n]+", text)
+    return found.group() if found else ""
+
+
+def _delimiter(path: Path, header: str) -> str:
+    """What parts the cells: a tab in a .tsv, else the first of , ; and tab that is in the header, quotes apart."""
+    if path.suffix == ".tsv":
+        return "\t"
+    bare = _QUOTED.sub("", header)
+    return next((mark for mark in ",;\t" if mark in bare), ",")
+
+
+def _decimal_points(path: Path, cells: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The cells of a file parted by semicolons, decimal commas as points; and a note where there were any.
+
+    Raises InputError where a comma may part thousands as well: where no cell tells, or some have a point.
+    """
+    commas: list[str] = []
+    certain = False
+    point: str | None = None
+    for name in cells.columns:
+        texts = cells[name].astype(str).str.strip()
+        marked = texts[texts.str.fullmatch(_DECIMAL_COMMA)]
+        if len(marked):
+            commas.append(str(name))
+            certain = certain or not marked.str.fullmatch(_THOUSANDS).all()
+        pointed = texts[texts.str.fullmatch(_DECIMAL_POINT)]
+        point = str(pointed.iloc[0]) if point is None and len(pointed) else point
+    if not commas:
+        return cells, ()
+    if point is not None or not certain:
+        shown = cells[commas[0]].astype(str).str.strip()
+        shown = shown[shown.str.fullmatch(_DECIMAL_COMMA)].iloc[0]
+        beside = f", beside {point}" if point is not None else ""
+        raise InputError(
+            f"{path}, column {commas[0]}: the comma of {shown} may part decimals or thousands{beside}; write"
+            " numbers with a decimal point and nothing between thousands"
+        )
+    spelled = {
+        name: cells[name].where(
+            ~cells[name].str.strip().str.fullmatch(_DECIMAL_COMMA),
+            cells[name].str.replace(",", ".", regex=False),
+        )
+        for name in commas
+    }
+    return cells.assign(**spelled), (f"decimal commas read in: {', '.join(commas[:6])}",)
 
 
 def places(*parts: str | Sequence[int] | Any) -> pd.Series[Any]:
@@ -142,13 +213,19 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     many cells, and for files that are empty, binary or without rows.
     """
     raw = read_bytes(path)
-    frame = _split_by_arrow(path, raw)
-    if frame is not None:
-        return frame, ()
-    return _split_by_python(path, _decoded(path, raw))
+    header = _first_line(raw[: 1 << 20].decode("utf-8", "replace"))
+    delimiter = _delimiter(path, header)
+    frame = _split_by_arrow(raw, delimiter)
+    notes: tuple[str, ...] = ()
+    if frame is None:
+        frame, notes = _split_by_python(path, _decoded(path, raw), delimiter)
+    if delimiter == ";":
+        frame, said = _decimal_points(path, frame)
+        notes = (*notes, *said)
+    return frame, notes
 
 
-def _split_by_arrow(path: Path, raw: bytes) -> pd.DataFrame | None:
+def _split_by_arrow(raw: bytes, delimiter: str) -> pd.DataFrame | None:
     """The cells of a plain file; None where there is a quote, an odd line or anything to complain of."""
     from pyarrow import csv as arrow_csv
 
@@ -156,7 +233,7 @@ def _split_by_arrow(path: Path, raw: bytes) -> pd.DataFrame | None:
         return None
     head = raw[: raw.find(b"\n")]
     try:
-        names = [name.strip() for name in head.decode("utf-8").split(_delimiter(path))]
+        names = [name.strip() for name in head.decode("utf-8").split(delimiter)]
     except UnicodeDecodeError:
         return None
     if b"\n" not in raw or not head.strip() or len(set(names)) < len(names) or len(names) < 2:
@@ -166,7 +243,7 @@ def _split_by_arrow(path: Path, raw: bytes) -> pd.DataFrame | None:
             pa.BufferReader(pa.py_buffer(raw).slice(len(head) + 1)),
             read_options=arrow_csv.ReadOptions(column_names=names, block_size=1 << 24),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=_delimiter(path), quote_char=False, ignore_empty_lines=True
+                delimiter=delimiter, quote_char=False, ignore_empty_lines=True
             ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types={name: pa.string() for name in names},
@@ -183,8 +260,8 @@ def _split_by_arrow(path: Path, raw: bytes) -> pd.DataFrame | None:
     return frame
 
 
-def _split_by_python(path: Path, text: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path), strict=True)
+def _split_by_python(path: Path, text: str, delimiter: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next((cells for cells in reader if cells), [])]
     except csv.Error as error:

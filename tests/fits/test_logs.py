@@ -215,6 +215,26 @@ def test_the_step_of_a_dictionary_stands_in_the_progress_bar(tmp_path: Path) -> 
     assert said(got, "step is read off the progress bar (of 40)")
 
 
+def test_a_log_printed_past_the_progress_bar_is_of_the_step_before_it(tmp_path: Path) -> None:
+    def bar(n: int) -> str:
+        return f"\r {n}%|##   | {n}/40 [00:{n:02d}<01:00,  1.00s/it]"
+
+    printed = held = drawn = ""
+    for step in (10, 20):
+        logs = f"{{'loss': 0.1, 'epoch': {step / 40}}}\n{{'eval_accuracy': 0.{step}, 'epoch': {step / 40}}}\n"
+        printed += bar(step) + "\n" + logs
+        held += logs
+        drawn += bar(step)
+    assert points(read_runs(written(tmp_path / "a.log", printed + bar(40)))) == [
+        (10, 0.1),
+        (20, 0.2),
+    ]
+    # A pipe that held the logs back leaves them all beside the last bar: no step can be read off it.
+    got = read_runs(written(tmp_path / "b.log", drawn + "\n" + held))
+    assert points(got) == [(1, 0.1), (2, 0.2)]
+    assert said(got, "the progress bar does not stand beside the logs")
+
+
 def test_dictionaries_without_a_step_are_counted_and_that_is_said(tmp_path: Path) -> None:
     line = "{'loss': 0.1, 'reward': 0.%d, 'epoch': 0.1}\n"
     path = written(
@@ -352,6 +372,30 @@ def test_each_metric_is_read_at_its_own_step(tmp_path: Path, name: str) -> None:
         assert said(got, note), path
         logged = got.frame.get("observed_reward", pd.Series([np.nan] * len(got.frame)))
         np.testing.assert_array_equal(logged.to_numpy(np.float64), rewards)
+
+
+def test_nested_values_are_read_by_their_path(tmp_path: Path) -> None:
+    rows = [
+        {
+            "_step": i,
+            "train": {"reward": 0.5, "global_step": 10 * i},
+            "hist": {"_type": "histogram"},
+        }
+        for i in range(5)
+    ]
+    rows = [
+        row | {"eval": {"acc": {"mean": 0.1 * i}}} if i % 2 else row for i, row in enumerate(rows)
+    ]
+    path = written(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    got = read_runs(path)
+    assert points(got) == [(10, 0.1), (30, 0.3)]
+    assert said(got, "accuracy is 'eval/acc/mean'")
+    # W&B itself spells it with points.
+    cells = "0,0,0.1,,\n1,,,0.5,7\n2,20,0.3,,\n"
+    names = "_step,eval.global_step,eval.acc,train.reward,train.global_step\n"
+    assert points(read_runs(written(tmp_path / "a.csv", names + cells))) == [(0, 0.1), (20, 0.3)]
+    twice = written(path, '{"_step": 1, "eval/acc": 0.1, "eval": {"acc": 0.2}}\n')
+    refused(twice, "line 1", "'eval/acc' is there twice")
 
 
 def test_a_step_may_be_named(tmp_path: Path) -> None:

@@ -557,3 +557,57 @@ def test_only_what_ends_a_line_in_a_file_ends_a_row(tmp_path: Path) -> None:
         row = {"run_id": f"r{mark}0", "step": 1, "accuracy": 0.5}
         lines.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
         assert len(read_runs(lines).frame) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_what_windows_writes_is_the_same_table(tmp_path: Path, encoding: str) -> None:
+    frame = matched_runs()
+    first = table(tmp_path, frame.to_csv(index=False))
+    other = tmp_path / "other.csv"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    texts = {
+        "other.csv": frame.to_csv(index=False, sep=";", decimal=","),
+        "other.txt": frame.to_csv(index=False, sep="\t"),
+        "other.jsonl": frame.to_json(orient="records", lines=True, double_precision=15),
+    }
+    for name, text in texts.items():
+        other = tmp_path / name
+        other.write_bytes((mark + str(text)).encode(encoding))
+        pd.testing.assert_frame_equal(read_runs(other).frame, read_runs(first).frame)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["a;1,000;0.3", "a;1,000;31", "a;1,5;1.500,5"],
+    ids=["a point beside it", "no cell that tells", "not a number after all"],
+)
+def test_a_comma_that_may_part_thousands_is_refused(tmp_path: Path, rows: str) -> None:
+    path = table(tmp_path, f"run_id;step;accuracy\n{rows}\n")
+    with pytest.raises(InputError, match=r"(1,000 may part decimals or thousands|not a|whole)"):
+        read_runs(path)
+
+
+def test_cells_with_a_per_cent_sign_are_per_cent(tmp_path: Path) -> None:
+    head = "run_id,step,fpr,accuracy\n"
+    got = read_runs(table(tmp_path, head + "a,0,20%,0.5%\na,1,20%,31.25 %\na,2,20%,\n"))
+    assert got.frame["accuracy"].tolist() == [0.005, 0.3125]
+    assert got.frame["fpr"].tolist() == [0.2, 0.2]
+    assert any("accuracy is written in per cent" in note for note in got.notes)
+    for rows, part in (
+        ("a,0,0,31%\na,1,0,.4\n", "row 2 (line 3) and row 1 (line 2), column accuracy: .4 has no"),
+        ("a,0,0,131%\n", "131% lies outside 0 % to 100 %"),
+        ("a,0,0,-1%\n", "lies outside"),
+        ("a,0,0,x%\n", "'x%' is not a number"),
+        ("a,0,0,nan%\n", "is not a number"),
+    ):
+        refused(table(tmp_path, head + rows), part)
+    with pytest.raises(InputError, match="not in --scale 2"):
+        read_runs(table(tmp_path, head + "a,0,0,31%\n"), scale=2.0)
+
+
+def test_before_training_one_row_in_another_unit_tells(tmp_path: Path) -> None:
+    rows = "a,0,0.31\na,10,35\na,20,40\nb,0,30\nb,10,33\nb,20,44\n"
+    refused(table(tmp_path, "run_id,step,accuracy\n" + rows), "both before training")
+    # A model that is as bad everywhere before training is in per cent.
+    path = table(tmp_path, "run_id,step,accuracy\n" + rows.replace("b,0,30", "b,0,0.3"))
+    assert read_runs(path).frame["accuracy"].iloc[0] == pytest.approx(0.0031)
