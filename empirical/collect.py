@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,16 +71,24 @@ def read_committed(study: Study, study_file: Path) -> Committed:
     return Committed(table if table.exists() else None, models if models.exists() else None)
 
 
-def run_table(out: Path, *, complete_only: bool = False) -> pd.DataFrame:
-    """The run table of all run folders below `out`, sorted by run and step; one row per evaluation."""
+def run_table(
+    out: Path, *, complete_only: bool = False, say: Callable[[str], None] = lambda _: None
+) -> pd.DataFrame:
+    """The run table of all run folders below `out`, sorted by run and step; one row per evaluation.
+
+    say: is told of each damaged folder, which is left out.
+    """
     import pandas as pd
 
-    rows = [
-        row
-        for path in sorted(out.glob("*/spec.json"))
-        if (folder := RunFolder(path.parent)).done or not complete_only
-        for row in eval_rows(folder.rows())
-    ]
+    rows: list[dict[str, Any]] = []
+    for path in sorted(out.glob("*/spec.json")):
+        folder = RunFolder(path.parent)
+        try:
+            folder.refuse_damaged()
+            if folder.done or not complete_only:
+                rows += eval_rows(folder.rows())
+        except StudyError as error:
+            say(f"left out: {error}")
     return pd.DataFrame(rows)
 
 
@@ -154,6 +162,8 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
     steps: dict[str, list[pd.DataFrame]] = {}
     for path in sorted(out.glob("*/DONE")):
         run = RunFolder(path.parent)
+        if not run.done:
+            continue
         spec = run.spec()
         environment = json.loads((run.path / "env.json").read_text(encoding="utf-8"))
         environments[spec.run_id] = json.dumps({"run_id": spec.run_id, **environment})

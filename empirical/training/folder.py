@@ -5,29 +5,35 @@
                    step) or "eval" (the run table's rows)
     env.json       versions, hardware, git commit
     completions/   judged completions of evaluations
-    checkpoints/   what a killed run resumes from
+    checkpoints/   what a killed run resumes from; COMPLETE in each lists its files with their SHA-256
     DONE           written last
 
 Law. A kill at any moment loses at most the row being written: readers drop a torn last line, and a
-resumed run drops the rows after its checkpoint and makes them anew, equal but for timings.
+resumed run drops the rows after its checkpoint and makes them anew, equal but for timings. Nothing is believed
+for being there: a checkpoint is resumed from if every file is what COMPLETE says, DONE counts if every evaluation
+has its row, spec.json if its content has the run id it bears.
 Fails first if two processes write one folder; `lock` makes the second one leave.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec
-from fits.files import write_text
+from fits.errors import InputError
+from fits.files import file_bytes, write_text
+from fits.readers.jsonl import parse_json
 
 __all__ = [
     "BUSY",
@@ -65,8 +71,26 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the run finished."""
-        return (self.path / "DONE").exists()
+        """Whether the run finished: DONE is there, and a row for every evaluation it asks for."""
+        try:
+            return (self.path / "DONE").exists() and not self.missing()
+        except StudyError:
+            return False
+
+    def missing(self) -> list[int]:
+        """The steps of the evaluations that have no row. Raises StudyError where the folder is damaged."""
+        there = {row["step"] for row in self.rows() if row["kind"] == "eval"}
+        return [step for step in self.spec().evaluation.steps if step not in there]
+
+    def refuse_damaged(self) -> None:
+        """Raise StudyError, naming the file, where the folder holds what no run of ours leaves."""
+        self.spec()
+        self.rows()
+        if (self.path / "DONE").exists() and (missing := self.missing()):
+            raise StudyError(
+                f"{self.path}: says DONE, but the evaluation at step {missing[0]} has no row in {self.metrics.name}:"
+                " damaged; remove the folder to make the run anew"
+            )
 
     def create(self, spec: RunSpec, *, study: str) -> None:
         """Write spec.json, unless it is there.
@@ -89,27 +113,54 @@ class RunFolder:
         """
         path = self.path / "spec.json"
         try:
-            return RunSpec.model_validate(json.loads(path.read_text(encoding="utf-8"))["spec"])
+            content = parse_json(file_bytes(path).decode("utf-8"), source=path.name)
+            spec, named = RunSpec.model_validate(content["spec"]), content["run_id"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: not a run's specification ({error})") from None
+        if named != spec.run_id:
+            raise StudyError(
+                f"{path}: says it is {named}, but what it specifies is {spec.run_id}: edited after the run began"
+            )
+        return spec
 
     def rows(self) -> list[Row]:
-        """All rows written whole."""
+        """All rows written whole. Raises StudyError naming a line that is no row of ours."""
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_bytes().split(b"\n")
+        rows: list[Row] = []
         # What follows the last newline is a row that was being written when the run was killed.
-        return [json.loads(line) for line in lines[:-1]]
+        for number, line in enumerate(file_bytes(self.metrics).split(b"\n")[:-1], start=1):
+            where = f"{self.metrics}, line {number}"
+            try:
+                row = parse_json(line.decode("utf-8"), source=where)
+            except InputError as error:
+                raise StudyError(str(error)) from None
+            except UnicodeDecodeError:
+                raise StudyError(f"{where}: is not UTF-8 text") from None
+            if not isinstance(row, dict) or "kind" not in row or type(row.get("step")) is not int:
+                raise StudyError(f"{where}: is no row of a run (no kind, or no step)")
+            rows.append(row)
+        return rows
 
     def last_step(self) -> int:
-        """Step of the last row written whole, 0 if none; reads only the end of the log."""
+        """Step of the last row written whole, 0 if there is none or it is damaged; reads the end of the log.
+
+        However long that row is: it grows with the group size.
+        """
         if not self.metrics.exists():
             return 0
         with self.metrics.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            lines = file.read().split(b"\n")
-        return int(json.loads(lines[-2])["step"]) if len(lines) > 1 else 0
+            size, window = file.seek(0, os.SEEK_END), 8192
+            while True:
+                file.seek(max(0, size - window))
+                lines = file.read(window).split(b"\n")
+                if len(lines) > 2 or window >= size:
+                    break
+                window *= 2
+        try:
+            return int(json.loads(lines[-2])["step"]) if len(lines) > 1 else 0
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return 0
 
     def append(self, row: Row) -> None:
         """Add one row and flush it; a torn last line, which would spoil it, is dropped."""
@@ -125,26 +176,97 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def rewind(self, step: int | None) -> list[Row]:
-        """Drop the rows after `step` (None: all of them) and return those that stay."""
+        """Drop the rows after `step` (None: all of them) and return those that stay.
+
+        Raises StudyError where a row up to `step` is missing: what the checkpoint of that step rests on.
+        """
         kept = [] if step is None else [row for row in self.rows() if row["step"] <= step]
+        if step is not None:
+            wanted = {("train", one) for one in range(1, step + 1)}
+            wanted |= {("eval", one) for one in self.spec().evaluation.steps if one <= step}
+            lost = sorted(wanted - {(row["kind"], row["step"]) for row in kept}, key=str)
+            if lost:
+                kind, one = lost[0]
+                raise StudyError(
+                    f"{self.metrics}: has a checkpoint of step {step} and no {kind} row of step {one}: damaged;"
+                    " remove the folder to make the run anew"
+                )
         write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
         return kept
 
-    def checkpoint(self) -> tuple[int, Path] | None:
-        """Step and folder of the newest checkpoint that was written whole."""
-        found = [
-            (int(path.name.rpartition("-")[2]), path)
-            for path in (self.path / CHECKPOINTS).glob("checkpoint-*")
-            if (path / _COMPLETE).exists()
-        ]
-        return max(found, default=None)
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        """Step and folder of every checkpoint, whole or not, the newest first: by step, whatever the clock said."""
+        return sorted(
+            (
+                (int(step), path)
+                for path in (self.path / CHECKPOINTS).glob("checkpoint-*")
+                if (step := path.name.rpartition("-")[2]).isdecimal() and len(step) < 19
+            ),
+            reverse=True,
+        )
+
+    def checkpoint(self, *, say: Callable[[str], None] = lambda _: None) -> tuple[int, Path] | None:
+        """Step and folder of the newest checkpoint whose every file is as it was written.
+
+        say: is told of each newer one that is not. Raises StudyError where one is another run's.
+        """
+        for step, path in self._checkpoints():
+            problem = self._spoiled(path)
+            if problem is None:
+                return step, path
+            say(f"{path}: {problem}: not resumed from")
+        return None
+
+    def resumable(self) -> bool:
+        """Whether some checkpoint is usable."""
+        try:
+            return self.checkpoint() is not None
+        except StudyError:
+            return False
+
+    def _spoiled(self, path: Path) -> str | None:
+        """What is wrong with a checkpoint, None where every file is what COMPLETE says."""
+        try:
+            content = parse_json(file_bytes(path / _COMPLETE).decode("utf-8"), source=_COMPLETE)
+            files, owner = dict(content["files"]), content["run_id"]
+        except FileNotFoundError:
+            return "was not written whole"
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{_COMPLETE} is damaged"
+        if owner != self.spec().run_id:
+            raise StudyError(f"{path}: is a checkpoint of another run, {owner}")
+        for name, digest in files.items():
+            try:
+                if _sha256(path / name) != digest:
+                    return f"{name} is not what was written"
+            except OSError:
+                return f"{name} is missing"
+        return None
 
     def mark_checkpoint(self, step: int) -> None:
-        """Say that the checkpoint of `step` is written whole."""
-        (self.path / CHECKPOINTS / f"checkpoint-{step}" / _COMPLETE).touch()
+        """Say that the checkpoint of `step` is written whole, and what is in it."""
+        path = self.path / CHECKPOINTS / f"checkpoint-{step}"
+        files = {
+            str(file.relative_to(path)): _sha256(file)
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and file.name != _COMPLETE
+        }
+        content = {"run_id": self.spec().run_id, "files": files}
+        write_text(path / _COMPLETE, json.dumps(content, indent=1) + "\n")
+
+    def keep_checkpoints(self, *, up_to: int | None, newest: int) -> None:
+        """Remove all checkpoints but the `newest` ones of steps up to `up_to` (None: no step)."""
+        usable = [path for step, path in self._checkpoints() if up_to is not None and step <= up_to]
+        for _, path in self._checkpoints():
+            if path not in usable[:newest]:
+                # First what says that it is whole, so that a kill halfway leaves nothing that seems so.
+                (path / _COMPLETE).unlink(missing_ok=True)
+                shutil.rmtree(path, ignore_errors=True)
 
     def finish(self, result: Row) -> None:
-        """Write DONE."""
+        """Write DONE. Raises StudyError where an evaluation has no row."""
+        if missing := self.missing():
+            raise StudyError(f"{self.metrics}: lacks the evaluation of step {missing[0]}: not done")
         write_text(self.path / "DONE", json.dumps(result, indent=1) + "\n")
 
     @contextlib.contextmanager
@@ -167,14 +289,14 @@ class RunFolder:
                 file.seek(0)
                 holder, _, machine = file.read().partition(" ")
                 # Empty while the holder is about to write it.
-                if holder and machine == socket.gethostname():
+                if holder and machine == _machine():
                     signal_tree(int(holder), signal.SIGCONT)
                 yield False
                 return
             file.truncate(0)
             # Under torchrun the run is all of its children, of which the caller is one.
             root = os.getppid() if "RANK" in os.environ else os.getpid()
-            file.write(f"{root} {socket.gethostname()}")
+            file.write(f"{root} {_machine()}")
             file.flush()
             yield True
 
@@ -195,6 +317,16 @@ class RunFolder:
         """Whether no process holds the folder."""
         with self.lock() as held:
             return held
+
+
+def _machine() -> str:
+    """A name for this machine that says nothing of it: folders are shared and published."""
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=8).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def signal_tree(pid: int, number: int) -> None:

@@ -207,7 +207,7 @@ def launch(
     due = _due(state, max_minutes)
     weights: dict[str, Path | None] = {}  # by model, made when its first run starts
     paused = False
-    with _stop_signals(state):
+    with _stop_signals(state), _none_left_behind(state):
         while waiting or state.running:
             if due():
                 state.stopping = True
@@ -235,12 +235,27 @@ def launch(
                 if due():
                     waiting.insert(0, run)
                     break
+                if RunFolder(out / run.run_id).done:  # by another launcher, since we looked
+                    state.done.append(run.run_id)
+                    state.steps[run.run_id] = run.training.steps
+                    continue
                 state.running[run.run_id] = _start(study, run, out, weights[run.model.name])
             _collect(state, out)
             report(state)
             if waiting or state.running:
                 time.sleep(POLL_SECONDS)
     return state.outcome()
+
+
+@contextlib.contextmanager
+def _none_left_behind(state: Launch) -> Generator[None]:
+    """Stop the runs where the launcher itself fails: a full disk, a bug, a report that raises."""
+    try:
+        yield
+    except BaseException:
+        _pause(state.running.values(), False)
+        _stop(state)
+        raise
 
 
 def refuse_changed(runs: Sequence[RunSpec], out: Path) -> None:
@@ -298,7 +313,13 @@ def _prepared(
             state.done.append(run.run_id)
             state.steps[run.run_id] = run.training.steps
             continue
-        folder.create(run, study=study.name)
+        try:
+            folder.create(run, study=study.name)
+            if folder.path.is_dir():
+                folder.refuse_damaged()
+        except StudyError as error:  # one damaged folder fails alone
+            state.failed[run.run_id] = str(error)
+            continue
         waiting.append(run)
     return state, waiting
 
@@ -507,7 +528,7 @@ def _collect(state: Launch, out: Path) -> None:
             state.done.append(run_id)
         elif code == RESUMABLE or (
             # torchrun makes 1 of its workers' exit status, so the checkpoint is asked too.
-            state.stopping and (code < 0 or folder.checkpoint() is not None)
+            state.stopping and (code < 0 or folder.resumable())
         ):
             state.interrupted.append(run_id)
         elif code == BUSY:

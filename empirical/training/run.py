@@ -136,7 +136,7 @@ def trainer_config(spec: RunSpec, folder: RunFolder, running: Running) -> GRPOCo
         logging_steps=1,
         save_strategy="steps",
         save_steps=running.checkpoint_every,
-        save_total_limit=2,
+        save_total_limit=None,  # the trainer's rotation goes by modification times: the Recorder's by steps
         report_to=running.report_to or "none",
         run_name=spec.run_id,
         disable_tqdm=True,
@@ -237,9 +237,12 @@ class Recorder(TrainerCallback):
             self._evaluate(state)
 
     def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Mark the checkpoint as whole."""
+        """Mark the checkpoint as whole, then let go of older ones."""
+        assert self.trainer is not None
+        self.trainer.accelerator.wait_for_everyone()  # each process writes files of its own
         if self._main:
             self.folder.mark_checkpoint(state.global_step)
+            self.folder.keep_checkpoints(up_to=state.global_step, newest=2)
 
     def _gradient(self, logs: Mapping[str, Any]) -> GradientNoise | None:
         """Signal and noise of the step's gradient, where its parts tell; for all processes at once."""
@@ -445,7 +448,11 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
     task = load_task(spec.task, verifier=spec.verifier, reference=spec.reference_verifier)
     task.validate()
     policy = load_policy(spec.model, tiny=tiny)
-    checkpoint = folder.checkpoint()
+    checkpoint = folder.checkpoint(say=logging.warning)
+    main_process = os.environ.get("RANK", "0") == "0"
+    if main_process:
+        # Later ones are damaged, or of a branch that ends here.
+        folder.keep_checkpoints(up_to=None if checkpoint is None else checkpoint[0], newest=2)
     kept = folder.rewind(None if checkpoint is None else checkpoint[0])
     trained = [row for row in kept if row["kind"] == "train"]
     last_eval = max((row["step"] for row in kept if row["kind"] == "eval"), default=0)
@@ -550,6 +557,9 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.write(f"{folder.path}: another process is at this run\n")
             return BUSY
         try:
+            # Another launcher may have finished it between its own launcher's look and the lock.
+            if folder.done:
+                return 0
             done = train(
                 folder, tiny=given.model, running=Running.model_validate_json(given.running)
             )

@@ -104,7 +104,7 @@ def train(
             max_minutes=max_minutes,
             report=report,
         )
-    fresh = run_table(folder)
+    fresh = run_table(folder, say=lambda line: sys.stderr.write(f"{line}\n"))
     known = None if committed.table is None else pd.read_parquet(committed.table)
     frame = merged(known, fresh)
     if not frame.empty:

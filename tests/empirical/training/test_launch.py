@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from empirical import extras
+from empirical.errors import StudyError
 from empirical.studies import Study
 from empirical.training import folder as runs
 from empirical.training import launch
@@ -188,3 +189,176 @@ def test_max_minutes_covers_the_warm_start(monkeypatch: pytest.MonkeyPatch, tmp_
     outcome = launch.launch(study, two, tmp_path / "out", max_minutes=0.01)
     assert time.monotonic() - started < 30.0
     assert outcome.interrupted == tuple(run.run_id for run in two)
+
+
+def made(out: Path, *, evaluations: list[int], steps: int = 10) -> RunFolder:
+    """A run's folder as training leaves it, without DONE."""
+    run = Study.model_validate(minimal()).runs()[0]
+    folder = RunFolder(out / run.run_id)
+    folder.create(run, study="s")
+    for step in range(steps + 1):
+        if step:
+            folder.append({"kind": "train", "step": step, "seconds": 1.0})
+        if step in evaluations:
+            folder.append({"kind": "eval", "step": step, "accuracy": 0.5})
+    return folder
+
+
+def checkpointed(folder: RunFolder, step: int, text: str = "weights") -> Path:
+    path = folder.path / CHECKPOINTS / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "model.bin").write_text(text)
+    folder.mark_checkpoint(step)
+    return path
+
+
+def test_done_is_written_and_believed_only_with_every_evaluation(tmp_path: Path):
+    folder = made(tmp_path, evaluations=[0])
+    with pytest.raises(StudyError, match="step 10"):
+        folder.finish({})
+    (folder.path / "DONE").write_text("{}")
+    assert not folder.done
+    with pytest.raises(StudyError, match=r"says DONE.*step 10"):
+        folder.refuse_damaged()
+    folder.append({"kind": "eval", "step": 10, "accuracy": 0.5})
+    assert folder.done
+    folder.refuse_damaged()
+
+
+@pytest.mark.parametrize("harm", ["altered", "removed", "unmarked", "cut", "emptied"])
+def test_a_spoiled_checkpoint_is_said_and_the_older_one_used(harm: str, tmp_path: Path):
+    folder = made(tmp_path, evaluations=[0])
+    checkpointed(folder, 5)
+    newest = checkpointed(folder, 10)
+    assert folder.checkpoint() == (10, newest)
+    if harm == "altered":
+        (newest / "model.bin").write_text("Weights")
+    elif harm == "removed":
+        (newest / "model.bin").unlink()
+    elif harm == "unmarked":
+        (newest / "COMPLETE").unlink()
+    else:
+        marked = (newest / "COMPLETE").read_text()
+        (newest / "COMPLETE").write_text("" if harm == "emptied" else marked[:-10])
+    told: list[str] = []
+    found = folder.checkpoint(say=told.append)
+    assert found is not None
+    assert found[0] == 5
+    assert len(told) == 1
+    assert "checkpoint-10" in told[0]
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path: Path):
+    folder = made(tmp_path, evaluations=[0])
+    marked = checkpointed(folder, 5) / "COMPLETE"
+    marked.write_text(marked.read_text().replace(folder.spec().run_id, "another"))
+    with pytest.raises(StudyError, match=r"checkpoint-5.*another run, another"):
+        folder.checkpoint()
+
+
+def test_checkpoints_are_let_go_by_step_whatever_the_clock_said(tmp_path: Path):
+    folder = made(tmp_path, evaluations=[0])
+    for step in (2, 4, 6):
+        os.utime(checkpointed(folder, step), (1e9 - step, 1e9 - step))  # set back ever further
+    folder.keep_checkpoints(up_to=6, newest=2)
+    assert sorted(p.name for p in (folder.path / CHECKPOINTS).iterdir()) == [
+        "checkpoint-4",
+        "checkpoint-6",
+    ]
+    folder.keep_checkpoints(up_to=4, newest=2)
+    found = folder.checkpoint()
+    assert found is not None
+    assert found[0] == 4
+
+
+def test_an_edited_spec_and_a_missing_row_are_refused_by_name(tmp_path: Path):
+    folder = made(tmp_path, evaluations=[0, 10])
+    spec = folder.path / "spec.json"
+    whole = spec.read_text()
+    spec.write_text(whole.replace('"learning_rate": 1e-05', '"learning_rate": 2e-05'))
+    with pytest.raises(StudyError, match=r"spec\.json.*edited"):
+        folder.spec()
+    spec.write_text(whole)
+    lines = folder.metrics.read_text().splitlines(keepends=True)
+    folder.metrics.write_text("".join(line for line in lines if '"step": 3,' not in line))
+    with pytest.raises(StudyError, match=r"metrics\.jsonl.*no train row of step 3"):
+        folder.rewind(5)
+    folder.metrics.write_text("".join([*lines[:2], "{damaged\n", *lines[2:]]))
+    with pytest.raises(StudyError, match=r"metrics\.jsonl, line 3"):
+        folder.rows()
+
+
+def test_the_last_step_is_found_however_long_its_row_is(tmp_path: Path):
+    folder = RunFolder(tmp_path)
+    for step in (1, 2):
+        folder.append({"kind": "train", "step": step, "groups_by_right": [0.0] * 20_000})
+        assert folder.last_step() == step
+
+
+def test_the_lock_does_not_say_which_machine(tmp_path: Path):
+    with RunFolder(tmp_path).lock() as held:
+        assert held
+        assert socket.gethostname() not in (tmp_path / ".lock").read_text()
+
+
+def test_a_run_done_by_another_launcher_since_the_first_look_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    study = Study.model_validate(minimal())
+    first, second = study.runs()[:2]
+    started: list[str] = []
+
+    def start(_study: Study, run: object, *_: object) -> subprocess.Popen[bytes]:
+        started.append(run.run_id)  # pyright: ignore[reportAttributeAccessIssue]
+        for one in (first, second):  # the other launcher is quicker
+            folder = RunFolder(tmp_path / one.run_id)
+            for step in one.evaluation.steps:
+                folder.append({"kind": "eval", "step": step, "accuracy": 0.5})
+            folder.finish({})
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(launch, "initial_weights", lambda *_, **__: None)
+    outcome = launch.launch(study, [first, second], tmp_path, processes=1)
+    assert started == [first.run_id]
+    assert set(outcome.done) == {first.run_id, second.run_id}
+
+
+def test_a_launcher_that_fails_leaves_no_run_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    study = Study.model_validate(minimal())
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*_: object) -> subprocess.Popen[bytes]:
+        processes.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return processes[-1]
+
+    def fails(state: launch.Launch) -> None:
+        if state.running:
+            raise RuntimeError("a full disk")
+
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(launch, "initial_weights", lambda *_, **__: None)
+    with pytest.raises(RuntimeError, match="full disk"):
+        launch.launch(study, study.runs()[:1], tmp_path, report=fails)
+    assert [process.poll() for process in processes] == [-signal.SIGTERM]
+
+
+def test_one_damaged_folder_fails_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    study = Study.model_validate(minimal())
+    first, second = study.runs()[:2]
+    folder = RunFolder(tmp_path / first.run_id)
+    folder.create(first, study="s")
+    folder.metrics.write_text("{damaged\n")
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        launch, "_start", lambda *_: subprocess.Popen([sys.executable, "-c", f"exit({BUSY})"])
+    )
+    monkeypatch.setattr(launch, "initial_weights", lambda *_, **__: None)
+    outcome = launch.launch(study, [first, second], tmp_path)
+    assert set(outcome.failed) == {first.run_id}
+    assert "metrics.jsonl, line 1" in outcome.failed[first.run_id]
+    assert outcome.busy == (second.run_id,)
