@@ -19,7 +19,7 @@ SHARED ?= ../shared/data
 .PHONY: demo test lint results bench docs format clean
 
 demo: $(VENV)/.installed-core
-	$(BIN)/verigap demo
+	$(BIN)/verigap demo --force
 
 # numba's cache does not notice a change in a module that a compiled one calls.
 test: $(VENV)/.installed-tests lint

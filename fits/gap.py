@@ -45,7 +45,7 @@ from fits.inference import Interval, least_gap_variance, student_interval
 from fits.laws import CURVE_LAWS, FloatArray, curve_law
 from fits.selection import Selection, select, values_there
 from fits.settle import Settle, seeds_needed, settle
-from fits.table import SETTING, VERIFIER, check_numbers, need_columns, varying
+from fits.table import SETTING, VERIFIER, alike, check_numbers, need_columns, varying
 
 __all__ = [
     "ArmGap",
@@ -140,7 +140,8 @@ class GapReport:
     """Every arm's gap, the asymmetry test and the exchange rate; `law` and `loss` are those used throughout.
 
     asymmetry, exchange_rate: over the arms of all settings together. settings: within each, ascending. frontier: the
-    best group size at each budget, where it was asked for.
+    best group size at each budget, where it was asked for. provenance: what is to be said of runs that are compared
+    and were not made alike (`fits.table.alike`).
     """
 
     arms: tuple[ArmGap, ...]
@@ -153,6 +154,7 @@ class GapReport:
     loss: str
     notes: tuple[str, ...] = ()
     frontier: tuple[FrontierArm, ...] = ()
+    provenance: tuple[str, ...] = ()
 
 
 def verdict_of(ci: Interval | None, delta: float) -> Verdict:
@@ -212,6 +214,7 @@ def gap_report(
     """
     if not 0.0 < delta < 1.0:
         raise InputError(f"delta must lie in (0, 1), got {delta:g}")
+    provenance = alike(frame)
     frame, x, notes = _with_axis(frame, x, source)
     loss = check_loss(frame, loss, source=source)
     named = {c.column for conjunction in clean.alternatives for c in conjunction}
@@ -321,6 +324,7 @@ def gap_report(
         frontier=frontier_of(frame[is_clean], frame[~is_clean], x, source=source)
         if frontier
         else (),
+        provenance=provenance,
     )
 
 

@@ -31,8 +31,10 @@ __all__ = [
     "Backend",
     "BackendOption",
     "Figure",
+    "Force",
     "Loss",
     "Reading",
+    "check_absent",
     "each_on",
     "reads_runs",
     "save_figure",
@@ -138,8 +140,17 @@ class Reading:
                 fail(f"{output}: is read by this command; write its output elsewhere")
             if sum(os.path.realpath(other) == os.path.realpath(output) for other in outputs) > 1:
                 fail(f"{output}: both --out and --figure would write it")
-            if output.exists() and not self.force:
-                fail(f"{output}: is there already; --force writes over it")
+            check_absent(output, force=self.force)
+
+
+Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
+
+
+def check_absent(*outputs: Path, force: bool) -> None:
+    """Refuse, before the work, to write over what is there. Raises UserError naming it, unless `force`."""
+    for output in outputs:
+        if output.exists() and not force:
+            fail(f"{output}: is there already; --force writes over it")
 
 
 def reads_runs(command: Callable[..., None]) -> Callable[..., None]:

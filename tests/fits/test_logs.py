@@ -375,7 +375,7 @@ def test_each_metric_is_read_at_its_own_step(tmp_path: Path, name: str) -> None:
 
 
 def test_nested_values_are_read_by_their_path(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "_step": i,
             "train": {"reward": 0.5, "global_step": 10 * i},

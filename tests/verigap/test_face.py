@@ -100,7 +100,7 @@ def test_a_sweep_is_what_the_command_prints(tmp_path: Path) -> None:
     spec = spec_file(tmp_path, SWEEP_SPEC)
     out = tmp_path / "out"
     done = vg.simulate(spec, out=out)
-    same(done, document("simulate", spec, "--out", out), "seconds")
+    same(done, document("simulate", spec, "--out", out, "--force"), "seconds")
     assert vg.simulate(str(spec)).out is None
     pd.testing.assert_frame_equal(vg.simulate(spec).to_frame(), done.to_frame())
 

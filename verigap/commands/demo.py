@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from verigap.console import Json, emit, fail, progress, write_json
+from verigap.options import Force, check_absent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,11 +19,15 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report and its data.")] = Path(
         "verigap-demo"
     ),
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Logged runs: what each verifier cost, whether a forecast knew, a verdict per arm, an HTML report."""
     if out.exists() and not out.is_dir():
         fail(f"{out}: is a file; --out names a folder")
+
+    written = ("report.html", "runs.csv", "gaps.csv", "forecasts.csv", "calibration.json")
+    check_absent(*(out / name for name in written), force=force)
 
     from empirical.demo import GROUP_SIZE, LOGGED, answers, gap_table, run_demo
     from empirical.validate.predict import stored

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verigap.console import Json, emit
+from verigap.options import Force, check_absent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +33,7 @@ def phase(
     estimator: Annotated[
         str, typer.Option(help="grpo, dr_grpo, rloo, grpo_loo, nemo_loo or reinforce.")
     ] = "grpo",
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Which way training goes, and by how much noise slows it, over all pairs of error rates."""
@@ -39,6 +41,8 @@ def phase(
     from fits.table import write_runs
     from verigap.face import exact
 
+    path, picture = out / "phase.csv", out / "phase.png"
+    check_absent(path, picture, force=force)
     diagram = exact.phase(
         fpr_grid=fpr_grid,
         fnr_grid=fnr_grid,
@@ -49,7 +53,6 @@ def phase(
         estimator=estimator,
     )
     table = diagram.to_frame()
-    path, picture = out / "phase.csv", out / "phase.png"
     write_runs(table, path)
     write_figure(diagram.plot(), picture)
     document = {"cells": len(table), "out": out, "table": path, "figure": picture}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verigap.console import Json, emit, fail, progress
-from verigap.options import Address, Backend, BackendOption, started
+from verigap.options import Address, Backend, BackendOption, Force, check_absent, started
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,7 @@ def simulate(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time. [default: one per core]")
     ] = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
@@ -40,6 +41,11 @@ def simulate(
             if spec is None
             else "give either a SPEC.yaml or a --preset, not both"
         )
+    names = ("runs.csv", "figure.png", "spec.yaml")
+    # The study itself may stand in its own folder: it is written there complete.
+    own = None if spec is None else spec.resolve()
+    written = [out / name for name in names if (out / name).resolve() != own]
+    check_absent(*written, force=force)
     with started(backend, address, workers=workers), progress(quiet=json) as bar:
         task = bar.add_task("steps", total=None)
         simulated = sweeps.simulate(
