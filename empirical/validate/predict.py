@@ -24,7 +24,6 @@ __all__ = [
     "Found",
     "Prediction",
     "Stored",
-    "predict_row",
     "predict_rows",
     "read_calibration",
     "stored",
@@ -165,26 +164,6 @@ class Prediction:
     calibrated_on: str
     source: str
     calibration_rows: int
-
-
-def predict_row(
-    path: Path,
-    *,
-    fpr: float,
-    fnr: float,
-    group_size: int,
-    steps: float | None = None,
-    n_eval: int | None = None,
-) -> Prediction:
-    """Forecast one run's accuracy from the calibration in `path`: `predict_rows` of one row."""
-    return predict_rows(
-        path,
-        fpr=[fpr],
-        fnr=[fnr],
-        group_size=[group_size],
-        steps=None if steps is None else [steps],
-        n_eval=n_eval,
-    )[0]
 
 
 def predict_rows(

@@ -1,6 +1,6 @@
 """Seven simulated worlds that the forecasting model must hold: calibrated on the clean arm, scored on six noisy ones.
 
-    python -m tests.benchmarks.worlds [--truths 8] [--told]
+    python -m tests.benchmarks.worlds [--truths 8] [--told] [--only WORLD ...]
 
 prints for each world the RMSE beside that of the clean clock slowed by J, the coverage of the 90 % intervals and their
 mean width over the RMSE, pooled over random truths (start, ceiling, difficulties, group size, signal). The worlds are
@@ -151,9 +151,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.worlds")
     parser.add_argument("--truths", type=int, default=8)
     parser.add_argument("--told", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=WORLDS, default=WORLDS, metavar="WORLD")
     options = parser.parse_args(arguments)
     chosen = parse_selection(["arm=clean"])
-    for name in WORLDS:
+    for name in options.only:
         rows: list[pd.DataFrame] = []
         for seed in range(options.truths):
             frame = world(name, seed)

@@ -94,7 +94,7 @@ def test_a_clean_arm_that_learns_nothing_forecasts_that_nothing_is_learnt() -> N
     ],
 )
 def test_cells_of_optional_columns_are_checked_too(
-    tmp_path: Path, column: str, cell: object, said: str
+    tmp_path: Path, column: str, cell: Any, said: str
 ) -> None:
     frame = flow_runs(seeds=1).astype({"prompts_per_step": object})
     frame["beta2"] = 0.99
@@ -362,6 +362,15 @@ def test_one_group_has_no_interval_and_equal_forecasts_do_not_differ() -> None:
     assert "3 groups" in basis
 
 
+def not_beaten(document: dict[str, Any]) -> None:
+    """The best identified baseline is no better by its paired interval."""
+    identified = [b for b in document["baselines"].values() if b["status"] == "identified"]
+    best = min(identified, key=lambda baseline: baseline["rmse"])
+    low, high = best["difference_ci"]
+    assert low <= 0.0
+    assert low <= best["difference"] <= high
+
+
 def test_real_curves_calibrated_on_the_clean_arm() -> None:
     command = verigap(
         *("validate", shared_data("math_trajectories/mL4.csv")),
@@ -379,6 +388,7 @@ def test_real_curves_calibrated_on_the_clean_arm() -> None:
     assert rmse["quadratic"] is None
     assert "roughness" in document["noise_floor_basis"]
     assert document["rmse"] <= 0.025
+    not_beaten(document)
     assert document["coverage90"] >= 0.8
     assert document["width90"] <= 4.5 * document["rmse"]
 
@@ -395,6 +405,7 @@ def test_a_task_whose_gradient_is_noisy(tmp_path: Path) -> None:
     assert command.code == 0, command.err
     document = command.document
     assert document["rmse"] <= 0.031
+    not_beaten(document)
     assert document["coverage90"] >= 0.8
     assert document["width90"] <= 4.5 * document["rmse"]
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import theory
@@ -212,3 +212,24 @@ def test_what_is_out_of_range_is_named() -> None:
         theory.snr2_weight(0.2, CLEAN, 8, wrong_over_right=0.0)
     with pytest.raises(theory.ArgumentError, match="pass_rates"):
         theory.population_phi2([], CLEAN)
+
+
+@given(
+    pass_rate=st.floats(0.01, 0.99),
+    fpr=st.floats(0.0, 0.9),
+    fnr=st.floats(0.0, 0.9),
+    share=st.floats(0.0, 1.0),
+    group_size=st.integers(2, 64),
+)
+def test_more_errors_of_either_kind_are_worth_fewer_rollouts(
+    pass_rate: float, fpr: float, fnr: float, share: float, group_size: int
+) -> None:
+    left = 1.0 - fpr - fnr
+    assume(left > 0.0)
+    worth, more_fpr, more_fnr = (
+        float(theory.effective_rollouts(pass_rate, theory.VerifierChannel(x, d), group_size))
+        for x, d in ((fpr, fnr), (fpr + share * left, fnr), (fpr, fnr + share * left))
+    )
+    assert 1.0 - 1e-9 <= more_fpr <= worth + 1e-9
+    assert 1.0 - 1e-9 <= more_fnr <= worth + 1e-9
+    assert worth <= group_size + 1e-9

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import theory
 from tests.shared_data import shared_data
@@ -173,6 +175,24 @@ def test_intervals_do_not_narrow_outside_support(clean_fit: Fit, channel: Verifi
     sizes = [Condition(channel, g, 8) for g in (8, 16, 64)]
     found = forecast(clean_fit, sizes, np.arange(3), np.full(3, 300.0))
     assert np.all((found.high - found.low)[1:] >= (found.high - found.low)[0] - 1e-9)
+
+
+@given(
+    fpr=st.floats(0.0, 1.0),
+    fnr=st.floats(0.0, 1.0),
+    group_size=st.sampled_from([2, 8, 32]),
+    step=st.sampled_from([0.0, 40.0, 300.0, 900.0]),
+)
+@settings(max_examples=12, deadline=None)
+def test_intervals_are_no_narrower_than_at_the_nearest_calibrated_rates(
+    clean_fit: Fit, fpr: float, fnr: float, group_size: int, step: float
+) -> None:
+    conditions = [Condition(VerifierChannel(fpr, fnr), group_size, 8), Condition(CLEAN, 8, 8)]
+    found = forecast(clean_fit, conditions, [0, 1], [step, min(step, 300.0)])
+    width = found.high - found.low
+    # An interval that has reached both ends of [0, 1] is as wide as they come.
+    assert width[0] >= min(width[1], 1.0) - 1e-9
+    assert (found.gap_high - found.gap_low)[0] >= (found.gap_high - found.gap_low)[1] - 1e-9
 
 
 def test_a_row_is_forecast_alike_alone_and_among_others(clean_fit: Fit) -> None:

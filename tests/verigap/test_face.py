@@ -94,6 +94,16 @@ def test_forecasts_are_what_the_commands_print(calibration: tuple[Path, Path]) -
         word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", value)
     ]
     same(vg.predict(stored, **asked), document("predict", stored, *flags))
+    lists = vg.predict(stored, fpr=[0.1, 0.3], fnr=0.0, group_size=(8, 16), steps=100)
+    words = ("--fpr", "0.1,0.3", "--fnr", 0, "--group-size", "8,16", "--steps", 100)
+    same(lists, document("predict", stored, *words))
+    frame = lists.to_frame()
+    assert frame["fpr"].tolist() == [0.1, 0.1, 0.3, 0.3]
+    assert frame["group_size"].tolist() == [8, 16, 8, 16]
+    alone = vg.predict(stored, fpr=0.3, fnr=0.0, group_size=16, steps=100).to_frame()
+    assert frame.iloc[-1].to_numpy() == pytest.approx(alone.iloc[0].to_numpy(), abs=1e-12)
+    with pytest.raises(vg.UserError, match="group_size must be whole numbers"):
+        vg.predict(stored, fpr=0.1, fnr=0.0, group_size=[8, 8.5])  # pyright: ignore[reportArgumentType]
 
 
 def test_a_sweep_is_what_the_command_prints(tmp_path: Path) -> None:

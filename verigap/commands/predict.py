@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,7 +13,7 @@ from verigap.console import Json, emit
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from empirical.validate.predict import Prediction
+N = TypeVar("N", int, float)
 
 
 def _numbers(name: str, text: str) -> list[float]:
@@ -24,6 +24,11 @@ def _numbers(name: str, text: str) -> list[float]:
         raise typer.BadParameter(
             f"{name}: {text!r} is no number, and no list of some: 0.1,0.2"
         ) from None
+
+
+def _single(values: list[N]) -> N | list[N]:
+    """A list of one as what it holds."""
+    return values[0] if len(values) == 1 else values
 
 
 def predict(
@@ -50,19 +55,20 @@ def predict(
     json: Json = False,
 ) -> None:
     """Forecast accuracy under a verifier and a budget, and what a clean one would add, with 90 % intervals."""
-    from empirical.validate.predict import predict_rows
+    from verigap.face import forecasts as face
 
     sizes = _numbers("--group-size", group_size)
     if any(not size.is_integer() for size in sizes):
         raise typer.BadParameter(f"--group-size: {group_size!r} holds a number that is no integer")
-    forecasts = predict_rows(
+    found = face.predict(
         calibration,
-        fpr=_numbers("--fpr", fpr),
-        fnr=_numbers("--fnr", fnr),
-        group_size=[int(size) for size in sizes],
-        steps=None if steps is None else _numbers("--steps", steps),
+        fpr=_single(_numbers("--fpr", fpr)),
+        fnr=_single(_numbers("--fnr", fnr)),
+        group_size=_single([int(size) for size in sizes]),
+        steps=None if steps is None else _single(_numbers("--steps", steps)),
         n_eval=n_eval,
     )
+    forecasts = found.forecasts if isinstance(found, face.Predictions) else (found,)
 
     def show(console: Console) -> None:
         for forecast in forecasts:
@@ -94,18 +100,6 @@ def predict(
             highlight=False,
         )
 
-    said = dict.fromkeys(warning for forecast in forecasts for warning in forecast.warnings)
-    for warning in said:
+    for warning in found.remarks():
         sys.stderr.write(f"warning: {warning}\n")
-    emit(forecasts[0] if len(forecasts) == 1 else _document(forecasts), as_json=json, show=show)
-
-
-def _document(forecasts: tuple[Prediction, ...]) -> dict[str, Any]:
-    """Several forecasts: one by one, and their main columns as lists."""
-    import dataclasses
-
-    columns = ("fpr", "fnr", "group_size", "steps", "accuracy", "ci90", "gap", "gap_ci90")
-    return {
-        **{name: [getattr(one, name) for one in forecasts] for name in columns},
-        "forecasts": [dataclasses.asdict(one) for one in forecasts],
-    }
+    emit(found, as_json=json, show=show)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,17 @@ import pandas as pd
 
 from empirical.validate.clock import read_clock
 from empirical.validate.forecast import Validation, validate_forecast
-from empirical.validate.predict import Prediction, predict_row
+from empirical.validate.predict import Prediction, predict_rows
 from fits.plain import plain
 from fits.selection import Selection
+from verigap.errors import UserError
 from verigap.face.base import (
     RunsLike,
     Shown,
     Words,
     as_shown,
+    grid,
+    in_short,
     selection_of,
     table_of,
     verb,
@@ -110,12 +114,7 @@ class Predicted(Shown, Prediction):
 
     def to_frame(self) -> pd.DataFrame:
         """One row: what was asked, the accuracy and what a clean verifier would add, with 90 % intervals."""
-        asked = {name: getattr(self, name) for name in ("fpr", "fnr", "group_size", "steps")}
-        low, high = self.ci90
-        gap_low, gap_high = self.gap_ci90
-        found = {"accuracy": self.accuracy, "low90": low, "high90": high}
-        gap = {"gap": self.gap, "gap_low90": gap_low, "gap_high90": gap_high}
-        return pd.DataFrame([{**asked, **found, **gap}])
+        return pd.DataFrame([_row(self)])
 
     def headline(self) -> str:  # noqa: D102
         return (
@@ -126,32 +125,71 @@ class Predicted(Shown, Prediction):
         return self.warnings
 
 
+@dataclass(frozen=True, repr=False)
+class Predictions(Shown):
+    """Forecasts of several verifiers and budgets, in the order asked: every verifier, at every size and length."""
+
+    forecasts: tuple[Prediction, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """The main columns as lists, and every forecast by itself."""
+        columns = ("fpr", "fnr", "group_size", "steps", "accuracy", "ci90", "gap", "gap_ci90")
+        lists = {name: [getattr(one, name) for one in self.forecasts] for name in columns}
+        return {**plain(lists), "forecasts": plain(self.forecasts)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per forecast: what was asked, the accuracy and what a clean verifier would add, with intervals."""
+        return pd.DataFrame([_row(one) for one in self.forecasts])
+
+    def headline(self) -> str:  # noqa: D102
+        one = self.forecasts[0]
+        return f"{len(self.forecasts)} forecasts, calibrated on {one.calibrated_on} of {one.source}"
+
+    def remarks(self) -> Sequence[str]:  # noqa: D102
+        return list(dict.fromkeys(said for one in self.forecasts for said in one.warnings))
+
+
+def _row(one: Prediction) -> dict[str, Any]:
+    """What was asked, the accuracy and what a clean verifier would add, with 90 % intervals."""
+    asked = {name: getattr(one, name) for name in ("fpr", "fnr", "group_size", "steps")}
+    low, high = one.ci90
+    gap_low, gap_high = one.gap_ci90
+    found = {"accuracy": one.accuracy, "low90": low, "high90": high}
+    return {**asked, **found, "gap": one.gap, "gap_low90": gap_low, "gap_high90": gap_high}
+
+
 @verb
 def predict(
     calibration: str | Path,
     *,
-    fpr: float,
-    fnr: float,
-    group_size: int,
-    steps: float | None = None,
+    fpr: float | Sequence[float],
+    fnr: float | Sequence[float],
+    group_size: int | Sequence[int],
+    steps: float | Sequence[float] | None = None,
     n_eval: int | None = None,
-) -> Predicted:
-    """Forecast the measured accuracy under a verifier and a budget, with its 90 % interval.
+) -> Predicted | Predictions:
+    """Forecast the measured accuracy under a verifier and a budget, with its 90 % interval; or under several.
 
     calibration: what `verigap validate --out` wrote. fpr, fnr: in [0, 1]. group_size: rollouts a prompt, at least
     2. steps: optimiser steps, at least 0 (default: as the longest calibrated run). n_eval: samples of the
-    evaluation that the interval is for (default: as calibrated).
+    evaluation that the interval is for (default: as calibrated). A list of any of them forecasts every verifier (fpr
+    and fnr pair by pair, one of them may be single) at every group size and length.
     Returns accuracy and interval, in [0, 1], the gap to a clean verifier with its own, and warnings where the inputs
-    lie outside what was calibrated; more than ten times the calibrated length is refused.
+    lie outside what was calibrated (`Predicted`; of lists `Predictions`, in that order); more than ten times the
+    calibrated length is refused.
     Raises UserError naming what is out of range, or a file that is no calibration.
     Source: docs/theory.md#shared-parameters-and-the-optimiser.
     """
-    found = predict_row(
+    sizes = grid("group_size", group_size)
+    if any(not size.is_integer() for size in sizes):
+        raise UserError(f"group_size must be whole numbers, got {in_short(group_size)}")
+    found = predict_rows(
         Path(calibration),
-        fpr=fpr,
-        fnr=fnr,
-        group_size=group_size,
-        steps=steps,
+        fpr=grid("fpr", fpr),
+        fnr=grid("fnr", fnr),
+        group_size=[int(size) for size in sizes],
+        steps=None if steps is None else grid("steps", steps),
         n_eval=n_eval,
     )
-    return as_shown(Predicted, found)
+    single = all(one is None or isinstance(one, Real) for one in (fpr, fnr, group_size, steps))
+    return as_shown(Predicted, found[0]) if single else Predictions(found)
