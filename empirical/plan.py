@@ -3,30 +3,31 @@
 Law. A verifier's rollouts are worth 1 + phi^2 (G - 1) clean ones (`theory.effective_rollouts`), phi^2 over the
 pass rates of one's prompts; a lever changes fpr, fnr, G or the steps. Rates are drawn from their audited
 intervals (logit-normal, correlated as the audit found them), every lever is judged on the same draws, and two
-levers are ranked only where the interval of their paired difference excludes 0. With a calibration each lever
-is also forecast: its gain is the difference of two runs, one with and one without it, whose forecast errors
-are taken as independent. That is wide, and errs on the side of not ranking.
+levers are ranked only where the interval of their paired difference excludes 0. With a calibration each lever is
+also forecast, its gain taken world by world of what the calibration leaves open; with a probe it is priced in learning:
+how far a run gets with it, to first order, at the speed the probe measured (`empirical.levers`).
 Without a calibration nothing says what a rollout buys in accuracy, and no accuracy is named.
 Fails first where errors depend on what the policy can learn: then removing the segment is worth more than any
 rate says; and where returns to rollouts have ended, so that a lever on rollouts buys nothing.
-Source: docs/theory.md, effective rollouts.
+Source: docs/theory.md#effective-rollouts; docs/theory.md#probe.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
+from scipy.stats import qmc
 
 from empirical.audit.clusters import Interval
+from empirical.levers import Accuracies, Compared, Option, Speeds, accuracies, speeds
 from empirical.validate.calibrate import Calibration
 from fits.errors import InputError
 from fits.readers.jsonl import parse_json
@@ -35,6 +36,9 @@ from theory import VerifierChannel, estimator_named
 from theory.channel import check_rate, check_rates
 from theory.effective_rollouts import population_phi2
 from theory.estimators import check_group_size
+
+if TYPE_CHECKING:
+    from empirical.probe import Probe
 
 FloatArray = NDArray[np.float64]
 
@@ -50,9 +54,7 @@ __all__ = [
     "read_prices",
 ]
 
-DRAWS: Final = 1000
-FORECAST_DRAWS: Final = 16
-Z90: Final = 1.6448536269514722
+DRAWS: Final = 1024
 Z95: Final = 1.959963984540054
 
 
@@ -86,6 +88,7 @@ class Prices:
 class Lever:
     """One thing to do. accuracy_gain: None without a calibration; ci: 95 %, of two runs' difference.
 
+    progress: None without a probe; how many times as far as today's run this one gets, to first order; 95 % interval.
     effective_rollouts: what the group would be worth; _gain over now. rollouts_factor: how many times the
     rollouts, with today's verifier, would be worth as much. cost: in multiples of today's rollouts, and in money
     where priced. effort: what the lever asks beside compute.
@@ -99,6 +102,8 @@ class Lever:
     effective_rollouts_gain_ci: Interval | None
     rollouts_factor: float | None
     rollouts_factor_ci: tuple[float, float | None] | None
+    progress: float | None
+    progress_ci: Interval | None
     cost: float
     cost_money: float | None
     effort: str
@@ -107,7 +112,7 @@ class Lever:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Two levers that the evidence tells apart. by: accuracy or effective rollouts. ci: of the difference, 95 %."""
+    """Two levers that the evidence tells apart. by: accuracy, learning or effective rollouts. ci: of the difference, 95 %."""
 
     better: str
     worse: str
@@ -189,21 +194,6 @@ def read_prices(path: Path) -> Prices:
     return Prices(**{name: float(value) for name, value in data.items()})
 
 
-@dataclass(frozen=True)
-class _Option:
-    """A lever as it acts on drawn rates: channels of each draw, and the budget it takes."""
-
-    name: str
-    fpr_D: FloatArray
-    fnr_D: FloatArray
-    group_size: int
-    steps: int
-    judgements: int
-    estimator: str
-    effort: str
-    reason: str = ""
-
-
 def plan(
     rates: Rates,
     *,
@@ -213,11 +203,13 @@ def plan(
     prompts_per_step: int = 32,
     estimator: str = "grpo",
     calibration: Calibration | None = None,
+    probe: Probe | None = None,
     prices: Prices | None = None,
     seed: int = 0,
 ) -> Plan:
-    """What each lever buys. pass_rates: of one's prompts; default: the audit's mean pass rate for all.
+    """What each lever buys.
 
+    pass_rates: of one's prompts; default: the probed prompts', else the audit's mean pass rate for all.
     Raises InputError or theory.ArgumentError naming what is out of range or missing.
     """
     check_group_size(group_size)
@@ -230,42 +222,61 @@ def plan(
     estimator_named(estimator)
     assumptions: list[str] = []
     rng = np.random.default_rng(seed)
-    fpr_D, fnr_D, rate_DP = _draws(rates, pass_rates, rng, assumptions)
-    options = _options(rates, fpr_D, fnr_D, group_size, steps, estimator, rng, assumptions)
-    worth = [_worth(option, rate_DP) for option in options]
+    if probe is not None and not pass_rates:
+        pass_rates = probe.pass_rates
+        assumptions.append(
+            f"one's prompts have the pass rates of the probe's {probe.prompts}; --pass-rate takes others"
+        )
+    normal_4D = _normals(seed)
+    fpr_D, fnr_D, rate_DP = _draws(rates, pass_rates, normal_4D, assumptions)
+    options = _options(
+        rates, fpr_D, fnr_D, group_size, steps, estimator, special.ndtr(normal_4D[3]), assumptions
+    )
+    priced = None
+    if probe is None:
+        worth = [_worth(option, rate_DP) for option in options]
+        channel = VerifierChannel(rates.fpr, rates.fnr)
+        centre = 1.0 + population_phi2(rate_DP.mean(axis=0), channel) * (group_size - 1)
+        assumptions.append(
+            "effective rollouts: dr_grpo's and rloo's law (grpo within 6 %), score noise of equal size for right and"
+            " wrong rollouts; a probe measures their ratio, and false positives cost more where it is above 1"
+        )
+    else:
+        priced = speeds(
+            probe, options, prompts_per_step=prompts_per_step, pass_rates=pass_rates, rng=rng
+        )
+        worth = list(priced.worth)
+        centre = float(np.median(worth[0]))
+        assumptions += _of_probe(probe, priced)
     gains = [one - worth[0] for one in worth]
     now = worth[0]
-    centre = 1.0 + population_phi2(rate_DP.mean(axis=0), VerifierChannel(rates.fpr, rates.fnr)) * (
-        group_size - 1
-    )
-    accuracy = None
+    forecast = None
     if calibration is not None:
-        accuracy = _forecasts(calibration, options, prompts_per_step)
+        forecast = accuracies(calibration, options, prompts_per_step=prompts_per_step, rng=rng)
         assumptions.append(
-            "accuracy gains are of two runs, one with and one without the lever; their forecast errors are"
-            " taken as independent"
+            "accuracy gains are of two runs in the same world, with the same rates; how much of what the calibration"
+            " leaves open they share is averaged over, and half of the model's own error is taken to differ"
         )
+        if calibration.clock is not None:
+            assumptions.append(
+                "of the calibration's probe its signal is used; not the pace of its arms, which levers are not"
+            )
     else:
         assumptions.append(
             "no calibration: what a rollout buys in accuracy is not known, and not said"
         )
     phi2_D = (now - 1.0) / (group_size - 1)
     levers = [
-        _lever(option, worth[i], gains[i], phi2_D, None if accuracy is None else accuracy[i],
+        _lever(option, worth[i], gains[i], phi2_D,
+               None if forecast is None else forecast.compare(i, 0),
+               None if priced is None else priced.progress[i],
                group_size, steps, prompts_per_step, prices)
         for i, option in enumerate(options)
         if i
     ]  # fmt: skip
-    ranked = _ranked(options, gains, accuracy)
-    order = sorted(
-        levers,
-        key=lambda lever: (
-            -(
-                (lever.accuracy_gain if accuracy is not None else lever.effective_rollouts_gain)
-                or (-math.inf if lever.effective_rollouts_gain is None else 0.0)
-            )
-        ),
-    )
+    by, compare = _comparison(options, gains, forecast, priced)
+    ranked = _ranked(options, by, compare)
+    order = sorted(levers, key=lambda lever: _place(lever, by))
     positive = VerifierChannel(rates.fpr, rates.fnr).youden > 0.0
     squared = (centre - 1.0) / (group_size - 1)
     low, high = _interval(phi2_D)
@@ -277,17 +288,17 @@ def plan(
     )
     reason = "" if matching is not None else "J <= 0: no finite compute buys the gap back"
     assumptions += [
-        "effective rollouts: dr_grpo's and rloo's law (grpo within 6 %), score noise of equal size for right and"
-        " wrong rollouts; a probe measures their ratio, and false positives cost more where it is above 1",
         "errors are independent given right or wrong: errors the policy can learn to exploit cost more",
         f"steps are {steps}, prompts per step {prompts_per_step}, estimator {estimator}",
     ]
     return Plan(
-        advice=_advice(order, ranked, accuracy is not None, reason),
+        advice=_advice(order, ranked, by, reason),
         levers=tuple(order),
         ranked=ranked,
         assumptions=tuple(assumptions),
-        would_narrow=_narrowing(rates, pass_rates, options, order, group_size, accuracy, seed),
+        would_narrow=_narrowing(
+            rates, pass_rates, options, order, by, forecast, normal_4D, worth, probe is not None
+        ),
         group_size=group_size,
         steps=steps,
         effective_rollouts=centre,
@@ -296,6 +307,75 @@ def plan(
         matching_rollouts_ci=matching_ci,
         reason=reason,
     )
+
+
+def _of_probe(probe: Probe, priced: Speeds) -> list[str]:
+    ratio = "not measured, taken as 1" if probe.v0_over_v1 is None else f"{probe.v0_over_v1:.2f}"
+    said = [
+        f"effective rollouts and learning are as the probe of {probe.study} found them at its weights: score noise of"
+        f" wrong over right rollouts {ratio}, optimiser {probe.optimiser}",
+        "a probe is of the weights it was made at: learning is to first order, and says no accuracy",
+    ]
+    if priced.arms:
+        said.append(
+            f"between the {priced.arms} verifiers probed at {priced.source_size} rollouts the law of harms is off by"
+            f" up to {priced.missed:.0%}, which the intervals hold"
+        )
+    else:
+        said.append("the probe measured no noisy verifier: the law of harms is trusted to 25 %")
+    return said
+
+
+def _comparison(
+    options: Sequence[Option],
+    gains: Sequence[FloatArray],
+    forecast: Accuracies | None,
+    priced: Speeds | None,
+) -> tuple[str, Callable[[int, int], Compared | None]]:
+    """What options are ranked by, and the difference of two of them; None where that is not said."""
+    if forecast is not None:
+        return "accuracy", forecast.compare
+    if priced is not None:
+
+        def further(i: int, k: int) -> Compared | None:
+            if any("instead of" in o.name for o in (options[i], options[k])):
+                return None
+            one, other = priced.progress[i], priced.progress[k]
+            if not (np.isfinite(one).all() and np.isfinite(other).all()):
+                return None
+            return _paired(one - other)
+
+        return "learning", further
+
+    def compare(i: int, k: int) -> Compared | None:
+        both = (options[i], options[k])
+        if any(o.steps != options[0].steps or "instead of" in o.name for o in both):
+            return None
+        return _paired(gains[i] - gains[k])
+
+    return "effective rollouts", compare
+
+
+def _paired(values: FloatArray) -> Compared:
+    return float(np.median(values)), *_interval(values)
+
+
+def _place(lever: Lever, by: str) -> tuple[float, float]:
+    """What levers are ordered by: what they are ranked by, then effective rollouts; what is not said comes last."""
+    value = {
+        "accuracy": lever.accuracy_gain,
+        "learning": lever.progress,
+        "effective rollouts": lever.effective_rollouts_gain,
+    }[by]
+    worth = lever.effective_rollouts_gain
+    first, second = (math.inf if one is None else -one for one in (value, worth))
+    return first, second
+
+
+def _normals(seed: int) -> FloatArray:
+    """Standard normal draws, [4, draws], spread evenly (Sobol's): fpr, fnr, pass rate, likeness of judgements."""
+    uniform = qmc.Sobol(4, rng=np.random.default_rng(seed)).random(DRAWS)
+    return special.ndtri(np.clip(uniform, 1e-9, 1.0 - 1e-9)).T
 
 
 def _interval(values: FloatArray) -> Interval:
@@ -324,10 +404,10 @@ def _logit_draws(value: float, ci: Interval | None, normal_D: FloatArray) -> Flo
 
 
 def _draws(
-    rates: Rates, pass_rates: Sequence[float], rng: np.random.Generator, assumptions: list[str]
+    rates: Rates, pass_rates: Sequence[float], normal_4D: FloatArray, assumptions: list[str]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """fpr, fnr [draws] and the prompts' pass rates [draws, prompts]."""
-    first, second, third = rng.standard_normal((3, DRAWS))
+    first, second, third, _ = normal_4D
     c = float(np.clip(rates.correlation, -0.99, 0.99))
     fpr_D = _logit_draws(rates.fpr, rates.fpr_ci, first)
     fnr_D = _logit_draws(rates.fnr, rates.fnr_ci, c * first + math.sqrt(1.0 - c * c) * second)
@@ -353,11 +433,11 @@ def _options(
     group_size: int,
     steps: int,
     estimator: str,
-    rng: np.random.Generator,
+    alike_D: FloatArray,
     assumptions: list[str],
-) -> list[_Option]:
-    def option(name: str, effort: str = "", **changed: Any) -> _Option:
-        now = _Option(name, fpr_D, fnr_D, group_size, steps, 1, estimator, effort)
+) -> list[Option]:
+    def option(name: str, effort: str = "", **changed: Any) -> Option:
+        now = Option(name, fpr_D, fnr_D, group_size, steps, 1, estimator, effort)
         return replace(now, **changed)
 
     options = [
@@ -380,7 +460,6 @@ def _options(
         options.append(option(f"mend {error} where {what}", "one fix in the verifier", **changed))
     if rates.fpr > 0.0 or rates.fnr > 0.0:
         # Nobody has said how alike two judgements of one rollout err: anything from not at all to wholly.
-        alike_D = rng.random(DRAWS)
 
         def majority(p: FloatArray) -> FloatArray:
             return alike_D * p + (1.0 - alike_D) * (3.0 * p**2 - 2.0 * p**3)
@@ -398,7 +477,7 @@ def _options(
     return options
 
 
-def _worth(option: _Option, rate_DP: FloatArray) -> FloatArray:
+def _worth(option: Option, rate_DP: FloatArray) -> FloatArray:
     """Effective rollouts of each draw, [draws]."""
     x, d = option.fpr_D[:, None], option.fnr_D[:, None]
     j = 1.0 - x - d
@@ -413,11 +492,12 @@ def _worth(option: _Option, rate_DP: FloatArray) -> FloatArray:
 
 
 def _lever(
-    option: _Option,
+    option: Option,
     worth_D: FloatArray,
     gain_D: FloatArray,
     phi2_D: FloatArray,
-    accuracy: tuple[float, float, FloatArray] | None,
+    accuracy: Compared | None,
+    progress_D: FloatArray | None,
     group_size: int,
     steps: int,
     prompts_per_step: int,
@@ -429,6 +509,11 @@ def _lever(
     with np.errstate(divide="ignore", invalid="ignore"):
         factor_D = np.where(phi2_D > 0.0, (1.0 + (worth_D - 1.0) / phi2_D) / group_size, math.inf)
     none = still or setting
+    # A verifier that may teach nothing has no speed to compare with.
+    far = None
+    if progress_D is not None and not setting and np.isfinite(progress_D).all():
+        middle = float(np.median(progress_D))
+        far = (middle, *_around(progress_D, middle))
     low, high = (float(q) for q in np.quantile(factor_D, (0.025, 0.975), method="nearest"))
     cost = option.group_size * option.steps / (group_size * steps)
     money = None
@@ -437,94 +522,48 @@ def _lever(
         money = rollouts * (
             prices.rollouts_1000 + option.judgements * (prices.judgements_1000 or 0.0)
         )
+    reason = option.reason
+    if setting:
+        reason = "the estimator's effect on signal-to-noise is within 6 % of none"
+    elif progress_D is not None and far is None:
+        reason = "today's verifier may teach nothing: its run has no speed to compare with"
     return Lever(
         name=option.name,
         accuracy_gain=None if accuracy is None else accuracy[0],
-        ci=None if accuracy is None else (
-            max(accuracy[0] - Z95 * accuracy[1], -1.0), min(accuracy[0] + Z95 * accuracy[1], 1.0)
-        ),
+        ci=None if accuracy is None else accuracy[1:],
         effective_rollouts=None if none else float(np.median(worth_D)),
         effective_rollouts_gain=None if none else gain,
         effective_rollouts_gain_ci=None if none else _around(gain_D, gain),
         rollouts_factor=None if none else float(np.median(factor_D)),
         rollouts_factor_ci=None if none else (low, high if math.isfinite(high) else None),
+        progress=None if far is None else far[0],
+        progress_ci=None if far is None else far[1:],
         cost=cost,
         cost_money=money,
         effort=option.effort,
-        reason=option.reason
-        or ("the estimator's effect on signal-to-noise is within 6 % of none" if setting else ""),
+        reason=reason,
     )  # fmt: skip
 
 
-def _forecasts(
-    calibration: Calibration, options: Sequence[_Option], prompts_per_step: int
-) -> list[tuple[float, float, FloatArray]]:
-    """Of each option: accuracy gain over the first, its standard deviation, and the gains by draw."""
-    places = np.linspace(0, DRAWS - 1, FORECAST_DRAWS).astype(int)
-    rows = pd.DataFrame(
-        [
-            {
-                "fpr": float(np.median(o.fpr_D) if place is None else o.fpr_D[place]),
-                "fnr": float(np.median(o.fnr_D) if place is None else o.fnr_D[place]),
-                "group_size": o.group_size,
-                "step": float(o.steps),
-                "prompts_per_step": prompts_per_step,
-                "estimator": o.estimator,
-                "n_eval": 10**9,
-            }
-            for o in options
-            for place in (None, *places)
-        ]
-    )
-    found = calibration.forecast(rows)
-    shape = (len(options), FORECAST_DRAWS + 1)
-    accuracy, low, high = (
-        np.asarray(values, dtype=np.float64).reshape(shape)
-        for values in (found.accuracy, found.low90, found.high90)
-    )
-    sd = (high - low)[:, 0] / (2.0 * Z90)
-    gains: list[tuple[float, float, FloatArray]] = []
-    for i in range(len(options)):
-        by_draw = accuracy[i, 1:] - accuracy[0, 1:]
-        spread = float(by_draw.std(ddof=1))
-        own = 0.0 if i == 0 else math.hypot(sd[0], sd[i])
-        gains.append((float(accuracy[i, 0] - accuracy[0, 0]), math.hypot(spread, own), by_draw))
-    return gains
-
-
 def _ranked(
-    options: Sequence[_Option],
-    gains: Sequence[FloatArray],
-    accuracy: Sequence[tuple[float, float, FloatArray]] | None,
+    options: Sequence[Option], by: str, compare: Callable[[int, int], Compared | None]
 ) -> tuple[Ranked, ...]:
     found: list[Ranked] = []
-    steps = options[0].steps
     for i, k in itertools.combinations(range(len(options)), 2):
-        if accuracy is not None:
-            difference = accuracy[i][0] - accuracy[k][0]
-            spread = float((accuracy[i][2] - accuracy[k][2]).std(ddof=1))
-            sd = math.hypot(spread, math.hypot(accuracy[i][1], accuracy[k][1]) / math.sqrt(2.0))
-            ends = (difference - Z95 * sd, difference + Z95 * sd)
-            by = "accuracy"
-        else:
-            if any(o.steps != steps or "instead of" in o.name for o in (options[i], options[k])):
-                continue
-            difference = float(np.median(gains[i] - gains[k]))
-            ends = _interval(gains[i] - gains[k])
-            by = "effective rollouts"
-        if ends[0] > 0.0:
-            found.append(Ranked(options[i].name, options[k].name, difference, ends, by))
-        elif ends[1] < 0.0:
-            found.append(
-                Ranked(options[k].name, options[i].name, -difference, (-ends[1], -ends[0]), by)
-            )
+        compared = compare(i, k)
+        if compared is None:
+            continue
+        value, low, high = compared
+        if low > 0.0:
+            found.append(Ranked(options[i].name, options[k].name, value, (low, high), by))
+        elif high < 0.0:
+            found.append(Ranked(options[k].name, options[i].name, -value, (-high, -low), by))
     return tuple(found)
 
 
-def _advice(levers: Sequence[Lever], ranked: Sequence[Ranked], forecast: bool, reason: str) -> str:
+def _advice(levers: Sequence[Lever], ranked: Sequence[Ranked], by: str, reason: str) -> str:
     if reason:
         return f"Mend the verifier before anything else: {reason}."
-    by = "accuracy" if forecast else "effective rollouts"
     mending = [lever for lever in levers if lever.cost == 1.0 and "verifier" in lever.effort]
     if not mending:
         return "There is no error to mend: this verifier's rollouts are worth a clean one's."
@@ -550,39 +589,34 @@ def _advice(levers: Sequence[Lever], ranked: Sequence[Ranked], forecast: bool, r
 def _narrowing(
     rates: Rates,
     pass_rates: Sequence[float],
-    options: Sequence[_Option],
+    options: Sequence[Option],
     levers: Sequence[Lever],
-    group_size: int,
-    accuracy: Sequence[tuple[float, float, FloatArray]] | None,
-    seed: int,
+    by: str,
+    forecast: Accuracies | None,
+    normal_4D: FloatArray,
+    worth: Sequence[FloatArray],
+    probed: bool,
 ) -> tuple[tuple[str, float], ...]:
     """By how much the best lever's variance falls where one thing is known exactly."""
     names = [option.name for option in options]
     best = names.index(levers[0].name)
     found: list[tuple[str, float]] = []
-    if accuracy is not None:
-        total = accuracy[best][1] ** 2
-        by_rates = float(accuracy[best][2].var(ddof=1))
-        if total > 0.0:
-            found.append(("a probe, or one noisy pilot arm", max(1.0 - by_rates / total, 0.0)))
-            found.append(("more labels", min(by_rates / total, 1.0)))
-    else:
-
-        def variance(known: dict[str, Any]) -> float:
+    if forecast is not None:
+        labels, task = forecast.shares(best, 0)
+        found = [("more labels", labels), ("a probe, or one noisy pilot arm", task)]
+    elif by == "effective rollouts" and not probed:
+        total = float((worth[best] - worth[0]).var())
+        if total <= 1e-12:
+            return ()
+        now, alike_D = options[0], special.ndtr(normal_4D[3])
+        for what, known in (
+            ("labels of wrong rollouts (fpr)", {"fpr_ci": None}),
+            ("labels of right rollouts (fnr)", {"fnr_ci": None}),
+            ("the pass rate: labels, or unlabelled verdicts", {"pass_rate_ci": None}),
+        ):
             fixed = replace(rates, **known)
-            rng = np.random.default_rng(seed)
-            x, d, a = _draws(fixed, pass_rates, rng, [])
-            made = _options(fixed, x, d, group_size, 1, options[0].estimator, rng, [])
-            again = {option.name: option for option in made}
-            option = again.get(names[best], made[0])
-            return float((_worth(option, a) - _worth(made[0], a)).var())
-
-        total = variance({})
-        if total > 1e-12:
-            for what, known in (
-                ("labels of wrong rollouts (fpr)", {"fpr_ci": None}),
-                ("labels of right rollouts (fnr)", {"fnr_ci": None}),
-                ("the pass rate: labels, or unlabelled verdicts", {"pass_rate_ci": None}),
-            ):
-                found.append((what, max(1.0 - variance(known) / total, 0.0)))
+            x, d, a = _draws(fixed, pass_rates, normal_4D, [])
+            made = _options(fixed, x, d, now.group_size, now.steps, now.estimator, alike_D, [])
+            left = _worth(made[best], a) - _worth(made[0], a)
+            found.append((what, max(1.0 - float(left.var()) / total, 0.0)))
     return tuple(sorted(found, key=lambda one: -one[1]))

@@ -48,7 +48,20 @@ from theory.estimators import REINFORCE
 Law = Literal["adam", "sgd", "clock"]
 IntArray = NDArray[np.intp]
 
-__all__ = ["LAWS", "NAMES", "Fit", "Forecast", "Law", "Measured", "calibrate", "forecast"]
+__all__ = [
+    "LAWS",
+    "NAMES",
+    "Fit",
+    "Forecast",
+    "Law",
+    "Measured",
+    "Path",
+    "Spread",
+    "calibrate",
+    "difference",
+    "forecast",
+    "spread",
+]
 
 NAMES: Final = ("theta", "rate", "signal", "ceiling", "spread", "jitter", "between")
 LAWS: Final = get_args(Law)
@@ -203,6 +216,31 @@ class Forecast:
     gap: FloatArray
     gap_low: FloatArray
     gap_high: FloatArray
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What every member says of rows, so that what they share drops out where rows are compared.
+
+    accuracy, clean: [members, rows], the latter under a clean verifier, all else equal. start: at step 0, [members].
+    weight: [members]; sums to 1. discrepancy: standard deviation of what no member follows, [rows].
+    """
+
+    accuracy: FloatArray
+    clean: FloatArray
+    start: FloatArray
+    weight: FloatArray
+    discrepancy: FloatArray
+
+
+@dataclass(frozen=True)
+class Path:
+    """One condition by draws of whatever is not known, of equal weight: accuracy, clean, start as in `Spread`, [draws]."""
+
+    accuracy: FloatArray
+    clean: FloatArray
+    start: FloatArray
+    discrepancy: float
 
 
 @dataclass(frozen=True)
@@ -406,6 +444,61 @@ def forecast(
     )
 
 
+def spread(
+    fit: Fit,
+    conditions: Sequence[Condition],
+    condition: ArrayLike,
+    step: ArrayLike,
+    *,
+    most: int = _KEPT,
+) -> Spread:
+    """The members' accuracies at `step` under conditions[condition], without measured paces; arrays of shape [rows].
+
+    most: members that are asked, a systematic sample by weight.
+    Raises ArgumentError if a step is out of range.
+    """
+    place, at = np.asarray(condition), np.asarray(step, dtype=np.float64)
+    if at.size and not (np.all(np.isfinite(at)) and at.min() >= 0.0):
+        raise ArgumentError("steps must be finite and at least 0")
+    kept, weight = _resampled(fit.weight, most)
+    few = replace(
+        fit, members=fit.members[kept], own=fit.own[kept], weight=weight, law=fit.law[kept]
+    )
+    paths = _Paths(few, conditions, place, at, None)
+    return Spread(
+        paths.accuracy, paths.clean, paths.start, paths.weight, np.sqrt(paths.discrepancy2)
+    )
+
+
+def difference(one: Path, other: Path, *, level: float = 0.95) -> tuple[float, float, float]:
+    """Accuracy of one less that of other: mean and central interval, of the two conditions' means.
+
+    Draws are compared one by one. Half of the discrepancy is taken to differ, and harms, not believed closer than
+    HARM, to err half alike: against a clean verifier this is `Forecast.gap`.
+    """
+    apart = one.accuracy - other.accuracy
+    own, others = (_harm_sd(p.accuracy, p.clean, p.start) for p in (one, other))
+    variance = own**2 + others**2 - own * others
+    if np.any(np.abs(apart) >= 1e-12):
+        variance = variance + 0.5 * max(one.discrepancy, other.discrepancy) ** 2
+    else:
+        variance = np.zeros_like(apart)
+    weight = np.full(apart.size, 1.0 / apart.size)
+    low, high = _central(apart[:, None], np.sqrt(variance)[:, None], weight, level=level)
+    mean = float(_middle(apart[:, None], weight)[0])
+    ends = np.clip([low[0], high[0]], -1.0, 1.0)
+    return mean, min(float(ends[0]), mean), max(float(ends[1]), mean)
+
+
+def _harm_sd(
+    accuracy: FloatArray, clean: FloatArray, start: FloatArray, share: FloatArray | float = HARM
+) -> FloatArray:
+    """What a harm is not believed closer than: none where nothing is lost, or all that can be learnt is."""
+    harm = clean - accuracy
+    learnt = np.maximum(clean - start, 1e-3)
+    return np.asarray(share * harm * np.abs(1.0 - harm / learnt).clip(0.0, 1.0), dtype=np.float64)
+
+
 def _widened(
     low: FloatArray, high: FloatArray, width: FloatArray, floor: float
 ) -> tuple[FloatArray, FloatArray]:
@@ -466,9 +559,11 @@ class _Paths:
         self._fit, self._place, self._at = fit, place, at
         count = len(conditions)
         # Clean twins: the same but for the verifier.
-        twins = [replace(c, channel=VerifierChannel(0.0, 0.0)) for c in conditions]
+        own_twin = [replace(c, channel=VerifierChannel(0.0, 0.0)) for c in conditions]
+        twins = list(dict.fromkeys(own_twin))
         both = [*conditions, *twins]
-        where = np.concatenate([place, place + count])
+        twin_of = np.array([count + twins.index(twin) for twin in own_twin], dtype=np.intp)
+        where = np.concatenate([place, twin_of[place]])
         when = np.concatenate([at, at])
         raw = np.empty((len(fit.weight), where.size))
         self.accuracy = np.empty((len(fit.weight), at.size))
@@ -495,7 +590,7 @@ class _Paths:
         outside[self.probed] = 0.0  # the probe has measured that group size
         longer = np.log2(np.maximum(at / max(fit.horizon, 1.0), 1.0))
         # Half the discrepancy a doubling of rollouts, all of it a doubling of time.
-        self._discrepancy2 = fit.discrepancy**2 * (1.0 + (0.5 * outside) ** 2 + longer**2)
+        self.discrepancy2 = fit.discrepancy**2 * (1.0 + (0.5 * outside) ** 2 + longer**2)
 
     def _add_paced(self, fit: Fit, reference: _Reference, paces: FloatArray) -> None:
         """Members once more, at the probe's pace along their clean curve: rows without one keep the flow."""
@@ -525,7 +620,7 @@ class _Paths:
         """Mean, and central 90 % interval, of a measured accuracy. samples: NaN where unknown."""
         inside = np.clip(self.accuracy, 1e-3, 1.0 - 1e-3)
         measuring = np.where(np.isnan(samples), 0.0, inside * (1.0 - inside) / samples)
-        variance = self._discrepancy2 + self._fit.scatter**2 + measuring + self._harm2()
+        variance = self.discrepancy2 + self._fit.scatter**2 + measuring + self._harm2()
         low, high = _central(self.accuracy, np.sqrt(variance), self.weight)
         mean = np.clip(_middle(self.accuracy, self.weight), 0.0, 1.0)
         return (
@@ -539,7 +634,7 @@ class _Paths:
         apart = self.clean - self.accuracy
         # Two conditions share their discrepancy as far as they share their path: half is taken to differ.
         same = np.all(np.abs(apart) < 1e-12, axis=0)
-        variance = np.where(same, 0.0, 0.5 * self._discrepancy2) + self._harm2()
+        variance = np.where(same, 0.0, 0.5 * self.discrepancy2) + self._harm2()
         low, high = _central(apart, np.sqrt(variance), self.weight)
         mean = self.clean_mean() - np.clip(_middle(self.accuracy, self.weight), 0.0, 1.0)
         return (
@@ -549,14 +644,9 @@ class _Paths:
         )
 
     def _harm2(self) -> FloatArray:
-        """Variance of the harm: none where nothing is lost, and none where all that can be learnt is."""
-        harm = self.clean - self.accuracy
-        learnt = np.maximum(self.clean - self.start[:, np.newaxis], 1e-3)
-        return (
-            np.where(self.probed, _HARM_PROBED, HARM)
-            * harm
-            * np.abs(1.0 - harm / learnt).clip(0.0, 1.0)
-        ) ** 2
+        """Variance of the harm."""
+        share = np.where(self.probed, _HARM_PROBED, HARM)
+        return _harm_sd(self.accuracy, self.clean, self.start[:, np.newaxis], share) ** 2
 
 
 class _Reference:
@@ -684,12 +774,12 @@ def _middle(values: FloatArray, weight: FloatArray) -> FloatArray:
 
 
 def _central(
-    means: FloatArray, sds: FloatArray, weight: FloatArray
+    means: FloatArray, sds: FloatArray, weight: FloatArray, *, level: float = 0.9
 ) -> tuple[FloatArray, FloatArray]:
-    """The 5 and 95 % points of mixtures of normals, members along the first axis."""
+    """The central interval of mixtures of normals, members along the first axis."""
     sds = np.maximum(sds, 1e-9)
     ends: list[FloatArray] = []
-    for share in (0.05, 0.95):
+    for share in ((1.0 - level) / 2.0, (1.0 + level) / 2.0):
         low, high = (means - 6.0 * sds).min(axis=0), (means + 6.0 * sds).max(axis=0)
         for _ in range(24):
             middle = 0.5 * (low + high)
@@ -958,9 +1048,9 @@ def _posterior_mass(found: Sequence[tuple[_World, _Solved]], told: bool) -> Floa
     return mass / mass.sum()
 
 
-def _resampled(weight: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Which draws to keep, and their weights: systematic resampling to at most _KEPT."""
+def _resampled(weight: FloatArray, most: int = _KEPT) -> tuple[IntArray, FloatArray]:
+    """Which draws to keep, and their weights: systematic resampling to at most `most`."""
     ladder = np.cumsum(weight) / weight.sum()
-    picked = np.searchsorted(ladder, (np.arange(_KEPT) + 0.5) / _KEPT)
+    picked = np.searchsorted(ladder, (np.arange(most) + 0.5) / most)
     keep, count = np.unique(np.minimum(picked, weight.size - 1), return_counts=True)
-    return keep, count / _KEPT
+    return keep, count / most

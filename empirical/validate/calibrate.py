@@ -22,9 +22,10 @@ from fits.errors import InputError
 from theory import VerifierChannel, estimator_named
 from theory.adam_flow import Condition, FlowOptimiser
 from theory.estimators import Estimator
-from theory.forecast import NAMES, Fit
+from theory.forecast import NAMES, Fit, Spread
 from theory.forecast import calibrate as calibrate_flow
 from theory.forecast import forecast as forecast_flow
+from theory.forecast import spread as spread_flow
 
 FloatArray = NDArray[np.float64]
 
@@ -134,6 +135,11 @@ class Calibration:
         return Forecast(
             found.accuracy, found.low, found.high, found.gap, found.gap_low, found.gap_high
         )
+
+    def spread(self, rows: pd.DataFrame, *, members: int) -> Spread:
+        """What that many members say of rows, as `forecast` takes them, by rates alone: no arm's probed pace is used."""
+        conditions, place_N, step_N, _ = _conditions(rows, self.given, self.step)
+        return spread_flow(self.fit, conditions, place_N, step_N, most=members)
 
     def paced(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows with the paces that the probe measured of their arms; as they are where there is no probe."""

@@ -10,8 +10,10 @@ integrated step by step here, with 64 prompts and other difficulties than the mo
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -48,9 +50,18 @@ SAMPLES: Final = 1000
 PROMPTS: Final = 64
 
 
-def world(name: str, seed: int) -> pd.DataFrame:
-    """A run table of one random truth of a world, one run an arm."""
-    rng = np.random.default_rng([seed, WORLDS.index(name)])
+@dataclass(frozen=True)
+class Truth:
+    """One random truth. pass_rates: of its prompts at the start. curve(fpr, fnr, rollouts, steps): every EVERY steps."""
+
+    group_size: int
+    prompts_per_step: int
+    pass_rates: FloatArray
+    curve: Callable[[float, float, int, int], FloatArray]
+
+
+def truth(name: str, rng: np.random.Generator) -> Truth:
+    """A random truth of a world."""
     group, prompts = int(rng.choice([4, 8, 16])), int(rng.choice([8, 32]))
     start, ceiling, spread = rng.uniform(0.05, 0.4), rng.uniform(0.7, 1.0), rng.uniform(0.5, 2.5)
     normal = rng.random() < 0.6
@@ -61,41 +72,62 @@ def world(name: str, seed: int) -> pd.DataFrame:
         name, float(rng.integers(2)) if name == "reinforce" else 0.0
     )
     theta = _found(lambda t: float((ceiling / (1 + np.exp(hard - t))).mean()), start, -20.0, 20.0)
-    at = np.arange(0, STEPS + 1, EVERY)
     if name == "sigmoid":
         middle, width = rng.uniform(0.2, 0.6) * STEPS, rng.uniform(0.1, 0.3) * STEPS
         lost = rng.uniform(0.0, 0.15)
 
-        def curve(x: float, d: float, rate: float) -> FloatArray:
+        def sigmoid(x: float, d: float, size: int, steps: int) -> FloatArray:
+            at = np.arange(0, steps + 1, EVERY)
             first = 1 / (1 + np.exp(middle / width))
             share = (1 / (1 + np.exp((middle - at * (1 - x - d)) / width)) - first) / (1 - first)
             return start + (ceiling * (1 - lost * (x + d)) - start) * share
 
-        rate = 0.0
+        curve = sigmoid
     else:
-        table = _table(group, REINFORCE if name == "reinforce" else GRPO)
-        scale = np.sqrt(group * prompts) if name.startswith("adam") else 0.0
 
-        def curve(x: float, d: float, rate: float) -> FloatArray:
+        def trained(x: float, d: float, size: int, steps: int, rate: float) -> FloatArray:
             return _trained(
-                x, d, rate, theta=theta, hard=hard, ceiling=ceiling, own=own, table=table,
-                signal=signal, scale=scale,
+                x, d, rate, theta=theta, hard=hard, ceiling=ceiling, own=own, signal=signal,
+                table=_table(size, REINFORCE if name == "reinforce" else GRPO), steps=steps,
+                scale=np.sqrt(size * prompts) if name.startswith("adam") else 0.0,
             )  # fmt: skip
 
-        rate = float(
-            np.exp(_found(lambda r: curve(0.0, 0.0, float(np.exp(r)))[-1], target, -9.2, 2.3))
+        found = _found(
+            lambda r: trained(0.0, 0.0, group, STEPS, float(np.exp(r)))[-1], target, -9.2, 2.3
         )
-    parts: list[pd.DataFrame] = []
-    for arm, (x, d) in ARMS.items():
-        measured = rng.binomial(SAMPLES, np.clip(curve(x, d, rate), 0.0, 1.0)) / SAMPLES
-        parts.append(
-            pd.DataFrame(
-                {"run_id": arm, "arm": arm, "fpr": x, "fnr": d, "step": at, "accuracy": measured}
-            )
-        )
-    return pd.concat(parts, ignore_index=True).assign(
-        group_size=group, prompts_per_step=prompts, n_eval=SAMPLES
+        rate = float(np.exp(found))
+
+        def curve(x: float, d: float, size: int, steps: int) -> FloatArray:
+            return trained(x, d, size, steps, rate)
+
+    rates = ceiling / (1 + np.exp(hard - theta))
+    return Truth(group, prompts, rates, curve)
+
+
+def measured(true: Truth, arm: str, rng: np.random.Generator) -> pd.DataFrame:
+    """A run table of one arm, one run."""
+    x, d = ARMS[arm]
+    accuracy = true.curve(x, d, true.group_size, STEPS)
+    return pd.DataFrame(
+        {
+            "run_id": arm,
+            "arm": arm,
+            "fpr": x,
+            "fnr": d,
+            "step": np.arange(0, STEPS + 1, EVERY),
+            "accuracy": rng.binomial(SAMPLES, np.clip(accuracy, 0.0, 1.0)) / SAMPLES,
+            "group_size": true.group_size,
+            "prompts_per_step": true.prompts_per_step,
+            "n_eval": SAMPLES,
+        }
     )
+
+
+def world(name: str, seed: int) -> pd.DataFrame:
+    """A run table of one random truth of a world, one run an arm."""
+    rng = np.random.default_rng([seed, WORLDS.index(name)])
+    true = truth(name, rng)
+    return pd.concat([measured(true, arm, rng) for arm in ARMS], ignore_index=True)
 
 
 def _found(function: Callable[[float], float], target: float, low: float, high: float) -> float:
@@ -106,6 +138,7 @@ def _found(function: Callable[[float], float], target: float, low: float, high: 
     return 0.5 * (low + high)
 
 
+@functools.cache
 def _table(group: int, estimator: Estimator) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Observed rates, gain and mean squared advantage there."""
     q = np.sin(np.linspace(0.0, np.pi / 2.0, 513)) ** 2
@@ -127,11 +160,12 @@ def _trained(
     table: tuple[FloatArray, FloatArray, FloatArray],
     signal: float,
     scale: float,
+    steps: int,
 ) -> FloatArray:
     """Accuracies every EVERY steps; scale: sqrt(G B) under Adam, 0 under SGD."""
     ability, memory = np.full(hard.size, theta), 0.0
     found: list[float] = []
-    for step in range(STEPS + 1):
+    for step in range(steps + 1):
         solved = 1 / (1 + np.exp(hard - ability))
         if step % EVERY == 0:
             found.append(float(ceiling * solved.mean()))
@@ -163,12 +197,12 @@ def main(arguments: Sequence[str]) -> int:
                 frame["estimator"] = "reinforce" if name == "reinforce" else "grpo"
             rows.append(validate_forecast(frame, calibrate_on=chosen).forecasts)
         pooled = pd.concat(rows, ignore_index=True)
-        truth = pooled["accuracy"]
+        seen = pooled["accuracy"]
         ours, theirs = (
-            float(np.sqrt(((pooled[by] - truth) ** 2).mean()))
+            float(np.sqrt(((pooled[by] - seen) ** 2).mean()))
             for by in ("forecast", "time-scaled-by-J")
         )
-        held = ((truth >= pooled["low90"]) & (truth <= pooled["high90"])).mean()
+        held = ((seen >= pooled["low90"]) & (seen <= pooled["high90"])).mean()
         width = (pooled["high90"] - pooled["low90"]).mean()
         sys.stdout.write(
             f"{name:22s} RMSE {ours:.4f}, J-clock {theirs:.4f} (x {ours / theirs:.2f}); intervals hold"

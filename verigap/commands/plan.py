@@ -30,6 +30,10 @@ def plan(
         Path | None,
         typer.Option(help="What `verigap validate --out` wrote: gains in accuracy too."),
     ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option(help="What `verigap probe --out` wrote: levers priced in learning."),
+    ] = None,
     prices: Annotated[
         Path | None, typer.Option(help="YAML: rollouts_1000, judgements_1000, label.")
     ] = None,
@@ -52,6 +56,7 @@ def plan(
         prompts_per_step=prompts_per_step,
         estimator=estimator,
         calibration=calibration,
+        probe=probe,
         prices=prices,
     )
 
@@ -76,17 +81,21 @@ def plan(
             )
         say(found.advice)
         view = Table()
-        for heading in (
-            "lever",
-            "accuracy",
-            "effective rollouts",
-            "as many times the rollouts",
-            "cost",
-        ):
+        probed = any(lever.progress is not None for lever in found.levers)
+        headings = ["lever", "accuracy", "effective rollouts", "as many times the rollouts"]
+        if probed:
+            headings.append("as far a run")
+        for heading in (*headings, "cost"):
             view.add_column(heading, overflow="fold")
         for lever in found.levers:
             gain, ends = lever.effective_rollouts_gain, lever.effective_rollouts_gain_ci
             factor, limits = lever.rollouts_factor, lever.rollouts_factor_ci
+            far, reach = lever.progress, lever.progress_ci
+            learning = (
+                "–"
+                if far is None or reach is None
+                else f"{far:.2f} [{reach[0]:.2f}, {reach[1]:.2f}] times"
+            )
             view.add_row(
                 lever.name,
                 "not known"
@@ -98,6 +107,7 @@ def plan(
                 "–"
                 if factor is None or limits is None
                 else f"{factor:.2f} [{limits[0]:.2f}, {'∞' if limits[1] is None else f'{limits[1]:.2f}'}]",
+                *([learning] if probed else []),
                 f"{lever.cost:g}x the rollouts"
                 + ("" if lever.cost_money is None else f" ({lever.cost_money:,.0f})")
                 + (f"; {lever.effort}" if lever.effort else ""),

@@ -17,6 +17,7 @@ from empirical.plan import Plan, Rates, rates_in, read_audit, read_prices
 from empirical.plan import plan as make_plan
 from empirical.power import Power, read_pilot
 from empirical.power import power as chances
+from empirical.probe import read_probe
 from empirical.studies import read_study
 from empirical.validate.predict import read_calibration
 from fits.fit import named_columns
@@ -203,6 +204,7 @@ def plan(
     prompts_per_step: int = 32,
     estimator: str = "grpo",
     calibration: str | Path | None = None,
+    probe: str | Path | None = None,
     prices: str | Path | None = None,
 ) -> Planned:
     """What each lever buys: more rollouts or steps, a better verifier, several judgements.
@@ -210,8 +212,9 @@ def plan(
     fpr, fnr: in [0, 1], taken as exact; or audit: what `audit` found or `verigap audit --out` wrote. pass_rate: of
     one's prompts, one or several, inside (0, 1) (default: the audit's mean). group_size: rollouts a prompt, at least
     2. steps, prompts_per_step: of the run, at least 1. calibration: what `verigap validate --out` wrote; without it
-    no gain in accuracy is named. prices: a YAML file, rollouts_1000, judgements_1000, label.
-    Returns gains in effective rollouts and in accuracy with 95 % intervals, and the pairs of levers told apart.
+    no gain in accuracy is named. probe: what `verigap probe --out` wrote; with it levers are priced in learning too.
+    prices: a YAML file, rollouts_1000, judgements_1000, label.
+    Returns gains in effective rollouts, learning and accuracy with 95 % intervals, and the pairs of levers told apart.
     Raises UserError naming what is missing or out of range.
     Source: docs/theory.md#effective-rollouts.
     """
@@ -235,6 +238,7 @@ def plan(
         calibration=None
         if calibration is None
         else read_calibration(Path(calibration)).calibration,
+        probe=None if probe is None else read_probe(Path(probe)),
         prices=None if prices is None else read_prices(Path(prices)),
     )
     return as_shown(Planned, found)
