@@ -112,7 +112,7 @@ class Lever:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Two levers that the evidence tells apart. by: accuracy, learning or effective rollouts. ci: of the difference, 95 %."""
+    """Two levers that are told apart. by: accuracy, learning or effective rollouts. ci: of the difference, 95 %."""
 
     better: str
     worse: str

@@ -235,7 +235,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Path:
-    """One condition by draws of whatever is not known, of equal weight: accuracy, clean, start as in `Spread`, [draws]."""
+    """One condition by equally likely draws of what is not known: fields as in `Spread`, [draws]."""
 
     accuracy: FloatArray
     clean: FloatArray

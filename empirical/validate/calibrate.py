@@ -137,7 +137,7 @@ class Calibration:
         )
 
     def spread(self, rows: pd.DataFrame, *, members: int) -> Spread:
-        """What that many members say of rows, as `forecast` takes them, by rates alone: no arm's probed pace is used."""
+        """What that many members say of rows, as `forecast` takes them; no arm's probed pace is used."""
         conditions, place_N, step_N, _ = _conditions(rows, self.given, self.step)
         return spread_flow(self.fit, conditions, place_N, step_N, most=members)
 

@@ -52,7 +52,10 @@ PROMPTS: Final = 64
 
 @dataclass(frozen=True)
 class Truth:
-    """One random truth. pass_rates: of its prompts at the start. curve(fpr, fnr, rollouts, steps): every EVERY steps."""
+    """One random truth.
+
+    pass_rates: of its prompts at the start. curve(fpr, fnr, group size, steps): accuracies, every EVERY steps.
+    """
 
     group_size: int
     prompts_per_step: int
