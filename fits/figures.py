@@ -195,13 +195,11 @@ def draw_gap(
     parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows_of), 1, height_ratios=heights)))
     rows: list[Row] = []
     for part, arms_of in zip(parts, rows_of, strict=True):
+        title = setting_in_words(arms_of[0].setting) if len(report.settings) > 1 else ""
         if has_curves and len(arms_of) > MOST_TOGETHER:
-            first, drawn = _small_multiples(part, arms_of, report)
+            rows += _small_multiples(part, arms_of, report, title)
         else:
-            first, drawn = _together(part, arms_of, report, has_curves=has_curves)
-        rows += drawn
-        if len(report.settings) > 1:
-            set_title(first, setting_in_words(arms_of[0].setting))
+            rows += _together(part, arms_of, report, title, has_curves=has_curves)
     key_above(figure, _marks(chosen, report.delta, has_curves=has_curves), across=4)
     if size is not None:
         figure.set_size_inches(*size)
@@ -256,8 +254,8 @@ def _marks(arms: Sequence[ArmGap], delta: float, *, has_curves: bool) -> list[Ar
 
 
 def _together(
-    part: SubFigure, arms: Sequence[ArmGap], report: GapReport, *, has_curves: bool
-) -> tuple[Axes, list[Row]]:
+    part: SubFigure, arms: Sequence[ArmGap], report: GapReport, title: str, *, has_curves: bool
+) -> list[Row]:
     """Few arms: their curves in one panel, each named beside its floor."""
     ratios = [1.5, 0.85, 1.0] if has_curves else [0.6, 1.0]
     line: Any = part.subplots(1, len(ratios), width_ratios=ratios)
@@ -271,16 +269,19 @@ def _together(
         arm.arm: f"{textwrap.shorten(_without_setting(arm), 24)}: {arm.verdict}" for arm in arms
     }
     _name_rows(line[-2], floors, words, drawn)
-    return line[0], rows
+    set_title(line[0], title)
+    return rows
 
 
 def _small_multiples(
-    part: SubFigure, arms: Sequence[ArmGap], report: GapReport
-) -> tuple[Axes, list[Row]]:
+    part: SubFigure, arms: Sequence[ArmGap], report: GapReport, title: str
+) -> list[Row]:
     """Many arms: a small panel each, on one scale, and their floors in one panel below."""
     deep = -(-len(arms) // ACROSS)
     halves: Any = part.subfigures(2, 1, height_ratios=[1.25 * deep + 0.4, 0.24 * len(arms) + 0.6])
     above, below = halves
+    if title:
+        above.suptitle(literal(title), fontsize="small", x=0.01, ha="left")
     grid: Any = above.subplots(deep, ACROSS, sharex=True, sharey=True, squeeze=False)
     for empty in grid.flat[len(arms) :]:
         empty.set_axis_off()
@@ -289,13 +290,8 @@ def _small_multiples(
     for place, (axis, arm) in enumerate(zip(small, arms, strict=True)):
         drawn = {arm.arm: Stroke(VERDICTS[arm.verdict].colour, "-")}
         rows += _gap_curves(axis, [arm], drawn, x=report.x, delta=report.delta)
-        axis.annotate(
-            literal(textwrap.shorten(_without_setting(arm), 26)),
-            (0.03, 0.97),
-            xycoords="axes fraction",
-            va="top",
-            fontsize="small",
-        )
+        # Above the panel: within it, a steep curve runs through the name.
+        set_title(axis, _without_setting(arm), width=26)
         axis.set_xlabel(report.x if place // ACROSS == deep - 1 else "")
         axis.set_ylabel("gap" if place % ACROSS == 0 else "")
     low, high = _reach(arms, report.delta)
@@ -319,7 +315,7 @@ def _small_multiples(
     words = [f"{textwrap.shorten(_without_setting(arm), 26)}: {arm.verdict}" for arm in arms]
     floors.set_yticks(range(len(arms)), [literal(word) for word in reversed(words)])
     floors.grid(axis="x", linewidth=0.4, alpha=0.6)
-    return small[0], rows
+    return rows
 
 
 def _reach(arms: Sequence[ArmGap], delta: float) -> tuple[float, float]:
