@@ -17,6 +17,7 @@ from fits.drawing import (
     Row,
     Stroke,
     blank,
+    count_along,
     draw_band,
     draw_interval,
     in_style,
@@ -234,6 +235,7 @@ def _curve_panels(
             axis.plot(at.index, at["forecast"], color=colour, linewidth=1.2)
             if best is not None:
                 axis.plot(at.index, at[best], color="0.5", linewidth=0.9, linestyle=DASHED)
+        count_along(axis)
         set_title(axis, f"{textwrap.shorten(label, 24)} ({report.by_group[label].rmse:.3f})")
     for axis in list(axes.flat)[len(report.by_group) :]:
         axis.set_visible(False)
@@ -308,7 +310,9 @@ def _scores(axis: Axes, report: Report) -> None:
         mark_level(axis, report.noise_floor, "noise floor")
     axis.set_xlim(0.0, reach)
     axis.set_ylim(-0.6, len(names) - 0.4)
-    axis.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 18)) for name in names[::-1]])
+    # One line a name: a second would run into the rows beside it.
+    longest = max(map(len, names))
+    axis.set_yticks(range(len(names)), names[::-1], fontsize="small" if longest < 20 else "x-small")
     axis.set_xlabel("RMSE")
 
 
@@ -424,6 +428,7 @@ def draw_study(
             ylabel=_LABELS.get(panel.y, panel.y.replace("_", " ")),
         )
         set_title(axis, panel.title)
+        count_along(axis)
         if panel.log_x:
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter("{x:g}")

@@ -42,6 +42,7 @@ __all__ = [
     "Stroke",
     "blank",
     "check_figure",
+    "count_along",
     "draw_band",
     "draw_interval",
     "in_place_of",
@@ -213,6 +214,17 @@ def literal(text: str) -> str:
 def set_title(axis: Axes, text: str, *, width: int = 80) -> None:
     """`text` as it stands over the left edge of the axes, shortened to `width` characters."""
     axis.set_title(literal(textwrap.shorten(text, width)), fontsize="small", loc="left", pad=3)
+
+
+def count_along(axis: Axes) -> None:
+    """Numbers of an x axis of compute in the one style that all figures share: 500, 10k, 2.5M."""
+    from matplotlib.ticker import EngFormatter, FuncFormatter
+
+    engineering = EngFormatter(sep="")
+    # Below a thousand as they are: half an accelerator hour is 0.5, not 500m.
+    axis.xaxis.set_major_formatter(
+        FuncFormatter(lambda x, _: engineering(x) if abs(x) >= 1000.0 else f"{x:g}")
+    )
 
 
 def say(axis: Axes, place: float, text: str, *, right: bool | None = None) -> None:

@@ -22,6 +22,7 @@ from fits.drawing import (
     Row,
     Stroke,
     blank,
+    count_along,
     draw_band,
     draw_interval,
     in_style,
@@ -77,12 +78,6 @@ def _name_rows(
     axis.grid(axis="x", linewidth=0.4, alpha=0.6)
 
 
-def _engineering(axis: Axes) -> None:
-    from matplotlib.ticker import EngFormatter
-
-    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-
-
 @in_style
 def draw_fits(
     fits: Sequence[GroupFit],
@@ -123,7 +118,7 @@ def draw_fits(
         rows += _asymptote(levels, one, len(fits) - 1 - place, colour, y)
     curves.set_xlabel(x)
     curves.set_ylabel(y)
-    _engineering(curves)
+    count_along(curves)
     words = {one.group: f"{textwrap.shorten(one.group, 26)} ({one.fit.law.name})" for one in fits}
     _name_rows(key, levels, words, drawn)
     levels.set_xlabel("asymptote, 95 %")
@@ -389,7 +384,7 @@ def _gap_curves(
     mark_gap(axis, delta)
     axis.set_xlabel(x)
     axis.set_ylabel("accuracy, clean minus noisy")
-    _engineering(axis)
+    count_along(axis)
     return rows
 
 

@@ -14,6 +14,7 @@ from fits.drawing import (
     VERDICTS,
     Drawing,
     blank,
+    count_along,
     in_style,
     panels,
     save,
@@ -93,3 +94,20 @@ def test_a_figure_alone_leaves_the_table_beside_it(tmp_path: Path) -> None:
     assert (tmp_path / "phase.csv").read_text() == "mine"
     with pytest.raises(InputError, match=r"\.pdf, \.svg, \.png"):
         write_figure(drawn(), tmp_path / "phase.gif")
+
+
+@pytest.mark.parametrize(
+    ("most", "spoken"),
+    [(2.0, "0.5"), (800.0, "200"), (40_000.0, "10k"), (4e6, "1M"), (2e9, "500M")],
+)
+def test_compute_is_numbered_in_one_style(most: float, spoken: str) -> None:
+    figure = blank(2.0)
+    axis = figure.subplots()
+    axis.plot([0.0, most], [0.0, 1.0])
+    count_along(axis)
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in axis.get_xticklabels()]
+    assert spoken in labels
+    # Neither an exponent set apart nor thousandths of an hour.
+    assert axis.xaxis.get_offset_text().get_text() == ""
+    assert not any(label.endswith(("m", "µ")) for label in labels)
