@@ -206,7 +206,7 @@ def read_dicts(path: Path, ask: Ask) -> Raw:
     if not logs:
         raise InputError(f"{path}: no log is printed in it as a dictionary, {{'loss': …}}")
     logs = [log for log in logs if "train_runtime" not in log[2]] or logs
-    steps, note = _steps_of(logs, bars, text)
+    steps, note = _steps_of(logs, bars, text, source=str(path))
     history = [
         (place, step, {name: value for name, value in values.items() if name not in _TIMES})
         for (place, _, values), step in zip(logs, steps, strict=True)
@@ -244,9 +244,12 @@ def _finite(value: object) -> object:
 
 
 def _steps_of(
-    logs: list[_Log], bars: list[tuple[int, int, int]], text: str
+    logs: list[_Log], bars: list[tuple[int, int, int]], text: str, *, source: str
 ) -> tuple[list[int | str], tuple[str, ...]]:
-    """The step of each log, and how it was come by."""
+    """The step of each log, and how it was come by.
+
+    Raises InputError where logs have to be counted and are not of one run from its start.
+    """
     for name in ("step", "global_step", "train/global_step", "global_step/max_steps"):
         if all(name in values for _, _, values in logs):
             return [str(values[name]).partition("/")[0] for _, _, values in logs], ()
@@ -256,6 +259,7 @@ def _steps_of(
         misplaced = _misplaced(steps, logs)
         if not misplaced:
             return steps, (f"step is read off the progress bar (of {bars[0][2]}) beside each log",)
+    _one_telling(logs, source)
     count = 0
     counted: list[int | str] = []
     for _, _, values in logs:
@@ -284,6 +288,21 @@ def _steps_beside(logs: list[_Log], bars: list[tuple[int, int, int]], text: str)
         before.append(train[max(place - 1, 0)][1])
         after.append(train[place][1] if redrawn else before[-1])
     return before if _off_line(before, logs) < _off_line(after, logs) else after
+
+
+def _one_telling(logs: list[_Log], source: str) -> None:
+    """Refuse to count logs whose epoch goes back: those after it are another run's, or of a run resumed."""
+    last = -math.inf
+    for place, _, values in logs:
+        if not is_number(values.get("epoch")):
+            continue
+        epoch = float(values["epoch"])
+        if epoch < last:
+            raise InputError(
+                f"{source}, {place}: the epoch goes back from {last:g} to {epoch:g}, and no step is logged: two"
+                " runs in one log, or one resumed? One run a file, or its trainer_state.json"
+            )
+        last = epoch
 
 
 def _off_line(steps: list[int | str], logs: list[_Log]) -> float:

@@ -9,6 +9,7 @@ Fails first where one run was logged twice into one folder under two formats: re
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ def read_folder(top: Path, ask: Ask) -> Raw:
     if unknown:
         notes.append(f"no log recognised in: {_few(unknown)}")
     parts = [(run, FORMATS[run.format][1](run.path, ask)) for run in logs or tables]
+    _one_metric(top, parts)
     names = _names(parts)
     _no_run_twice(top, parts, names)
     rows: list[dict[str, Any]] = []
@@ -144,6 +146,26 @@ def read_folder(top: Path, ask: Ask) -> Raw:
     taken = frozenset.intersection(*(raw.taken for _, raw in parts))
     name = measured.pop() if len(measured) == 1 else "accuracy"
     return Raw(frame_of(rows), tuple(dict.fromkeys(notes)), name, taken)
+
+
+def _one_metric(top: Path, parts: list[tuple[Found, Raw]]) -> None:
+    """Refuse logs of one format in which different values were taken for the accuracy."""
+    taken: dict[str, tuple[Found, str]] = {}
+    for found, raw in parts:
+        if found.is_table:
+            continue
+        other, name = taken.setdefault(found.format, (found, raw.measured))
+        if _plain(name) != _plain(raw.measured):
+            raise InputError(
+                f"{top}: the accuracy is {name!r} in {other.name} and {raw.measured!r} in {found.name}: one measure?"
+                " --metric chooses one that all have; if they are one, import them apart and read the tables"
+                " together"
+            )
+
+
+def _plain(name: str) -> str:
+    """The name of a value without what trainers put before that of an evaluation's."""
+    return re.sub(r"^eval[/_.]", "", name.lower())
 
 
 def _few(names: Any) -> str:

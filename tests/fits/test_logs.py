@@ -235,6 +235,29 @@ def test_a_log_printed_past_the_progress_bar_is_of_the_step_before_it(tmp_path: 
     assert said(got, "the progress bar does not stand beside the logs")
 
 
+def test_two_runs_printed_into_one_file_are_not_counted_as_one(tmp_path: Path) -> None:
+    line = "{'loss': 0.1, 'epoch': %s}\n{'eval_accuracy': 0.%d, 'epoch': %s}\n"
+    text = "".join(line % (epoch, n, epoch) for n, epoch in ((2, 0.5), (3, 1.0), (4, 0.5)))
+    refused(written(tmp_path / "a.log", text), "line 5", "the epoch goes back from 1 to 0.5")
+    # Where steps are told, it is a run resumed.
+    stepped = "".join(
+        f"{{'eval_accuracy': 0.{n}, 'epoch': {step / 20}, 'step': {step}}}\n"
+        for n, step in ((1, 5), (2, 10), (3, 20), (4, 10))
+    )
+    got = read_runs(written(tmp_path / "b.log", stepped))
+    assert points(got) == [(5, 0.1), (10, 0.4)]
+    assert said(got, "resumed at step 10")
+
+
+def test_logs_of_one_folder_have_one_measure(tmp_path: Path) -> None:
+    for run, metric in (("a", "gsm8k"), ("b", "math")):
+        written(
+            tmp_path / run / "train.log",
+            f"step:0 - val-core/{metric}/acc/mean@1:0.3\nstep:1 - val-core/{metric}/acc/mean@1:0.4\n",
+        )
+    refused(tmp_path, "'val-core/gsm8k/acc/mean@1' in a and 'val-core/math/acc/mean@1' in b")
+
+
 def test_dictionaries_without_a_step_are_counted_and_that_is_said(tmp_path: Path) -> None:
     line = "{'loss': 0.1, 'reward': 0.%d, 'epoch': 0.1}\n"
     path = written(
