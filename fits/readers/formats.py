@@ -21,7 +21,12 @@ from fits.readers.folders import is_run_folder, read_run_folder, read_trainer_st
 from fits.readers.grid import is_grid, read_grid
 from fits.readers.history import Ask, Raw
 from fits.readers.jsonl import json_table, parse_json
-from fits.readers.tensorboard import event_files, read_events
+from fits.readers.tensorboard import (
+    event_files,
+    is_scalar_download,
+    read_events,
+    read_scalar_download,
+)
 from fits.readers.text import (
     csv_header,
     head_of,
@@ -39,6 +44,7 @@ from fits.readers.trackio import (
 )
 from fits.readers.wandb import is_wandb, read_wandb
 from fits.readers.wandb_offline import offline_file, read_offline_run
+from fits.table import ORIGIN
 
 __all__ = ["FORMATS", "TABLES", "Reader", "columns_of", "format_of_file", "format_of_folder"]
 
@@ -105,6 +111,18 @@ def _verl(path: Path, ask: Ask) -> Raw:
     return read_verl_file(path, ask) if path.suffix == ".jsonl" else read_verl(path, ask)
 
 
+def _tensorboard(path: Path, ask: Ask) -> Raw:
+    if path.suffix in (".csv", ".tsv"):
+        frame, notes = read_csv(path)
+        if not is_scalar_download([str(name) for name in frame.columns if name != ORIGIN]):
+            raise InputError(
+                f"{path}: lacks the columns of TensorBoard's download: Wall time, Step, Value"
+            )
+        raw = read_scalar_download(frame, path=path, ask=ask)
+        return Raw(raw.frame, (*notes, *raw.notes), raw.measured, raw.taken)
+    return read_events(path, ask)
+
+
 def _trl(path: Path, ask: Ask) -> Raw:
     return read_trainer_state(path, ask)
 
@@ -116,7 +134,7 @@ FORMATS: Final[Mapping[str, tuple[str, Reader]]] = {
     "trl": ("a trainer_state.json of TRL", _trl),
     "trl-console": ("logs printed as dictionaries, as TRL prints them", read_dicts),
     "run": ("a run folder", read_run_folder),
-    "tensorboard": ("TensorBoard event files", read_events),
+    "tensorboard": ("TensorBoard event files, or a scalar downloaded", _tensorboard),
     "wandb": ("a W&B history, chart, table of runs or offline run", _wandb),
     "trackio": ("a database or table of trackio", _trackio),
     "verl": ("a log of verl", _verl),
@@ -172,6 +190,8 @@ def _format_of_columns(names: list[str]) -> str:
         return "grid"
     if is_trackio(names):
         return "trackio"
+    if is_scalar_download(names):
+        return "tensorboard"
     return "wandb" if is_wandb(names) else "csv"
 
 

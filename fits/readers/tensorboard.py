@@ -9,19 +9,24 @@ Source: tensorflow/core/util/event.proto, tfrecord framing.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+import pandas as pd
 
 from fits.errors import InputError
 from fits.files import file_bytes
 from fits.readers.history import Ask, Raw, evaluations
 from fits.readers.wire import Field, fields_of
+from fits.table import ORIGIN
 
-__all__ = ["event_files", "read_events"]
+__all__ = ["event_files", "is_scalar_download", "read_events", "read_scalar_download"]
 
 _HEADER: Final = struct.Struct("<QI")
+_DOWNLOAD: Final = re.compile(r"run[-_](?P<run>.+?)-tag-(?P<tag>.+)")
 _CHECK: Final = struct.Struct("<I")
 
 
@@ -56,6 +61,25 @@ def read_events(path: Path, ask: Ask) -> Raw:
         history.extend((f"{file.name} step {step}", step, values) for step, values in events)
     raw = evaluations(history, run_id=_run_name(files[0]), ask=ask, source=str(path))
     return Raw(raw.frame, (*notes, *raw.notes), raw.measured, raw.taken)
+
+
+def is_scalar_download(names: Sequence[str]) -> bool:
+    """Whether columns are those of a scalar downloaded from TensorBoard's page, one tag of one run a file."""
+    return list(names) == ["Wall time", "Step", "Value"]
+
+
+def read_scalar_download(frame: pd.DataFrame, *, path: Path, ask: Ask) -> Raw:
+    """The values of one tag of one run, which the file's own name tells, as raw run-table rows.
+
+    frame: cells, with each row's place. A name that tells no tag leaves the value called "Value".
+    Raises InputError where the tag is no accuracy and none was asked for.
+    """
+    named = _DOWNLOAD.fullmatch(path.stem)
+    run, tag = (named["run"], named["tag"]) if named else (path.stem, "Value")
+    history = [
+        (str(row[ORIGIN]), row["Step"], {tag: row["Value"]}) for row in frame.to_dict("records")
+    ]
+    return evaluations(history, run_id=run, ask=ask, source=str(path))
 
 
 def _run_name(file: Path) -> str:

@@ -249,6 +249,19 @@ def test_two_runs_printed_into_one_file_are_not_counted_as_one(tmp_path: Path) -
     assert said(got, "resumed at step 10")
 
 
+def test_a_scalar_downloaded_from_tensorboards_page(tmp_path: Path) -> None:
+    rows = "Wall time,Step,Value\n1.7e9,0,0.25\n1.7e9,10,0.5\n"
+    for run in ("clean-seed0", "fp-seed0"):
+        written(tmp_path / f"run-{run}-tag-eval_accuracy.csv", rows)
+    got = read_runs(tmp_path, runs_from="{arm}-seed{seed}")
+    assert points(got, "clean-seed0") == points(got, "fp-seed0") == [(0, 0.25), (10, 0.5)]
+    # What no name tells is asked for, and a loss is no accuracy.
+    other = written(tmp_path / "other" / "scalars.csv", rows)
+    refused(other, "no accuracy is logged", "--metric: Value")
+    assert points(read_runs(other, metric="Value")) == [(0, 0.25), (10, 0.5)]
+    refused(written(tmp_path / "run-a-tag-train_loss.csv", rows), "no accuracy is logged")
+
+
 def test_logs_of_one_folder_have_one_measure(tmp_path: Path) -> None:
     for run, metric in (("a", "gsm8k"), ("b", "math")):
         written(
