@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pandas as pd
 
+from empirical.probe import Probe, read_probe
+from empirical.rollouts import RolloutsWorth, rollouts_worth
 from empirical.studies import read_study
 from empirical.validate.forecast import Validation, validate_forecast
 from fits import InputError, gap_report, parse_selection, read_runs
-from fits.gap import ArmGap
+from fits.gap import ArmGap, GapReport
 from fits.inference import Interval
 from paper.claims import DELTA, Question, ask
 from paper.contrasts import Curves, Evidence, Gap, by_condition, gaps
+from paper.probe import Checked, check
 from paper.public_data import Derived, remake
 from paper.scores import Score, score_of
 
@@ -97,13 +100,19 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the README says. inputs: sha256 of each file it is computed from, by its path in the results."""
+    """Everything the README says. inputs: sha256 of each file it is computed from, by its path in the results.
+
+    rollouts: measured effective rollouts beside predicted ones. speeds: as probed against as measured, None without a
+    probe.
+    """
 
     inputs: Mapping[str, str]
     campaign: Campaign
     questions: tuple[Question, ...]
     gaps: tuple[Gap, ...]
     floors: tuple[Floor, ...]
+    rollouts: tuple[RolloutsWorth, ...]
+    speeds: Checked | None
     smoke: tuple[Floor, ...]
     forecast: Score
     shared: Mapping[str, Derived]
@@ -149,11 +158,11 @@ def _read(path: Path, kind: type[Kind]) -> Kind | None:
 
 
 def digests(results: Path, derived: Path | None = None) -> dict[str, str]:
-    """What the numbers are made of: sha256 of the run tables and step logs below `results`, by path there.
+    """What the numbers are made of: sha256 of the run tables, step logs and probes below `results`, by path there.
 
     derived: what is kept of real groups of rollouts, named after its folder.
     """
-    patterns = ("*/runs.parquet", "*/steps/*.parquet")
+    patterns = ("*/runs.parquet", "*/steps/*.parquet", "*/probe.json")
     files = {
         file.relative_to(results).as_posix(): file
         for pattern in patterns
@@ -176,6 +185,7 @@ def collect(
     kept: stands in for sources that are not there. real_groups: see `digests`.
     """
     frame = read_runs(results / "cpu-campaign").frame
+    smoke = read_runs(results / "cpu-smoke").frame
     curves = Curves.of(frame)
     derived = remake(shared, kept)
     done = validate_forecast(
@@ -184,13 +194,18 @@ def collect(
         group="arm",
         source="cpu-campaign",
     )
+    campaign_gaps = _gap_report(frame)
+    probe_file = results / "cpu-campaign" / "probe.json"
+    probe = read_probe(probe_file) if probe_file.is_file() else None
     findings = Findings(
         inputs=digests(results, real_groups),
         campaign=_campaign(frame, results),
         questions=ask(Evidence(curves, _entropy(results, frame), derived)),
         gaps=gaps(curves),
-        floors=_floors(frame),
-        smoke=_floors(read_runs(results / "cpu-smoke").frame),
+        floors=_floors(frame, campaign_gaps),
+        rollouts=_rollouts(frame, campaign_gaps, probe),
+        speeds=None if probe is None else check(probe, frame).checked,
+        smoke=_floors(smoke, _gap_report(smoke)),
         forecast=score_of(done, source="cpu-campaign", by=("group_size", "arm")),
         shared=derived,
         gradient=None if gradient is None else _gradient(gradient),
@@ -228,16 +243,36 @@ def _entropy(results: Path, frame: pd.DataFrame) -> dict[tuple[str, int], pd.Dat
     return by_condition(logs, "entropy")
 
 
-def _floors(frame: pd.DataFrame) -> tuple[Floor, ...]:
+def _gap_report(frame: pd.DataFrame) -> GapReport:
+    return gap_report(frame, clean=parse_selection(["fpr=0,fnr=0"]), delta=DELTA)
+
+
+def _size(arm: ArmGap, frame: pd.DataFrame) -> int:
+    """An arm's group size, which no setting says where there is one only."""
+    return int(arm.setting.get("group_size") or frame["group_size"].iloc[0])
+
+
+def _rollouts(
+    frame: pd.DataFrame, report: GapReport, probe: Probe | None
+) -> tuple[RolloutsWorth, ...]:
+    """Of every arm that theory prices, smaller groups first."""
+    found: list[RolloutsWorth] = []
+    for arm in report.arms:
+        name, size = arm.arm.split(",")[0], _size(arm, frame)
+        rows = frame[(frame["arm"] == name) & (frame["group_size"] == size)]
+        worth = rollouts_worth(arm, rows, size, name=name, probe=probe)
+        if worth is not None:
+            found.append(worth)
+    return tuple(sorted(found, key=lambda one: one.group_size))
+
+
+def _floors(frame: pd.DataFrame, report: GapReport) -> tuple[Floor, ...]:
     """What `verigap gap` says of each arm."""
-    report = gap_report(frame, clean=parse_selection(["fpr=0,fnr=0"]), delta=DELTA)
-    only = int(frame["group_size"].iloc[0])
 
     def floor(arm: ArmGap) -> Floor:
-        size = arm.setting.get("group_size", only)
         return Floor(
             arm.arm.split(",")[0],
-            int(size or only),
+            _size(arm, frame),
             arm.verdict,
             arm.floor,
             arm.floor_ci,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from empirical.rollouts import log_error
+
 if TYPE_CHECKING:
     from paper.probe import Compared, ProbeCheck
 
@@ -124,8 +126,8 @@ def document(check: ProbeCheck, *, command: str, probed: str, figure: str) -> st
             + ", ".join(
                 f"{name} {value:.0%}"
                 for name, value in (
-                    ("φ²", _log_error([(w.phi2, w.measured) for w in check.worth])),
-                    ("with v₀/v₁", _log_error([(w.with_norms, w.measured) for w in check.worth])),
+                    ("φ²", log_error([(w.phi2, w.measured) for w in check.worth])),
+                    ("with v₀/v₁", log_error([(w.with_norms, w.measured) for w in check.worth])),
                 )
             )
             + " of rollouts beyond the first, root mean square.",
@@ -175,14 +177,6 @@ def _forms(check: ProbeCheck) -> list[str]:
     best = {until: min(NAMES, key=lambda form: by[form, until].rmse) for until in windows}
     said = "; ".join(f"to step {until} {NAMES[form]}" for until, form in best.items())
     return [*table, "", f"Best: {said}."]
-
-
-def _log_error(pairs: Sequence[tuple[float, float]]) -> float:
-    """Root mean square of the logarithm of (predicted - 1)/(measured - 1), as a share."""
-    import numpy as np
-
-    ratios = np.log([(predicted - 1.0) / (measured - 1.0) for predicted, measured in pairs])
-    return float(np.sqrt((ratios**2).mean()))
 
 
 def _number(value: float | None, spec: str = ".2f") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from empirical.rollouts import log_error
 from fits.gap import verdict_in_words, verdict_of, with_interval
 from fits.hypotheses import (
     ALPHA,
@@ -84,6 +85,7 @@ def render(findings: Findings) -> str:
         "",
         *(line for question in claims for line in _question(question, stands)),
         *_arms(findings),
+        *_rollouts(findings),
         *_forecasts(findings),
         *_gradient(findings.gradient),
         *_sources(findings.shared),
@@ -221,6 +223,65 @@ def _arms(findings: Findings) -> list[str]:
         f"On [cpu-smoke](../../empirical/results/cpu-smoke), six runs at twice the learning rate, `verigap gap` says: {smoke}.",
         "",
     ]
+
+
+def _rollouts(findings: Findings) -> list[str]:
+    """Predicted against measured: what an arm's rollouts are worth, and how fast it learns."""
+    if not findings.rollouts:
+        return []
+    measured = [one for one in findings.rollouts if one.measured is not None]
+    judged = [one for one in findings.rollouts if one.inside is not None]
+    lines = [
+        "## What a rollout is worth",
+        "",
+        "Effective rollouts. Measured: the clean rollouts that reach an arm's accuracy at equal steps, over all steps, as"
+        " `verigap gap` reads them, with 95 % over seeds. Predicted: 1 + φ²(G − 1) at the arm's mean accuracy"
+        " ([theory](../../docs/theory.md#effective-rollouts)). Probed: at the initial weights, before any training."
+        " Independent errors with 0 < J < 1. The interval is scatter over seeds; that the clean curve is read between"
+        " the group sizes trained is not in it.",
+        "",
+        *_table(
+            ["arm", "rollouts", "pass rate", "measured", "predicted", "probed"],
+            [
+                [
+                    one.arm,
+                    str(one.group_size),
+                    f"{one.pass_rate:.3f}",
+                    one.reason if one.measured is None else _span1(one.measured, one.measured_ci),
+                    f"{one.predicted:.1f}",
+                    DASH if one.probed is None else _span1(one.probed, one.probed_ci),
+                ]
+                for one in findings.rollouts
+            ],
+        ),
+    ]
+    if measured:
+        probed = [one for one in measured if one.probed is not None]
+        by_phi = log_error([(one.predicted, one.measured or 1.0) for one in measured])
+        by_probe = log_error([(one.probed or 1.0, one.measured or 1.0) for one in probed])
+        lines += [
+            f"Of {len(measured)} arms with a measurement the prediction misses by {by_phi:.0%} of what is beyond the first"
+            " rollout (root mean square of logarithms)"
+            + (f", the probe by {by_probe:.0%} of {len(probed)}" if probed else "")
+            + f"; of {len(judged)} with an interval {sum(bool(one.inside) for one in judged)} hold the prediction.",
+            "",
+        ]
+    if findings.speeds is not None:
+        speeds = findings.speeds
+        lines += [
+            f"How fast an arm learns beside clean, as probed before training and as its first 20 steps show: {speeds.rows}"
+            f" comparisons, RMSE {speeds.rmse:.3f}, bias {speeds.bias:+.3f}, rank correlation {speeds.rank_correlation:.3f};"
+            f" {speeds.within:.0%} agree within the 95 % interval of both errors. Arm by arm:"
+            " [probe.md](probe.md#relative-speed).",
+            "",
+            "![Speeds and rollouts, probed and measured](figures/probe.png)",
+            "",
+        ]
+    return lines
+
+
+def _span1(value: float, ci: Interval | None) -> str:
+    return f"{value:.1f}" + ("" if ci is None else f" [{ci[0]:.1f}, {ci[1]:.1f}]")
 
 
 def _order(arm: str) -> int:
