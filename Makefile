@@ -5,6 +5,7 @@
 #   make results remake paper/generated/results.md, its numbers and figures from the committed tables
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md
 #                (leave the machine alone meanwhile)
+#   make faults kills, fuzzed inputs, safeguards taken away, into tests/faults/RESULTS.md (hours; goes on where it was)
 #   make docs    the site, API pages included, into site/index.html; every warning is an error
 #   make format  apply ruff's formatting and safe fixes
 
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Data that are not part of the project; numbers derived from them are kept where they are absent.
 SHARED ?= ../shared/data
 
-.PHONY: demo test lint results bench docs format clean
+.PHONY: demo test lint results bench faults docs format clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/verigap demo --force
@@ -38,6 +39,9 @@ results: $(VENV)/.installed-core
 bench: $(VENV)/.installed-tests
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
 	$(BIN)/python -m tests.benchmarks.results
+
+faults: $(VENV)/.installed-tests
+	$(BIN)/python -m tests.faults.results
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

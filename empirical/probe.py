@@ -14,6 +14,7 @@ on from there, one process or several give equal bytes, and the jackknife leaves
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -775,6 +776,34 @@ class Probe:
         raise StudyError(f"the probe has no group size {group_size}; it has {self.group_sizes}")
 
 
+def _refuse_impossible(probe: Probe, *, source: str) -> None:
+    """Raise StudyError where a stored probe holds what no probe measures: it would forecast all the same."""
+
+    def walk(value: Any, where: str) -> None:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise StudyError(f"{source}: {where} is {value}, not a finite number")
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            walk(inner, f"{where}.{name}" if where else str(name))
+        for place, inner in enumerate(value) if isinstance(value, list | tuple) else ():
+            walk(inner, f"{where}[{place}]")
+
+    walk(asdict(probe), "")
+    rates = {"pass_rate": probe.pass_rate}
+    rates |= {f"pass_rates[{i}]": rate for i, rate in enumerate(probe.pass_rates)}
+    for i, arm in enumerate(probe.arms):
+        rates |= {f"arms[{i}].fpr": arm.fpr, f"arms[{i}].fnr": arm.fnr}
+    for name, rate in rates.items():
+        if rate is not None and not 0.0 <= rate <= 1.0:
+            raise StudyError(f"{source}: {name} is {rate:g}, outside [0, 1]")
+    for name in ("v0", "v1", "completion_tokens"):
+        value = getattr(probe, name)
+        if value is not None and value < 0.0:
+            raise StudyError(f"{source}: {name} is {value:g}, below 0")
+    for name in ("group_size", "prompts_per_step", "rollouts", "weights", "weights_total"):
+        if getattr(probe, name) < 1:
+            raise StudyError(f"{source}: {name} is {getattr(probe, name)}, below 1")
+
+
 def read_probe(path: Path) -> Probe:
     """The probe in the JSON file at `path`.
 
@@ -799,7 +828,9 @@ def read_probe(path: Path) -> Probe:
             f"{path}: is a probe of version {data.get('version')!r}, and this reads {VERSION}: probe again"
         )
     try:
-        return TypeAdapter(Probe).validate_python(data)
+        found = TypeAdapter(Probe).validate_python(data)
+        _refuse_impossible(found, source=str(path))
+        return found
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

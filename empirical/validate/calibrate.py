@@ -22,7 +22,7 @@ from fits.errors import InputError
 from theory import VerifierChannel, estimator_named
 from theory.adam_flow import Condition, FlowOptimiser
 from theory.estimators import Estimator
-from theory.forecast import NAMES, Fit, Spread
+from theory.forecast import LAWS, NAMES, Fit, Spread
 from theory.forecast import calibrate as calibrate_flow
 from theory.forecast import forecast as forecast_flow
 from theory.forecast import spread as spread_flow
@@ -187,6 +187,9 @@ class Calibration:
             raise ValueError(
                 f"fit.members must have {len(NAMES)} columns and a row for each weight"
             )
+        _refuse_impossible(fit)
+        if not 0.0 < float(document["step"]) < np.inf:
+            raise ValueError(f"step must be above 0, got {document['step']!r}")
         if set(document["given"]) != set(DEFAULTS):
             raise ValueError(f"given must hold {', '.join(DEFAULTS)}")
         return cls(
@@ -198,6 +201,36 @@ class Calibration:
             None if document["clock"] is None else Clock.from_json(document["clock"]),
             int(document["reference"]),
         )
+
+
+def _refuse_impossible(fit: Mapping[str, Any]) -> None:
+    """Raise ValueError where a stored fit holds what no calibration makes: it would forecast all the same."""
+    members, count = fit["weight"].size, len(NAMES)
+    shapes = {"own": (members,), "law": (members,), "weight": (members,)}
+    shapes |= {"prior_mean": (count,), "prior_sd": (count,)}
+    for name, shape in shapes.items():
+        if fit[name].shape != shape:
+            raise ValueError(f"fit.{name} must have shape {shape}")
+    if fit["cells"].ndim != 2 or len(fit["cells"]) != 4 or not fit["cells"].size:
+        raise ValueError("fit.cells must have 4 rows and a column for each cell")
+    for name, value in fit.items():
+        numbers = np.asarray(value) if isinstance(value, np.ndarray | float | int) else np.zeros(1)
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"fit.{name} must be finite")
+    if np.any(fit["weight"] < 0.0) or abs(float(fit["weight"].sum()) - 1.0) > 1e-6:
+        raise ValueError("fit.weight must be weights, at least 0 and 1 in all")
+    if np.any((fit["own"] < 0.0) | (fit["own"] > 1.0)):
+        raise ValueError("fit.own must lie in [0, 1]")
+    if np.any((fit["law"] < 0) | (fit["law"] >= len(LAWS))):
+        raise ValueError(f"fit.law must index {', '.join(LAWS)}")
+    if np.any(fit["prior_sd"] <= 0.0):
+        raise ValueError("fit.prior_sd must be above 0")
+    for name in ("discrepancy", "white", "scatter", "rmse"):
+        if fit[name] < 0.0:
+            raise ValueError(f"fit.{name} must be at least 0")
+    place = fit["cells"][0]
+    if np.any((place < 0) | (place >= len(fit["conditions"])) | (place != np.round(place))):
+        raise ValueError("fit.cells must point at fit.conditions")
 
 
 def _condition(document: Mapping[str, Any]) -> Condition:

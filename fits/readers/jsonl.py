@@ -182,6 +182,13 @@ def _plain_lines(path: Path) -> int | None:
 
 def _parsed_by_arrow(path: Path) -> pd.DataFrame | None:
     """The rows of a file of plain values; None where there is anything else, or anything to complain of."""
+    try:
+        return _plain_table(path)
+    except UnicodeDecodeError:  # of a column's name, which Arrow does not check
+        return None
+
+
+def _plain_table(path: Path) -> pd.DataFrame | None:
     from pyarrow import json as arrow_json
 
     lines = _plain_lines(path)

@@ -101,7 +101,7 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
                 configs = connection.execute("SELECT run_name, config FROM configs").fetchall()
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is no readable database ({error})") from None
     if not logged:
         raise InputError(f"{path}: nothing was logged")

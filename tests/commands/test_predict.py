@@ -49,6 +49,38 @@ def test_a_stored_calibration_forecasts_as_it_did_before(
     assert document["ci90"] == pytest.approx([row["low90"], row["high90"]], abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("discrepancy", -1.0),
+        ("white", float("inf")),
+        ("prior_sd", [0.0] * 7),
+        ("prior_mean", [0.0] * 6),
+        ("weight", None),
+        ("members", None),
+        ("law", None),
+        ("own", None),
+        ("cells", [[]]),
+    ],
+)
+def test_a_calibration_that_no_run_could_give_is_refused(
+    name: str, value: object, calibration: Path, tmp_path: Path
+) -> None:
+    document = json.loads(calibration.read_text())
+    fit = document["model"]["fit"]
+    if value is None:  # an array of the right shape with one impossible number
+        row = fit[name][0] if name == "members" else fit[name]
+        row[0] = {"weight": -0.5, "members": float("nan"), "law": 99, "own": 2.0}[name]
+    else:
+        fit[name] = value
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(document))
+    done = verigap(*ask(path), "--json")
+    assert done.code == 2
+    assert f"fit.{name}" in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_the_document_says_what_was_asked_and_what_it_rests_on(calibration: Path) -> None:
     done = verigap(*ask(calibration), "--json")
     assert done.code == 0, done.err

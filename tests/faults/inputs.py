@@ -93,6 +93,7 @@ INPUTS: Final[Mapping[str, Callable[[Path], object]]] = {
     "surrogate-elsewhere.jsonl": _text(ROW % ', "note": {"x": "\\udc00"}'),
     "deep.jsonl": _text(ROW % (', "x": ' + "[" * 500 + "]" * 500)),
     "deeper.jsonl": _text(ROW % (', "x": ' + "[" * 100_000)),
+    "name.jsonl": lambda path: path.write_bytes(b'{"run_id": "a", "accuracy": 0.5, "\xf4x": 1}\n'),
     "separator.jsonl": _text('{"run_id": "r\u2028s", "step": 1, "accuracy": 0.5}\n'),
     "separator.csv": _text("run_id,step,accuracy\nr\u2028s,1,0.5\n"),
     "infinity.json": _text('{"log_history": [{"step": Infinity, "eval_accuracy": 0.5}]}'),

@@ -104,7 +104,9 @@ def train(
             max_minutes=max_minutes,
             report=report,
         )
-    fresh = run_table(folder, say=lambda line: sys.stderr.write(f"{line}\n"))
+    left_out: list[str] = []
+    fresh = run_table(folder, say=left_out.append)
+    sys.stderr.writelines(f"{line}\n" for line in left_out)
     known = None if committed.table is None else pd.read_parquet(committed.table)
     frame = merged(known, fresh)
     if not frame.empty:

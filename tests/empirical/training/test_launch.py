@@ -362,3 +362,15 @@ def test_one_damaged_folder_fails_alone(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert set(outcome.failed) == {first.run_id}
     assert "metrics.jsonl, line 1" in outcome.failed[first.run_id]
     assert outcome.busy == (second.run_id,)
+
+
+def test_a_row_is_on_the_disk_before_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """What the system is asked to keep is the whole row, not what is left in a buffer."""
+    folder = RunFolder(tmp_path)
+    kept: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda _: kept.append(folder.metrics.read_bytes()))
+    for step in (1, 2):
+        folder.append({"kind": "train", "step": step})
+    assert [text.count(b"\n") for text in kept] == [1, 2]
