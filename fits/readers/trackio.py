@@ -114,8 +114,10 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
     return read_trackio(frame_of(rows), source=str(path), ask=ask, config=config)
 
 
-def _object(text: str | bytes, *, source: str) -> dict[str, Any]:
+def _object(text: object, *, source: str) -> dict[str, Any]:
     spoken = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    if not isinstance(spoken, str):
+        raise InputError(f"{source}: holds no text of a JSON object")
     value = parse_json(spoken, source=source)
     if not isinstance(value, dict):
         raise InputError(f"{source}: is no JSON object")

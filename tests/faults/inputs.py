@@ -78,6 +78,14 @@ def _endless_view(path: Path) -> None:
     connection.close()
 
 
+def _nothing_logged(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("create table metrics (id, run_name, step, metrics)")
+    connection.execute("insert into metrics values (1, 'a', 1, null)")
+    connection.commit()
+    connection.close()
+
+
 def _text(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(text, encoding="utf-8", newline="")
 
@@ -126,6 +134,7 @@ INPUTS: Final[Mapping[str, Callable[[Path], object]]] = {
     "text.parquet": _long_text,
     "damaged.parquet": _flipped,
     "view.db": _endless_view,
+    "null.db": _nothing_logged,
     "pipe.csv": lambda path: os.mkfifo(path),
     "loop.csv": lambda path: path.symlink_to(path.name),
     "device.csv": lambda path: path.symlink_to("/dev/zero"),
