@@ -9,12 +9,13 @@ from tests.builders import ROOT
 from tests.docs.prose import WIDTH, long_markdown, long_python, wrap_markdown
 
 # Written by a command: `make results`, `make bench`, `python -m paper.blind`, tests.benchmarks.coverage,
-# tests.faults.theory_mutations.
+# tests.faults.theory_mutations, `make faults`.
 GENERATED: Final = (
     "paper/generated",
     "paper/forecasts/README.md",
     "tests/benchmarks/COVERAGE.md",
     "tests/benchmarks/RESULTS.md",
+    "tests/faults/RESULTS.md",
     "tests/faults/THEORY-MUTATIONS.md",
 )
 ROOMS: Final = ("theory", "fits", "empirical", "verigap", "paper", "tests", "docs")

@@ -94,14 +94,14 @@ PLANTED: Final = (
         _FOLDER,
         "path not in usable[:newest]",
         "path not in usable[-newest:]",
-        _LAUNCH,
+        f"{_LAUNCH}::test_checkpoints_are_let_go_by_step_whatever_the_clock_said",
     ),
     Planted(
         "the cap on a number's exponent",
         "empirical/verifiers.py",
-        "abs(int(power)) > MOST_EXPONENT",
-        "False",
-        f"{_VERIFIERS} -k hostile_or_float",
+        'len(power.lstrip("+-0")) > 3 or abs(int(power)) > MOST_EXPONENT',
+        "bool()",
+        f"{_VERIFIERS}::test_no_answer_takes_long_or_raises",
     ),
     Planted(
         "words taken whole",
@@ -157,7 +157,6 @@ PLANTED: Final = (
 
 def noticed_by(planted: Planted) -> str | None:
     """The first test that fails without the safeguard; None where all pass."""
-    tests = planted.tests.replace("-k hostile_or_float", "-k;long_or_raises or every_float")
     with tempfile.TemporaryDirectory() as folder:
         for name in ("theory", "fits", "empirical", "verigap", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
@@ -178,19 +177,18 @@ def noticed_by(planted: Planted) -> str | None:
             "-p",
             "no:cacheprovider",
         ]
-        parts = [part for piece in tests.split(" ", 1) for part in piece.split(";")]
         try:
             done = subprocess.run(
-                [*command, *parts],
+                [*command, planted.tests],
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=60,
+                timeout=300,
             )
         except subprocess.TimeoutExpired:
-            return "the suite hangs"
+            return "the tests take over 300 s"
     failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if done.returncode == 0:
         return None
