@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,8 +44,8 @@ def simulate(
         )
     names = ("runs.csv", "figure.png", "spec.yaml")
     # The study itself may stand in its own folder: it is written there complete.
-    own = None if spec is None else spec.resolve()
-    written = [out / name for name in names if (out / name).resolve() != own]
+    own = None if spec is None else os.path.realpath(spec)
+    written = [out / name for name in names if os.path.realpath(out / name) != own]
     check_absent(*written, force=force)
     with started(backend, address, workers=workers), progress(quiet=json) as bar:
         task = bar.add_task("steps", total=None)
