@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure, SubFigure
 
+    from empirical.audit import Audit
+    from empirical.audit.logged import LoggedAudit
     from empirical.demo import Budget
     from empirical.simulated_studies import Arm, Panel
     from empirical.validate.forecast import Validation
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "draw_against",
+    "draw_audit",
     "draw_budgets",
     "draw_curves",
+    "draw_logged",
     "draw_phase",
     "draw_study",
     "draw_validation",
@@ -61,6 +65,17 @@ SCORES: Final = 3.0  # inches: the panel of RMSEs
 MOST_COLOURS: Final = 6  # conditions within a group, told apart by colour
 OURS: Final = Look("#0173b2", "o")
 THEIRS: Final = Look("0.45", "o")
+RATE_LOOKS: Final[Mapping[str, Look]] = {"fpr": Look("#8c2d04", "s"), "fnr": OURS}
+# What an audit measures on one scale, and how a figure calls it.
+AUDITED: Final[Mapping[str, str]] = {
+    "fpr": "fpr: wrong, paid",
+    "fnr": "fnr: right, unpaid",
+    "youden": "J = 1 − fpr − fnr",
+    "pass_rate": "pass rate",
+    "phi2": "φ²",
+}
+ROW: Final = 0.27  # inches: of one estimate
+MOST_SEGMENTS: Final = 10
 
 
 @in_style
@@ -491,3 +506,81 @@ def _points(axis: Axes, table: pd.DataFrame, panel: Panel) -> pd.DataFrame:
         label = f"like the root of {_LABELS.get(panel.x, panel.x)}"
         axis.plot(x, low * np.sqrt(x / x[:1]), "--", color="0.6", lw=1.0, label=label, zorder=0)
     return pd.concat(shown)
+
+
+@in_style
+def draw_audit(audit: Audit) -> Drawing:
+    """What an audit measured, with 95 % intervals; below, systematic errors beside the rate elsewhere, worst first."""
+    segments = sorted(audit.segments, key=lambda one: one.p_adjusted)[:MOST_SEGMENTS]
+    shown = max(len(segments), 1)
+    heights = (len(AUDITED) + 1.0, shown + 1.0)
+    figure, axes = panels(ROW * sum(heights) + 1.4, heights=heights, share_x=True)
+    top, bottom = axes[:, 0]
+    rows: list[Row] = []
+    for place, name in enumerate(AUDITED):
+        value, ci = getattr(audit, name), getattr(audit, f"{name}_ci")
+        rows.append(_estimate("measured", name, value, ci))
+        if value is None:
+            say(top, place, textwrap.shorten(audit.reasons.get(name, "not identified"), 90))
+        else:
+            draw_interval(top, place, value, ci, RATE_LOOKS.get(name, THEIRS))
+    _name_places(top, [literal(name) for name in AUDITED.values()])
+    worth = "not known"
+    if audit.effective_rollouts is not None:
+        low, high = audit.effective_rollouts_ci or (audit.effective_rollouts,) * 2
+        worth = f"worth {audit.effective_rollouts:.2f} [{low:.2f}, {high:.2f}] clean ones"
+    set_title(top, f"{audit.group_size} rollouts are {worth}", width=70)
+    for place, one in enumerate(segments):
+        draw_interval(bottom, place, one.rate, one.ci, RATE_LOOKS[one.error])
+        rows.append(_estimate(f"systematic {one.error}", one.segment, one.rate, one.ci))
+        if one.rate_elsewhere is not None:
+            bottom.plot([one.rate_elsewhere], [place], "|", color="0.2", markersize=9)
+            rows.append(_estimate(f"{one.error} elsewhere", one.segment, one.rate_elsewhere, None))
+    if not segments:
+        why = audit.reasons.get("segments", f"none among {audit.segments_tested} tests")
+        say(bottom, 0, textwrap.shorten(why, 90))
+    names = [literal(textwrap.shorten(f"{s.error} where {s.segment}", 44)) for s in segments]
+    _name_places(bottom, names or [""])
+    set_title(bottom, "Systematic errors: their rate where, and | elsewhere")
+    low = min([0.0, *(row["low"] for row in rows if row["low"] is not None)])
+    bottom.set_xlim(low - 0.02, 1.02)
+    bottom.set_xlabel(f"{audit.n} labelled rollouts, {audit.clusters} prompts; 95 % intervals")
+    return Drawing(figure, pd.DataFrame(rows))
+
+
+@in_style
+def draw_logged(cells: Sequence[LoggedAudit]) -> Drawing:
+    """fpr, fnr and J by kind of run, from logs, with 95 % intervals; where errors move, the kind is marked."""
+    figure, axes = panels(ROW * (len(cells) + 1) + 1.0, (1.0, 1.0, 1.0), share_y=True)
+    rows: list[Row] = []
+    for axis, name in zip(axes[0], ("fpr", "fnr", "youden"), strict=True):
+        for place, cell in enumerate(cells):
+            value, ci = getattr(cell, name), getattr(cell, f"{name}_ci")
+            rows.append(_estimate(name, cell.group, value, ci))
+            if value is None:
+                say(axis, place, "unidentified")
+            else:
+                draw_interval(axis, place, value, ci, RATE_LOOKS.get(name, THEIRS))
+        axis.set_xlabel({"youden": "J"}.get(name, name))
+        axis.axvline(0.0, color="0.2", linewidth=0.7, zorder=0)
+    parts = [one.group.split(", ") for one in cells]
+    shared = set(parts[0]).intersection(*parts) if len(cells) > 1 else set[str]()
+    names = [
+        literal(textwrap.shorten(", ".join(p for p in own if p not in shared), 34))
+        + (" (errors move)" if one.errors_move else "")
+        for one, own in zip(cells, parts, strict=True)
+    ]
+    _name_places(axes[0, 0], names)
+    return Drawing(figure, pd.DataFrame(rows))
+
+
+def _estimate(kind: str, name: str, value: float | None, ci: tuple[float, float] | None) -> Row:
+    low, high = ci or (None, None)
+    return {"kind": kind, "name": name, "value": value, "low": low, "high": high}
+
+
+def _name_places(axis: Axes, names: Sequence[str]) -> None:
+    """A name for each row, the first at the top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)

@@ -1,6 +1,7 @@
-"""Every field of a study, from the models that check it, as the page docs/how-to/study-fields.md.
+"""Every field of a study, from the models that check it, as two pages of docs/how-to.
 
-`python -m empirical.study_reference` prints the page; a test compares the two.
+`python -m empirical.study_reference` prints study-fields.md, `--simulated` simulated-study-fields.md; a test compares
+each with what stands there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from empirical import simulated_studies as simulated
 from empirical.noise import Arm
 from empirical.studies import (
     Block,
@@ -35,7 +37,7 @@ from empirical.studies import (
     WarmStart,
 )
 
-__all__ = ["page"]
+__all__ = ["page", "simulated_page"]
 
 _HEAD: Final = """# The fields of a study
 
@@ -60,11 +62,30 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`hardware`", Hardware),
     ("`running`", Running),
 )
+_SIMULATED_HEAD: Final = """# The fields of a simulated study
+
+Every field of a spec that `verigap simulate` runs, with its type, its range and its default; made by `python -m
+empirical.study_reference --simulated`, and a test keeps it current. Examples are in empirical/studies/simulated. An arm
+may set any field of `population` and `training` anew. Fields of a trained study: [study fields](study-fields.md).
+"""
+_SIMULATED: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
+    ("The study", simulated.SimulatedStudy),
+    ("`population`", simulated.PopulationSpec),
+    ("`population.difficulty`", simulated.Difficulty),
+    ("`training`", simulated.TrainingSpec),
+    ("`arms`: each of them", simulated.Arm),
+    ("`panels`: each of them", simulated.Panel),
+)
 
 
 def page() -> str:
-    """The page, as Markdown."""
+    """Of a trained study, as Markdown."""
     return _HEAD + "".join(_section(title, model) for title, model in _SECTIONS)
+
+
+def simulated_page() -> str:
+    """Of a simulated study, as Markdown."""
+    return _SIMULATED_HEAD + "".join(_section(title, model) for title, model in _SIMULATED)
 
 
 def _section(title: str, model: type[BaseModel]) -> str:
@@ -112,6 +133,8 @@ def _bounds(info: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
+    if annotation is Any:
+        return "anything"
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _type(arguments[0])
@@ -141,4 +164,4 @@ def _several(arguments: tuple[Any, ...]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(simulated_page() if "--simulated" in sys.argv[1:] else page())

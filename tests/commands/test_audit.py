@@ -97,3 +97,31 @@ def test_a_missing_file_and_a_missing_function_are_one_line(labels: Path, tmp_pa
     )
     assert "no verifier 'nowhere'" in refused(*given, "--reference", "number", "--verifier", "nowhere")  # fmt: skip
     assert "missing )" in refused(*given, "--reference", "number", "--verifier-regex", "(")
+
+
+def test_the_figure_shows_what_was_measured(labels: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "audit.svg"
+    done = verigap(*arguments(labels), "--figure", figure, "--json")
+    assert figure.read_text().startswith("<?xml")
+    data = pd.read_csv(figure.with_suffix(".csv")).set_index("name")
+    for name in ("fpr", "fnr", "youden", "pass_rate", "phi2"):
+        assert data.loc[name, "value"] == pytest.approx(done.document[name])
+        assert data.loc[name, ["low", "high"]].tolist() == pytest.approx(
+            done.document[f"{name}_ci"]
+        )
+    assert "draw to a file ending in" in refused(*arguments(labels), "--figure", tmp_path / "a.txt")
+    assert "is read by this command" in refused(*arguments(labels), "--figure", labels.with_suffix(".png"))  # fmt: skip
+
+
+def test_the_figure_of_logged_runs_has_a_row_a_kind(tmp_path: Path) -> None:
+    figure = tmp_path / "runs.png"
+    runs = Path(__file__).parents[2] / "empirical" / "results" / "cpu-campaign"
+    where = ("--where", "group_size=8,arm=clean", "--where", "group_size=8,arm=coin")
+    done = verigap("audit", "--runs", runs, *where, "--figure", figure, "--json")
+    data = pd.read_csv(figure.with_suffix(".csv"))
+    told = {cell["group"]: cell["fpr"] for cell in done.document["cells"]}
+    drawn = data[data["kind"] == "fpr"].set_index("name")["value"]
+    assert len(drawn) == len(told) == 2
+    for group, fpr in told.items():
+        assert drawn[group] == pytest.approx(fpr) if fpr is not None else pd.isna(drawn[group])
+    assert figure.stat().st_size > 1000

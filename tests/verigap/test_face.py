@@ -157,6 +157,8 @@ def test_an_audit_and_its_plan_are_what_the_commands_print(labels: Path, tmp_pat
     rates = ("--fpr", 0.1, "--fnr", 0.2, "--pass-rate", 0.3, "--pass-rate", 0.6)
     same(vg.plan(fpr=0.1, fnr=0.2, pass_rate=[0.3, 0.6]), document("plan", *rates))
     same(vg.plan(fpr=0.1, fnr=0.2, pass_rate="0.3,0.6"), document("plan", *rates))
+    probe = ROOT / "empirical" / "results" / "cpu-campaign" / "probe.json"
+    same(vg.plan(fpr=0.1, fnr=0.2, probe=probe), document("plan", *rates[:4], "--probe", probe))
 
 
 @pytest.mark.parametrize("where", ["arm=clean,group_size=8", "group_size=8,fpr=0.2"])
@@ -207,12 +209,13 @@ def test_results_are_frozen_and_shown_as_text_html_and_table(
 
 
 def test_a_picture_is_drawn_alone_or_in_an_axes_place(
-    runs: Path, calibration: tuple[Path, Path]
+    runs: Path, calibration: tuple[Path, Path], labels: Path
 ) -> None:
     from matplotlib.figure import Figure
 
     table, _ = calibration
     pictured: list[Any] = [
+        vg.audit(labels, truth="right", verdict="paid"),
         vg.gap(runs),
         vg.fit(runs, law="sigmoid"),
         vg.validate(table, calibrate_on="arm=clean"),

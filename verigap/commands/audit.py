@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verigap.console import Json, emit, fail, write_json
+from verigap.options import Figure, save_figure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,18 +84,23 @@ def audit(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report here.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write a SARIF log here.")] = None,
+    figure: Figure = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON document here.")] = None,
     json: Json = False,
 ) -> None:
     """Audit a verifier from labelled verdicts, or from completions and gold answers judged here."""
     from empirical.audit.gate import junit as junit_text
     from empirical.audit.gate import sarif as sarif_text
+    from fits.drawing import check_figure
     from fits.files import check_target, write_text
     from verigap import __version__
     from verigap.face import decisions
 
     read = labels if runs is None else runs
-    for path in (junit, sarif, out):
+    beside = None if figure is None else figure.with_suffix(".csv")
+    if figure is not None:
+        check_figure(figure)
+    for path in (junit, sarif, out, figure, beside):
         if path is not None:
             check_target(path)
             if read is not None and read.exists() and path.resolve() == read.resolve():
@@ -124,6 +130,8 @@ def audit(
     )
     if out is not None:
         write_json(out, found)
+    if figure is not None:
+        save_figure(figure, found.plot)
     if isinstance(found, decisions.AuditedRuns):
         logged = found
         emit(found, as_json=json, show=lambda console: _show_runs(console, logged))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
@@ -36,6 +36,11 @@ from verigap.face.base import (
     verb,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fits.drawing import Drawing
+
 
 @dataclass(frozen=True, repr=False)
 class Audited(Shown, Audit):
@@ -60,6 +65,14 @@ class Audited(Shown, Audit):
             *(f"Warning: {line}." for line in self.warnings),
             *(f"Assumed: {line}." for line in self.assumptions),
         ]
+
+    def plot(self, ax: Axes | None = None) -> Drawing:
+        """Rates and systematic errors; `empirical.figures.draw_audit`. ax: an axes whose place it takes."""
+        from empirical.figures import draw_audit
+        from fits.drawing import in_place_of
+
+        with in_place_of(ax):
+            return draw_audit(self)
 
 
 # What only labels can say.
@@ -99,6 +112,14 @@ class AuditedRuns(Shown):
     def remarks(self) -> Sequence[str]:  # noqa: D102
         reasons = [f"{one.group}: {one.reason}." for one in self.cells if one.reason]
         return [*reasons, LOGS_ASSUME]
+
+    def plot(self, ax: Axes | None = None) -> Drawing:
+        """Rates by kind of run; `empirical.figures.draw_logged`. ax: an axes whose place it takes."""
+        from empirical.figures import draw_logged
+        from fits.drawing import in_place_of
+
+        with in_place_of(ax):
+            return draw_logged(self.cells)
 
 
 @verb
