@@ -565,10 +565,15 @@ def draw_logged(cells: Sequence[LoggedAudit]) -> Drawing:
         axis.axvline(0.0, color="0.2", linewidth=0.7, zorder=0)
     parts = [one.group.split(", ") for one in cells]
     shared = set(parts[0]).intersection(*parts) if len(cells) > 1 else set[str]()
+    telling = [[part for part in own if part not in shared] for own in parts]
+    # As many words as tell the kinds apart.
+    words = next(
+        (k for k in range(1, 9) if len({tuple(own[:k]) for own in telling}) == len(cells)), 9
+    )
     names = [
-        literal(textwrap.shorten(", ".join(p for p in own if p not in shared), 34))
+        literal(textwrap.shorten(", ".join(own[:words]) or one.group, 44))
         + (" (errors move)" if one.errors_move else "")
-        for one, own in zip(cells, parts, strict=True)
+        for one, own in zip(cells, telling, strict=True)
     ]
     _name_places(axes[0, 0], names)
     return Drawing(figure, pd.DataFrame(rows))

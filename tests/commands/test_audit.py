@@ -120,7 +120,8 @@ def test_the_figure_of_logged_runs_has_a_row_a_kind(tmp_path: Path) -> None:
     done = verigap("audit", "--runs", runs, *where, "--figure", figure, "--json")
     data = pd.read_csv(figure.with_suffix(".csv"))
     told = {cell["group"]: cell["fpr"] for cell in done.document["cells"]}
-    drawn = data[data["kind"] == "fpr"].set_index("name")["value"]
+    mine = data[data["kind"] == "fpr"]
+    drawn = dict(zip(mine["name"], mine["value"], strict=True))
     assert len(drawn) == len(told) == 2
     for group, fpr in told.items():
         assert drawn[group] == pytest.approx(fpr) if fpr is not None else pd.isna(drawn[group])
