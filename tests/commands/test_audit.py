@@ -103,7 +103,7 @@ def test_the_figure_shows_what_was_measured(labels: Path, tmp_path: Path) -> Non
     figure = tmp_path / "audit.svg"
     done = verigap(*arguments(labels), "--figure", figure, "--json")
     assert figure.read_text().startswith("<?xml")
-    data = pd.read_csv(figure.with_suffix(".csv")).set_index("name")
+    data = {row["name"]: row for row in pd.read_csv(figure.with_suffix(".csv")).to_dict("records")}
     for name in ("fpr", "fnr", "youden", "pass_rate", "phi2"):
         assert data.loc[name, "value"] == pytest.approx(done.document[name])
         assert data.loc[name, ["low", "high"]].tolist() == pytest.approx(
