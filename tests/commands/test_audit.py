@@ -105,10 +105,8 @@ def test_the_figure_shows_what_was_measured(labels: Path, tmp_path: Path) -> Non
     assert figure.read_text().startswith("<?xml")
     data = {row["name"]: row for row in pd.read_csv(figure.with_suffix(".csv")).to_dict("records")}
     for name in ("fpr", "fnr", "youden", "pass_rate", "phi2"):
-        assert data.loc[name, "value"] == pytest.approx(done.document[name])
-        assert data.loc[name, ["low", "high"]].tolist() == pytest.approx(
-            done.document[f"{name}_ci"]
-        )
+        shown = [data[name][column] for column in ("value", "low", "high")]
+        assert shown == pytest.approx([done.document[name], *done.document[f"{name}_ci"]])
     assert "draw to a file ending in" in refused(*arguments(labels), "--figure", tmp_path / "a.txt")
     assert "is read by this command" in refused(*arguments(labels), "--figure", labels.with_suffix(".png"))  # fmt: skip
 
