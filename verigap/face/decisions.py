@@ -37,9 +37,7 @@ from verigap.face.base import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from fits.drawing import Drawing
+    from fits.drawing import Axes, Drawing
 
 
 @dataclass(frozen=True, repr=False)
