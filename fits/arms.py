@@ -19,6 +19,7 @@ from fits.inference import (
     Interval,
     evaluation_variance,
     least_gap_variance,
+    spread_of,
     student_interval,
     with_width,
 )
@@ -345,24 +346,25 @@ def difference(
     if paired and shared:
         values = np.array([first[unit] - second[unit] for unit in shared])
         mean, ci = student_interval(values, least=least)
-        many = len(values) > 1
-        spread = max(float(values.var(ddof=1)), least) ** 0.5 if many else float("nan")
+        spread = float("nan") if ci is None else spread_of(ci, len(values))
         return Difference(mean, inside(ci), spread, len(values), least)
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
     a, b = np.array(list(first.values())), np.array(list(second.values()))
     mean = float(a.mean() - b.mean())
     fewer = min(len(a), len(b))
     if fewer < 2:
         return Difference(mean, None, float("nan"), fewer)
-    va = max(float(a.var(ddof=1)), least_each[0]) / len(a)
-    vb = max(float(b.var(ddof=1)), least_each[1]) / len(b)
-    if va + vb < 1e-24:
+    va, vb = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    known = least_each[0] / len(a) + least_each[1] / len(b)
+    if va + vb + known < 1e-24:
         return Difference(mean, None, 0.0, fewer)
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = float(stdtrit(freedom, 0.975)) * (va + vb) ** 0.5
-    spread = ((va + vb) * fewer) ** 0.5
-    return Difference(mean, inside((mean - half, mean + half)), spread, fewer)
+    half = float(ndtri(0.975)) * known**0.5
+    if va + vb >= 1e-24:
+        freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+        half = max(half, float(stdtrit(freedom, 0.975)) * (va + vb) ** 0.5)
+    ci = (mean - half, mean + half)
+    return Difference(mean, inside(ci), spread_of(ci, fewer), fewer)
 
 
 def inside(ci: Interval | None) -> Interval | None:

@@ -4,8 +4,8 @@ Law. The statistic of a curve is its largest fall from a window of w evaluations
 and all places, in standard errors; the noise comes from second differences, the largest quarter left out (of
 those a collapse and a steep start have a few), so no law is assumed. Its quantiles under white noise about a level
 curve, the null that falls most, are tabulated by length; a rising curve falls less. A short curve has too few
-differences to judge by: there a fall by more than BEYOND standard errors of its evaluations, or to less than
-LOST of the peak in two evaluations in a row, counts too.
+differences to judge by: there a fall by more than BEYOND standard errors of its evaluations and OF_QUIET of the noise
+of its quieter half, or to less than LOST of the peak in two evaluations in a row, counts too.
 Fails first on noise that is correlated over many evaluations, which wanders as a slow decline does.
 Source: simulation; tests/fits/test_collapse.py holds the table, and the false alarms, to it.
 """
@@ -20,14 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["FEWEST_TO_TURN", "Turn", "fall_statistic", "find_turn"]
+__all__ = ["FEWEST_TO_TURN", "Turn", "fall_statistic", "find_turn", "may_have_turned"]
 
 FEWEST_TO_TURN: Final = 5
 WIDTHS: Final = (1, 2, 3, 5, 8)
-# Quantiles of the statistic of white noise at these lengths: .995 for a curve, .999 for one of several runs.
+# Quantiles of the statistic of white noise at these lengths: .995 for a curve, .9993 for one of several runs.
 LENGTHS: Final = (6, 7, 8, 9, 10, 12, 15, 20, 30, 40, 60)
-ALONE: Final = (43.7, 21.1, 14.4, 11.7, 10.7, 11.9, 11.2, 10.2, 9.2, 9.4, 9.2)
-OF_SEVERAL: Final = (92.2, 37.9, 22.7, 18.0, 14.2, 16.1, 14.4, 12.6, 10.6, 10.7, 10.3)
+ALONE: Final = (46.6, 21.3, 15.0, 12.1, 10.7, 11.9, 11.2, 10.2, 9.2, 9.4, 9.2)
+OF_SEVERAL: Final = (126.6, 42.0, 25.7, 18.5, 15.1, 16.3, 15.1, 12.6, 10.9, 11.0, 10.3)
 # A fall that matters: this much accuracy, and this share of the rise before it.
 LEAST_FALL: Final = 0.02
 LEAST_SHARE: Final = 0.2
@@ -35,6 +35,9 @@ QUIET: Final = 0.36  # root mean square of the smaller half of |z|, z normal
 LEAST_RISE: Final = 4.0  # standard errors: it is the largest of several too
 # Standard errors of one evaluation by its samples: noise of training may be several times that of evaluation.
 BEYOND: Final = 25.0
+OF_QUIET: Final = (
+    6.0  # and of the quieter half's noise: with many samples noise of training is far more
+)
 # Of the peak, in two evaluations in a row, on curves of fewer than SHORT; the peak itself at least PEAK.
 LOST: Final = 1.0 / 3.0
 PEAK: Final = 0.2
@@ -99,6 +102,16 @@ def fall_statistic(y_RT: FloatArray) -> FloatArray:
     return best_R
 
 
+def may_have_turned(y_RT: FloatArray, n_eval: int | None = None) -> NDArray[np.bool_]:
+    """Where `find_turn` may find a turn in a curve of its own or one of several, (R,); elsewhere it finds none."""
+    T = y_RT.shape[1]
+    fall_R = np.max([_falls(y_RT, width)[0] for width in _widths(T)], axis=0)
+    maybe_R = fall_R > LEAST_FALL
+    if T < SHORT or n_eval is not None:
+        return maybe_R
+    return maybe_R & (fall_statistic(y_RT) > float(np.interp(T, LENGTHS, ALONE)))
+
+
 def _by_x(
     x_N: FloatArray, y_N: FloatArray, n_N: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -155,12 +168,13 @@ def _turn(x_T: FloatArray, y_T: FloatArray, n_T: FloatArray, *, several: bool) -
         rise = float(mean_K[top] - mean_K[: top + 1].min())
         one = noise * (2.0 / width) ** 0.5
         # An arm that unlearns from the start falls without a rise: that a monotone law describes.
-        if rise <= max(LEAST_FALL, LEAST_RISE * quiet * (2.0 / width) ** 0.5) or fall <= max(
-            LEAST_FALL, LEAST_SHARE * rise
-        ):
+        # A curve that lost all has risen: of few evaluations its own bends would pass for noise.
+        least_rise = 0.0 if lost else LEAST_RISE * quiet * (2.0 / width) ** 0.5
+        if rise <= max(LEAST_FALL, least_rise) or fall <= max(LEAST_FALL, LEAST_SHARE * rise):
             continue
         score = fall / one
-        known = np.isfinite(error) and fall > BEYOND * error * (2.0 / width) ** 0.5
+        least = max(BEYOND * error, OF_QUIET * quiet) * (2.0 / width) ** 0.5
+        known = T < SHORT and fall > least
         if not (judged and score > bar) and not known and not lost:
             continue
         if best is None or score > best[0]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from fits.arms import Arm, Difference, Matched, difference, floor_between, inside, matched
 from fits.fit import SUPPORTED, CurveFit
-from fits.inference import least_gap_variance
+from fits.inference import least_gap_variance, spread_of
 from fits.laws import FloatArray
 from fits.pace import LACK, pace_explains
 
@@ -107,7 +107,7 @@ def floor_under_laws(
                 break
     count = estimate.count
     return Floor(
-        Difference(estimate.estimate, inside((low, high)), _spread(low, high, count), count),
+        Difference(estimate.estimate, inside((low, high)), spread_of((low, high), count), count),
         laws,
         tuple(said),
         pair,
@@ -181,10 +181,3 @@ def _leaves_the_gap(shared: Matched, ours: CurveFit, theirs: CurveFit) -> bool:
     misfit_T = shared.gap_T - ours.predict(shared.x_T) + theirs.predict(shared.x_T)
     ratio = float(np.square(misfit_T).sum()) / free / error**2
     return float(fdtrc(free, freedom, ratio)) < LACK
-
-
-def _spread(low: float, high: float, count: int) -> float:
-    """The spread over seeds that an interval of this width speaks of."""
-    from scipy.special import stdtrit
-
-    return (high - low) / 2.0 * count**0.5 / float(stdtrit(count - 1, 0.975))

@@ -45,6 +45,7 @@ __all__ = [
     "least_variance",
     "optimum",
     "profile",
+    "spread_of",
     "student_interval",
     "t_intervals",
     "weak_directions",
@@ -209,17 +210,30 @@ def student_interval(
 ) -> tuple[float, Interval | None]:
     """Mean of `values` (S,) and its Student-t interval; None with fewer than two values.
 
-    least: variance that one value has at least, of evaluation noise (see `least_gap_variance`).
+    least: variance that one value has at least, of evaluation noise (see `least_gap_variance`). It is known, not
+    estimated from the values, so the width that it leaves at least is the normal's: the t quantile on it would widen
+    the intervals of three seeds 2.2 times for a doubt that nobody has.
     """
     mean = float(np.mean(values))
     count = len(values)
     if count < 2:
         return mean, None
+    from scipy.special import ndtri, stdtrit
+
+    beyond = 0.5 + level / 2
+    half = max(
+        float(stdtrit(count - 1, beyond)) * float(np.std(values, ddof=1)),
+        float(ndtri(beyond)) * least**0.5,
+    )
+    half /= count**0.5
+    return mean, (mean - half, mean + half)
+
+
+def spread_of(ci: Interval, count: int) -> float:
+    """The spread over `count` values whose mean has this 95 % t interval."""
     from scipy.special import stdtrit
 
-    spread = max(float(np.var(values, ddof=1)), least) ** 0.5
-    half = float(stdtrit(count - 1, 0.5 + level / 2)) * spread / count**0.5
-    return mean, (mean - half, mean + half)
+    return (ci[1] - ci[0]) / 2.0 * count**0.5 / float(stdtrit(count - 1, 0.975))
 
 
 def with_width(ci: Interval | None) -> Interval | None:

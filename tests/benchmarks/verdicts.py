@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from fits.inference import student_interval
 from fits.laws import CURVE_LAWS
 
 FloatArray = NDArray[np.float64]
-Pace = Callable[[FloatArray], FloatArray]
 
 DELTA = 0.01
 START, RISE, SAMPLES = 0.3, 0.6, 2048
@@ -170,16 +168,14 @@ def frame_of(accuracy_AST: FloatArray, names: tuple[str, ...], x_T: FloatArray) 
     )
 
 
-def verdicts(truth: Truth, replications: int) -> dict[str, float]:
-    """Rates of the verdicts, of the wrong ones, and coverage and width of the measured end and trend."""
-    rng = np.random.default_rng([13, *truth.name.encode()])
+def tally(truth: Truth, replications: int, chunk: int = 0) -> Counter[str]:
+    """Sums over replications of what is counted of one truth; chunks are independent of each other."""
+    rng = np.random.default_rng([13, chunk, *truth.name.encode()])
     means = np.stack(curves(truth, CAMPAIGN))
     end = float(means[0, -1] - means[1, -1])
     trend = end - float(means[0, 7] - means[1, 7])
     x_T = np.round(CAMPAIGN * 19_200)
-    counts: Counter[str] = Counter()
-    widths: list[float] = []
-    plain: list[float] = []
+    sums: Counter[str] = Counter()
     for _ in range(replications):
         accuracy_AST = draw(rng, means, truth.seeds)
         frame = frame_of(accuracy_AST, ("clean", "noisy"), x_T)
@@ -189,39 +185,53 @@ def verdicts(truth: Truth, replications: int) -> dict[str, float]:
         ours, theirs = fit_arms(held, "rollouts", CURVE_LAWS, "least-squares")
         arm = arm_gap(ours, theirs, {}, delta=DELTA, paired=True)
         for_ever = arm.horizon == "asymptote"
-        counts[f"{arm.verdict} {'for ever' if for_ever else 'there'}"] += 1
+        sums[f"{arm.verdict} {'for ever' if for_ever else 'there'}"] += 1
         true = truth.floor if for_ever else end
-        counts["false closes"] += arm.verdict == "closes" and truth.floor > DELTA
-        counts["false persists"] += arm.verdict == "persists" and true <= DELTA
+        sums["false closes"] += arm.verdict == "closes" and truth.floor > DELTA
+        sums["false persists"] += arm.verdict == "persists" and true <= DELTA
         assert arm.end_ci is not None
         assert arm.trend_ci is not None
-        counts["end covered"] += arm.end_ci[0] <= end <= arm.end_ci[1]
-        counts["trend covered"] += arm.trend_ci[0] <= trend <= arm.trend_ci[1]
-        counts["trend narrows"] += arm.trend_ci[1] < 0.0
-        counts["trend widens"] += arm.trend_ci[0] > 0.0
-        widths.append(arm.end_ci[1] - arm.end_ci[0])
+        sums["end covered"] += arm.end_ci[0] <= end <= arm.end_ci[1]
+        sums["trend covered"] += arm.trend_ci[0] <= trend <= arm.trend_ci[1]
+        sums["trend narrows"] += arm.trend_ci[1] < 0.0
+        sums["trend widens"] += arm.trend_ci[0] > 0.0
         _, ci = student_interval(accuracy_AST[0, :, -1] - accuracy_AST[1, :, -1])
         assert ci is not None
-        plain.append(ci[1] - ci[0])
-    rates = {name: count / replications for name, count in sorted(counts.items())}
-    return {
-        **rates,
-        "end width over plain t": float(np.mean(widths) / np.mean(plain)),
-        "true end": end,
+        # In millionths: sums of counters are whole.
+        sums["width"] += round(1e6 * (arm.end_ci[1] - arm.end_ci[0]))
+        sums["plain width"] += round(1e6 * (ci[1] - ci[0]))
+    sums["replications"] = replications
+    return sums
+
+
+def rates_of(sums: Mapping[str, int]) -> dict[str, float]:
+    """Shares of the replications, and the mean width of the end's interval over that of the plain t."""
+    rates = {
+        name: count / sums["replications"]
+        for name, count in sorted(sums.items())
+        if name not in ("replications", "width", "plain width")
     }
+    return {**rates, "end width over plain t": sums["width"] / sums["plain width"]}
 
 
-def false_alarms(seeds: int, replications: int) -> float:
-    """How often two mirror arms of one accuracy at the end, that came there at different paces, are told apart."""
-    rng = np.random.default_rng([14, seeds])
+def verdicts(truth: Truth, replications: int) -> dict[str, float]:
+    """Rates of the verdicts, of the wrong ones, and coverage and width of the measured end and trend."""
+    return rates_of(tally(truth, replications))
+
+
+def false_alarms(seeds: int, replications: int, chunk: int = 0) -> float:
+    """How often two mirror arms of one accuracy at the end, that came there at different paces, are told apart.
+
+    Asymmetry is judged by the measured end alone, so that is all the arms are given.
+    """
+    rng = np.random.default_rng([14, seeds, chunk])
     fp, fn = Truth("fp", pace=(0.7, 1.0)), Truth("fn", pace=(1.0, 0.7))
     means = np.stack([curves(fp, CAMPAIGN)[1], curves(fn, CAMPAIGN)[1]])
     means[1] += (means[0, -1] - means[1, -1]) * CAMPAIGN
     hit = 0
     for _ in range(replications):
-        frame = frame_of(
-            draw(rng, means, seeds, alike=True), ("fp", "fn"), np.round(CAMPAIGN * 19_200)
-        )
+        end_AS1 = draw(rng, means, seeds, alike=True)[:, :, -1:]
+        frame = frame_of(end_AS1, ("fp", "fn"), np.array([19_200.0]))
         fp_rows = frame["arm"] == "fp"
         frame = frame.assign(
             _unit=frame["seed"].astype(str),
@@ -236,25 +246,26 @@ def false_alarms(seeds: int, replications: int) -> float:
     return hit / replications
 
 
+CHUNK = 50
+
+
 def main() -> None:
-    """Write the rates as JSON."""
+    """Add chunks to the sums in --out until every truth has its replications, all truths in turn."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--replications", type=int, default=2000)
     parser.add_argument("--wide", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    found: dict[str, dict[str, float]] = {}
-    for truth in wide() if arguments.wide else (*FOUR, *POWER):
-        found[truth.name] = verdicts(truth, arguments.replications)
-        sys.stderr.write(f"{truth.name}: {found[truth.name]}\n")
-    if not arguments.wide:
-        found["asymmetry, false alarms"] = {
-            f"{seeds} seeds": false_alarms(seeds, arguments.replications) for seeds in (3, 5)
-        }
-        sys.stderr.write(f"{found['asymmetry, false alarms']}\n")
-    arguments.out.write_text(
-        json.dumps({"replications": arguments.replications, "rates": found}, indent=1) + "\n"
-    )
+    found: dict[str, dict[str, int]] = {}
+    if arguments.out.exists():
+        found = json.loads(arguments.out.read_text())
+    for chunk in range(-(-arguments.replications // CHUNK)):
+        for truth in wide() if arguments.wide else (*FOUR, *POWER):
+            sums = Counter(found.get(truth.name, {}))
+            if sums["replications"] > chunk * CHUNK:
+                continue
+            found[truth.name] = dict(sums + tally(truth, CHUNK, chunk))
+            arguments.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 
 from fits import find_turn
 from fits.collapse import ALONE, LENGTHS, OF_SEVERAL, fall_statistic
+from tests.benchmarks.collapses import FALLS, alarms, found
 
 
 def rising(T: int, *, pace: float = 8.0) -> np.ndarray:
@@ -32,9 +33,9 @@ def test_early_late_sudden_and_gradual_falls_are_found_where_they_start(T: int) 
         "gradual": (rising(T) - 0.9 * np.maximum(x - 0.5, 0.0), 0.5),
     }
     for y, begins in made.values():
-        found = [find_turn(x, y + rng.normal(0.0, 0.01, T)) for _ in range(20)]
-        assert sum(turn is not None for turn in found) >= 19
-        at = np.median([turn.x for turn in found if turn is not None])
+        turns = [find_turn(x, y + rng.normal(0.0, 0.01, T)) for _ in range(20)]
+        assert sum(turn is not None for turn in turns) >= 19
+        at = np.median([turn.x for turn in turns if turn is not None])
         assert begins - 0.25 < at < begins + 0.15
 
 
@@ -47,9 +48,9 @@ def test_a_fall_with_a_recovery_and_one_in_some_seeds_are_found() -> None:
     assert turn.end > turn.low + 0.3
     runs = np.stack([rising(20) + rng.normal(0.0, 0.01, 20) for _ in range(5)])
     runs[3, 16:] = 0.3
-    found = find_turn(np.tile(x, 5), runs.ravel(), run=np.repeat(list("abcde"), 20))
-    assert found is not None
-    assert found.runs in {("d",), ()}  # its own, or large enough to move the mean
+    turned = find_turn(np.tile(x, 5), runs.ravel(), run=np.repeat(list("abcde"), 20))
+    assert turned is not None
+    assert turned.runs in {("d",), ()}  # its own, or large enough to move the mean
 
 
 def test_a_fall_without_a_rise_is_a_monotone_curve() -> None:
@@ -63,14 +64,33 @@ def test_noise_about_a_monotone_curve_is_rarely_called_a_collapse(T: int) -> Non
     """At most 1 % by design; 800 curves allow for the error of counting."""
     rng = np.random.default_rng(T)
     x = np.linspace(0.0, 1.0, T)
-    alarms = 0
+    called = 0
     for noise in (0.005, 0.05):
         for base in (np.full(T, 0.3), rising(T), rising(T, pace=30.0), 0.1 + 0.5 * x):
             for _ in range(100):
-                alarms += (
+                called += (
                     find_turn(x, np.clip(base + rng.normal(0.0, noise, T), 0.0, 1.0)) is not None
                 )
-    assert alarms <= 16
+    assert called <= 16
+
+
+@pytest.mark.parametrize("n_eval", [2048, 20_000])
+@pytest.mark.parametrize("T", [6, 12, 60])
+def test_many_samples_an_evaluation_do_not_make_noise_of_training_a_collapse(
+    T: int, n_eval: int
+) -> None:
+    """Falls were held against evaluation noise alone: of plateaued curves at 20,000 samples 54 % fell back."""
+    rates = [
+        alarms(course, T, 0.03, 200, seeds=1, n_eval=n_eval)
+        for course in ("plateau, rise 0.6", "plateau, rise 0.15")
+    ]
+    assert np.mean(rates) <= 0.02
+
+
+@pytest.mark.parametrize("fall", [name for name in FALLS if "gradual" not in name])
+@pytest.mark.parametrize("T", [6, 8, 20])
+def test_sudden_falls_are_found_even_among_six_evaluations(fall: str, T: int) -> None:
+    assert found(fall, T, 0.01, 20, of_five=False) >= 0.9
 
 
 @pytest.mark.parametrize(
@@ -78,5 +98,5 @@ def test_noise_about_a_monotone_curve_is_rarely_called_a_collapse(T: int) -> Non
 )
 def test_the_quantiles_are_those_of_white_noise(T: int, alone: float, several: float) -> None:
     statistic = fall_statistic(np.random.default_rng(3).normal(size=(20_000, T)))
-    assert 0.003 < np.mean(statistic > alone) < 0.0075
-    assert 0.0004 < np.mean(statistic > several) < 0.002
+    assert 0.003 < np.mean(statistic > alone) < 0.007
+    assert 0.0002 < np.mean(statistic > several) < 0.0015

@@ -33,6 +33,20 @@ def test_ten_midpoints_give_the_asymptote_within_a_point() -> None:
         assert interval[0] < fit.params["asymptote"] < interval[1]
 
 
+@pytest.mark.parametrize("start", [0.0, 0.2, 0.45])
+def test_published_sigmoid_parameters_are_recovered(start: float) -> None:
+    """A .61, B 1.92, C_mid 2542 GPU hours (arXiv 2510.13786), to six midpoints, noise .005, three runs."""
+    rng = np.random.default_rng(round(100 * start))
+    x = np.tile(np.linspace(250.0, 6 * 2542.0, 60), 3)
+    share = x**1.92 / (x**1.92 + 2542.0**1.92)
+    y = np.clip(start + (0.61 - start) * share + rng.normal(0.0, 0.005, len(x)), 0.0, 1.0)
+    fit = fit_curve(x, y, run=np.repeat(np.arange(3), 60), law=SIGMOID)
+    assert fit.identified, fit.reason
+    assert fit.params["asymptote"] == pytest.approx(0.61, abs=0.01)
+    assert fit.params["midpoint"] == pytest.approx(2542.0, rel=0.1)
+    assert fit.params["slope"] == pytest.approx(1.92, rel=0.1)
+
+
 def test_a_sigmoid_stopped_at_its_midpoint_is_not_identified_and_says_why() -> None:
     x, y, run = sigmoid_runs(midpoints=1)
     fit = fit_curve(x, y, run=run, law=SIGMOID)
@@ -204,7 +218,7 @@ def test_missing_columns_are_named() -> None:
         fit_groups(frame, x="step", group="armm")
 
 
-@pytest.mark.parametrize("y", ["step", "rollouts"])
-def test_what_is_fitted_is_a_fraction(y: str) -> None:
+@pytest.mark.parametrize(("x", "y"), [("rollouts", "step"), ("step", "rollouts")])
+def test_what_is_fitted_is_a_fraction(x: str, y: str) -> None:
     with pytest.raises(InputError, match=rf"column {y}: \d+ lies outside \[0, 1\]"):
-        fit_groups(matched_runs(seeds=1), y=y)
+        fit_groups(matched_runs(seeds=1), x=x, y=y)

@@ -424,3 +424,31 @@ def test_a_probability_is_spoken_of_only_where_there_is_one() -> None:
     assert chance_in_words(None) == chance_in_words(0.0) == ""
     assert chance_in_words(0.0005) == "a probability below .01"
     assert chance_in_words(0.126) == "probability 0.13"
+
+
+@pytest.mark.parametrize("on_a_line", [True, False])
+def test_a_price_a_point_is_given_only_where_the_arms_prices_lie_on_one_line(
+    on_a_line: bool,
+) -> None:
+    """Clocks (1 - rate)^-.6 have one price; a first fifth that costs what two fifths more do not add has none."""
+    clocks = {0.2: 0.8**-0.6, 0.4: 0.6**-0.6, 0.6: 0.4**-0.6}
+    if not on_a_line:
+        clocks = {0.2: 1.7, 0.4: 1.75, 0.6: 1.8}
+    noisy = [(f"fpr{rate}", rate, 0.0, 0.8, clock) for rate, clock in clocks.items()]
+    frame = matched_runs(
+        seeds=5, arms=[("clean", 0.0, 0.0, 0.8, 1.0), *noisy], n_eval=20_000, spread=0.004
+    )
+    halfway = gap_report(frame, clean=IS_CLEAN, law="sigmoid").exchange_rate.halfway
+    point = halfway.fpr
+    assert point.p_lack_of_fit is not None
+    for one, clock in zip(halfway.arms, clocks.values(), strict=True):
+        assert one.multiplier == pytest.approx(clock, rel=0.1)
+    if on_a_line:
+        assert point.p_lack_of_fit > 0.05
+        assert point.exponent == pytest.approx(0.6, abs=0.1)
+        assert point.multiplier == pytest.approx(0.99**-0.6, abs=0.001)
+    else:
+        assert point.p_lack_of_fit < 0.05
+        assert point.multiplier is None
+        assert point.exponent is None
+        assert "lack of fit" in point.reason

@@ -18,30 +18,43 @@ from tests.builders import ROOT, matched_runs
 IS_CLEAN = parse_selection(["fpr=0,fnr=0"])
 
 
-def test_every_end_of_the_campaign_is_the_paired_t_of_the_raw_table() -> None:
-    """Where evaluation noise does not bind; where it does the interval is wider, never narrower."""
-    table = pd.read_parquet(ROOT / "empirical/results/cpu-campaign/runs.parquet")
-    table = table[(table["estimator"] == "grpo") & (table["group_size"] == 8)]
+CAMPAIGN = ROOT / "empirical/results/cpu-campaign/runs.parquet"
+# Arms whose seeds agree more closely than 2,048 samples allow: by group size, estimator and arm.
+BOUND: dict[int, set[tuple[str, str]]] = {
+    4: {("dr_grpo", "drgrpo-fpr0.4"), ("grpo", "fpr0.4")},
+    8: set(),
+    16: {("grpo", "inverted")},
+    32: {("grpo", "inverted")},
+}
+
+
+@pytest.mark.parametrize("size", list(BOUND))
+def test_every_end_of_the_campaign_is_the_paired_t_of_the_raw_table(size: int) -> None:
+    """Where evaluation noise does not bind, which is where BOUND says; there the interval is wider, never narrower."""
+    table = pd.read_parquet(CAMPAIGN)
+    table = table[table["group_size"] == size]
+    last = table[table["step"] == 300].set_index(["estimator", "arm", "seed"])["accuracy"]
     report = gap_report(table, clean=IS_CLEAN, law="exponential")
-    last = table[table["step"] == 300].set_index(["arm", "seed"])["accuracy"]
-    bound = []
+    bound: set[tuple[str, str]] = set()
     for arm in report.arms:
-        gaps = (last["clean"] - last[arm.arm.split(",")[0]]).to_numpy()
+        estimator = str(arm.setting["estimator"])
+        name, clean = arm.arm.split(",")[0], {"grpo": "clean", "dr_grpo": "drgrpo-clean"}[estimator]
+        gaps = (last[estimator][clean] - last[estimator][name]).dropna().to_numpy()
         plain = stats.ttest_1samp(gaps, 0.0).confidence_interval()
         least = float(least_gap_variance(gaps, np.full(len(gaps), 2048.0)).mean())
+        known = float(stats.norm.ppf(0.975)) * (least / len(gaps)) ** 0.5
+        assert arm.seeds == len(gaps)
         assert arm.end == pytest.approx(gaps.mean())
         assert arm.end_ci is not None
-        if gaps.var(ddof=1) >= least:
-            assert arm.end_ci == pytest.approx((plain.low, plain.high), abs=1e-9)
-        else:
-            bound.append(arm.arm)
-            assert arm.end_ci[0] < plain.low
-            assert arm.end_ci[1] > plain.high
-    assert bound == ["inverted"]
+        if plain.high - gaps.mean() < known:
+            bound.add((estimator, name))
+        half = max(float(plain.high - gaps.mean()), known)
+        assert arm.end_ci == pytest.approx((gaps.mean() - half, gaps.mean() + half), abs=1e-9)
+    assert bound == BOUND[size]
 
 
 def test_fpr_of_six_tenths_at_eight_rollouts_does_not_close() -> None:
-    table = pd.read_parquet(ROOT / "empirical/results/cpu-campaign/runs.parquet")
+    table = pd.read_parquet(CAMPAIGN)
     one = (table["estimator"] == "grpo") & (table["group_size"] == 8)
     table = table[one & table["arm"].isin(["clean", "fpr0.6"])]
     (arm,) = gap_report(table, clean=IS_CLEAN).arms
@@ -65,8 +78,22 @@ def test_what_can_be_known_is_said() -> None:
     assert persists["persists for ever"] >= 0.6
 
 
-def test_arms_that_end_alike_are_not_told_apart() -> None:
-    assert false_alarms(5, 60) <= 0.15
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_arms_that_end_alike_are_told_apart_as_rarely_as_a_test_says(seeds: int) -> None:
+    """Nominal 5 %: a floor on the spread that takes rejections away from three seeds is no test of 5 %."""
+    assert 0.02 <= false_alarms(seeds, 400) <= 0.08
+
+
+def test_noise_that_is_known_needs_no_t_quantile() -> None:
+    """The floor widens intervals by what evaluation leaves open, not by what few seeds do not know of it."""
+    rng = np.random.default_rng(5)
+    gaps = rng.normal(0.03, 0.004, (4000, 5))
+    widths = np.array([np.diff(student_interval(g, least=0.004**2)[1] or (0, 0)) for g in gaps])
+    plain = np.array([np.diff(student_interval(g)[1] or (0, 0)) for g in gaps])
+    assert (widths >= plain).all()
+    assert widths.mean() < 1.1 * plain.mean()
+    inside = [abs(g.mean() - 0.03) <= w / 2 for g, w in zip(gaps, widths[:, 0], strict=True)]
+    assert np.mean(inside) >= 0.94
 
 
 def test_seeds_that_differ_by_one_question_of_thirty_are_not_certain() -> None:
