@@ -21,6 +21,7 @@ import pandas as pd
 from fits.errors import InputError
 from fits.readers.formats import FORMATS, TABLES, columns_of, format_of_file, format_of_folder
 from fits.readers.history import Ask, Raw, frame_of
+from fits.table import ORIGIN
 
 __all__ = ["Found", "read_folder", "runs_below"]
 
@@ -138,6 +139,8 @@ def read_folder(top: Path, ask: Ask) -> Raw:
             cells = {str(name): cell for name, cell in row.items()}
             if not run.is_table:
                 cells["run_id"] = called[str(cells["run_id"])]
+            if ORIGIN in cells:
+                cells[ORIGIN] = f"{run.name}, {cells[ORIGIN]}"
             rows.append(cells)
     renamed = sum(old != new for called in names for old, new in called.items())
     if renamed and any(not run.is_table for run, _ in parts):

@@ -139,9 +139,15 @@ def csv_header(path: Path, text: str) -> list[str]:
 
 
 def _first_line(text: str) -> str:
-    """The first line that is not empty."""
-    found = re.search(r"[^\r\n]+", text)
+    """The first line that is not empty, nor what a spreadsheet puts first to say how cells are parted."""
+    found = re.search(r"[^\r\n]+", text[_said_first(text) :])
     return found.group() if found else ""
+
+
+def _said_first(text: str) -> int:
+    """The length of a spreadsheet's first line `sep=;`, 0 where there is none."""
+    found = re.match(r"sep=.(?=\r|\n)", text, re.IGNORECASE)
+    return found.end() if found else 0
 
 
 def _delimiter(path: Path, header: str) -> str:
@@ -215,6 +221,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     raw = read_bytes(path)
     header = _first_line(raw[: 1 << 20].decode("utf-8", "replace"))
     delimiter = _delimiter(path, header)
+    raw = raw[_said_first(raw[:8].decode("latin-1")) :]
     frame = _split_by_arrow(raw, delimiter)
     notes: tuple[str, ...] = ()
     if frame is None:

@@ -269,6 +269,11 @@ def test_logs_of_one_folder_have_one_measure(tmp_path: Path) -> None:
             f"step:0 - val-core/{metric}/acc/mean@1:0.3\nstep:1 - val-core/{metric}/acc/mean@1:0.4\n",
         )
     refused(tmp_path, "'val-core/gsm8k/acc/mean@1' in a and 'val-core/math/acc/mean@1' in b")
+    # And one unit, which is refused by file and line.
+    for run, percent in (("a", 1), ("b", 100)):
+        text = f"_step,eval/acc\n0,{0.3 * percent}\n10,{0.4 * percent}\n"
+        written(tmp_path / "units" / f"{run}.csv", text)
+    refused(tmp_path / "units", "a, row 1 (line 2) and b, row 1 (line 2)", "one unit a column")
 
 
 def test_dictionaries_without_a_step_are_counted_and_that_is_said(tmp_path: Path) -> None:

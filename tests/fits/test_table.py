@@ -568,6 +568,7 @@ def test_what_windows_writes_is_the_same_table(tmp_path: Path, encoding: str) ->
     texts = {
         "other.csv": frame.to_csv(index=False, sep=";", decimal=","),
         "other.txt": frame.to_csv(index=False, sep="\t"),
+        "excel.csv": "sep=;\n" + frame.to_csv(index=False, sep=";", decimal=","),
         "other.jsonl": frame.to_json(orient="records", lines=True, double_precision=15),
     }
     for name, text in texts.items():
