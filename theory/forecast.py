@@ -77,8 +77,9 @@ _MASS: Final[Mapping[FlowOptimiser, Mapping[Law, float]]] = {
 }
 _OWN: Final = ((0.0, 0.5), (1.0, 0.5))  # a prompt's own share of its pull, and the mass of each
 NODES: Final = (-2.0, -1.0, 0.0, 1.0, 2.0)  # of log signal, in its prior's standard deviations
-_SIGNAL: Final = (math.log(0.4), 1.2)
-_BETWEEN: Final = (math.log(2.0), 0.7)
+# Mean and standard deviation of their logarithms, before anything is measured.
+SIGNAL_PRIOR: Final = (math.log(0.4), 1.2)
+BETWEEN_PRIOR: Final = (math.log(2.0), 0.7)
 DISCREPANCY: Final = 0.01  # accuracy; no curve of the model is believed closer than this
 _MEMORY: Final = 0.2  # of the calibrated time: how far a discrepancy remembers
 SCATTER: Final = 0.015  # between runs of one condition, where no two show it
@@ -865,8 +866,8 @@ def _worlds(
     lost = max(c.warmup_steps * (1.0 - c.warmup_from) / 2.0 for c in conditions)
     speed = 7.0 / max(last - lost, 0.5 * last, 1.0)  # logits a step
     pull = 0.25  # of a prompt midway, grpo
-    middle, width = _SIGNAL
-    between, between_sd = _BETWEEN
+    middle, width = SIGNAL_PRIOR
+    between, between_sd = BETWEEN_PRIOR
     if measured is not None:
         middle, width = math.log(measured.signal), measured.signal_sd
         between, between_sd = math.log(measured.between), measured.between_sd
@@ -1020,7 +1021,7 @@ def _with_identified_signal(
     """
     if optimiser != "adam":
         return found
-    middle, width = _SIGNAL
+    middle, width = SIGNAL_PRIOR
     if measured is not None:
         middle, width = math.log(measured.signal), measured.signal_sd
     kept = [one for one in found if one[0].law != "adam"]

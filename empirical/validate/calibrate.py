@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from empirical.validate.clock import PACE, PACE_SE, Clock
+from empirical.validate.logged import logged_signal
 from fits.errors import InputError
 from theory import VerifierChannel, estimator_named
 from theory.adam_flow import Condition, FlowOptimiser
@@ -79,7 +80,8 @@ class Calibration:
     """A calibrated model: what it takes to forecast any row of a run table.
 
     fit: theory.forecast's. given: the condition of rows that do not say, as the calibration rows had it;
-    `step` likewise. optimiser: what the runs were trained with, from optimiser_basis. clock: a probe's, or None;
+    `step` likewise. optimiser: what the runs were trained with, from optimiser_basis. signal_basis: where the signal of
+    the gradient is from. clock: a probe's, or None;
     reference: the group size that its pace is relative to.
     """
 
@@ -90,6 +92,7 @@ class Calibration:
     optimiser_basis: str = ""
     clock: Clock | None = None
     reference: int = 0
+    signal_basis: str = ""
 
     @property
     def status(self) -> str:
@@ -167,6 +170,7 @@ class Calibration:
             "step": self.step,
             "optimiser": self.optimiser,
             "optimiser_basis": self.optimiser_basis,
+            "signal_basis": self.signal_basis,
             "clock": clock,
             "reference": self.reference,
         }
@@ -200,6 +204,7 @@ class Calibration:
             str(document["optimiser_basis"]),
             None if document["clock"] is None else Clock.from_json(document["clock"]),
             int(document["reference"]),
+            str(document.get("signal_basis", "")),
         )
 
 
@@ -244,7 +249,7 @@ def _condition(document: Mapping[str, Any]) -> Condition:
 def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
     """Fit the model to run-table rows: fpr, fnr, group_size, step, accuracy, and optional columns.
 
-    clock: a probe's of the initial weights, where there is one.
+    clock: a probe's of the initial weights, where there is one; else the gradient's logged signal and noise are read.
     Raises theory.ArgumentError where a row is out of range, InputError for an optimiser that is no known one or
     a probe of other group sizes.
     """
@@ -257,6 +262,10 @@ def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
     last = float(rows["step"].max()) if "step" in rows.columns else STEPS
     optimiser, basis = _optimiser(rows)
     conditions, place_N, step_N, _ = _conditions(rows, given, last)
+    if clock is not None and clock.measured is not None:
+        measured, told = clock.measured, f"the probe {clock.source}"
+    else:
+        measured, told = logged_signal(rows, given)
     fit = calibrate_flow(
         conditions,
         place_N,
@@ -264,7 +273,7 @@ def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
         rows["accuracy"].to_numpy(np.float64),
         n_eval=_samples(rows),
         optimiser=optimiser,
-        measured=None if clock is None else clock.measured,
+        measured=measured,
     )
     reference = 0
     if clock is not None:
@@ -272,7 +281,7 @@ def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
         sizes = sorted(c.group_size for c in conditions if c.channel.youden > best - 1e-9)
         reference = sizes[(len(sizes) - 1) // 2]
         clock.check(reference)
-    return Calibration(fit, given, last, optimiser, basis, clock, reference)
+    return Calibration(fit, given, last, optimiser, basis, clock, reference, told)
 
 
 def _optimiser(rows: pd.DataFrame) -> tuple[FlowOptimiser, str]:

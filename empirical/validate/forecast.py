@@ -162,6 +162,7 @@ def validate_forecast(
         width90=float(np.mean(forecast.high90 - forecast.low90)),
         optimiser=calibration.optimiser,
         optimiser_basis=calibration.optimiser_basis,
+        signal_basis=calibration.signal_basis,
         laws={str(law): share for law, share in calibration.fit.mass().items()},
         noisy_calibrated=bool(varying(shown, ["fpr", "fnr"])),
     )

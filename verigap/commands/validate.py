@@ -107,6 +107,7 @@ def _show(report: Report, console: Console) -> None:
     )
     shares = ", ".join(f"{name} {share:.0%}" for name, share in report.laws.items() if share > 0.0)
     say(f"Optimiser: {report.optimiser}, {report.optimiser_basis}. Laws averaged over: {shares}.")
+    say(f"Signal of the gradient: {report.signal_basis}.")
     groups = Table()
     for heading in ("group", "rows", "RMSE", "bias", "in 90 %", "best baseline"):
         groups.add_column(
