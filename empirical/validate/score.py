@@ -83,8 +83,9 @@ class Report:
     `noise_floor_basis` says why. by_group: in order of appearance. baselines: on the same rows.
     parameters, status, message: of the model. kind: "curves", or "final accuracies" where there is
     one step. warmup_steps: assumed by the warm-up-aware baseline, from `warmup_basis`. width90: mean width of
-    the 90 % intervals. optimiser: "adam" or "sgd", from `optimiser_basis`. signal_basis: where the signal of the gradient is from. laws: the share of the forecast that each
-    law of noise has. noisy_calibrated: whether the calibration rows have verifiers of different quality.
+    the 90 % intervals. optimiser: "adam" or "sgd", from `optimiser_basis`. signal_basis: where the signal of the
+    gradient is from. laws: the share of the forecast that each law of noise has. noisy_calibrated: whether the
+    calibration rows have verifiers of different quality.
     """
 
     rmse: float
