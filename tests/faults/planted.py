@@ -120,8 +120,8 @@ PLANTED: Final = (
     Planted(
         "the budget of a batch",
         "empirical/math_worker.py",
-        "if limit <= 0.0:",
-        "if limit < 0.0:",
+        "min(self.seconds_each, self.left)",
+        "self.seconds_each",
         f"{_VERIFIERS}::test_a_batch_has_a_budget_and_what_is_over_it_is_unscorable_and_said",
     ),
     Planted(
@@ -185,10 +185,10 @@ def noticed_by(planted: Planted) -> str | None:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=300,
+                timeout=60,
             )
         except subprocess.TimeoutExpired:
-            return "the tests take over 300 s"
+            return "hangs: not over after 60 s"
     failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if done.returncode == 0:
         return None
