@@ -285,8 +285,8 @@ def written() -> str:
     lines += [
         "## Not run",
         "",
-        "Half an hour under random kills, local and on Ray, with memory plotted; a full disk; a read-only folder; a clock set"
-        " back, other than in the suite's own tests of each.",
+        "Half an hour under random kills, local and on Ray, with memory plotted; a full disk; a read-only folder; two"
+        " launchers at real training; a clock set back under a run.",
         "",
     ]
     return "\n".join(lines)
