@@ -476,7 +476,7 @@ def test_lines_may_end_as_on_an_old_macintosh(tmp_path: Path) -> None:
 
 def test_cells_of_a_column_nobody_asked_about_may_be_lists(tmp_path: Path) -> None:
     rows = pd.DataFrame({"run_id": "a", "step": [0, 1, 1], "accuracy": [0.1, 0.2, 0.2]})
-    rows.assign(extra=[[1], [2, 3], [2, 3]]).to_parquet(tmp_path / "runs.parquet")
+    rows.assign(extra=pd.Series([[1], [2, 3], [2, 3]])).to_parquet(tmp_path / "runs.parquet")
     table = read_runs(tmp_path / "runs.parquet")
     assert len(table.frame) == 2
     assert "repeat another" in table.notes[0]
