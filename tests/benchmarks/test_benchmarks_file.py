@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.builders import ROOT
+
+
+def alone() -> dict[str, str]:
+    """This environment as a shell would have it: benchmarks do not run below a worker of pytest-xdist."""
+    return {name: value for name, value in os.environ.items() if "XDIST" not in name}
+
 
 BENCHMARK = """
 def test_one(record):
@@ -28,6 +35,7 @@ def test_every_row_is_written_and_a_missed_need_fails(
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.results", "-p", "tests.benchmarks.conftest", file],
         cwd=ROOT,
+        env=alone(),
         capture_output=True,
         text=True,
     )
@@ -65,6 +73,7 @@ def test_the_file_is_written_only_where_every_benchmark_ran(
             f"import pathlib; from tests.benchmarks import results; {there}; raise SystemExit(results.main())",
         ],
         cwd=ROOT,
+        env=alone(),
         capture_output=True,
         text=True,
     )
