@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from empirical.audit import Audit, Source, audit_labels, read_labels
 from empirical.studies import Study
 from theory import DR_GRPO, GRPO, VerifierChannel, advantages
 from theory.adam_flow import AdamFlow, Condition, accuracy_curves
@@ -280,3 +281,15 @@ def rollouts_csv(path: Path, groups: int = 60, size: int = 6) -> Path:
         }
     ).to_csv(path, index=False)
     return path
+
+
+def audited(
+    labels: pd.DataFrame | Path,
+    *,
+    group_size: int = 8,
+    segments: tuple[str, ...] = (),
+    **columns: Any,
+) -> Audit:
+    """The audit of labels whose columns, or judges, a `Source` names."""
+    read = read_labels(labels, Source(**columns))
+    return audit_labels(read, group_size=group_size, segments=segments)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from empirical.audit.labels import Source, read_labels
 from empirical.audit.segments import Segment
-from empirical.audit.verdicts import Audit, audit, audit_labels
+from empirical.audit.verdicts import Audit, audit_labels
 
-__all__ = ["Audit", "Segment", "Source", "audit", "audit_labels", "read_labels"]
+__all__ = ["Audit", "Segment", "Source", "audit_labels", "read_labels"]

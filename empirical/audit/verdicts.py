@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -34,14 +33,14 @@ from empirical.audit.clusters import (
     intraclass_correlation,
 )
 from empirical.audit.features import features
-from empirical.audit.labels import Labels, Source, read_labels
+from empirical.audit.labels import Labels
 from empirical.audit.segments import ErrorKind, Segment, find_segments
 from fits.errors import InputError
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
-__all__ = ["Audit", "Halving", "Unscorable", "audit", "audit_labels"]
+__all__ = ["Audit", "Halving", "Unscorable", "audit_labels"]
 
 FEW_CLUSTERS: Final = 30
 SELECTED: Final = 1e-3  # p below which labelling is taken to depend on the verdict
@@ -132,48 +131,6 @@ class Audit:
             for name in names
         ]
         return pd.DataFrame(rows, columns=["quantity", "value", "low", "high"])
-
-
-def audit(
-    labels: pd.DataFrame | Path | str,
-    *,
-    truth: str | None = None,
-    verdict: str | None = None,
-    threshold: float | None = None,
-    cluster: str | None = None,
-    completion: str | None = None,
-    gold: str | None = None,
-    answer: str | None = None,
-    gold_after: str | None = None,
-    verifier: str | None = None,
-    verifier_regex: str | None = None,
-    reference: str | None = None,
-    auxiliary: tuple[str, ...] = (),
-    where: tuple[str, ...] = (),
-    group_size: int = 8,
-    segments: tuple[str, ...] = (),
-) -> Audit:
-    """Audit the verifier whose verdicts are in `labels`, or are made of its completions (see `Source`).
-
-    group_size: G, at least 2. segments: columns to look into whatever their name.
-    Raises fits.InputError naming what cannot be used.
-    """
-    source = Source(
-        truth=truth,
-        verdict=verdict,
-        threshold=threshold,
-        cluster=cluster,
-        completion=completion,
-        gold=gold,
-        answer=answer,
-        gold_after=gold_after,
-        verifier=verifier,
-        verifier_regex=verifier_regex,
-        reference=reference,
-        auxiliary=auxiliary,
-        where=where,
-    )
-    return audit_labels(read_labels(labels, source), group_size=group_size, segments=segments)
 
 
 def audit_labels(labels: Labels, *, group_size: int = 8, segments: tuple[str, ...] = ()) -> Audit:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from empirical.audit import Audit, audit
+from empirical.audit import Audit, Source, audit_labels, read_labels
 
 VERIFIERS: Final = ("strict", "flexible", "math_verify", "contains")
 COMMAND: Final = "python -m tests.benchmarks.audits example_model_solutions.jsonl"
@@ -25,14 +25,14 @@ COMMAND: Final = "python -m tests.benchmarks.audits example_model_solutions.json
 
 def audited(path: Path, verifier: str, *, rewritten: bool) -> Audit:
     """The audit of one verifier, against the labels that come with the solutions."""
-    return audit(
-        path,
+    source = Source(
         truth="*.is_correct",
         completion="*.solution",
         gold="ground_truth",
         gold_after=None if rewritten else "A:",
         verifier=verifier,
     )
+    return audit_labels(read_labels(path, source))
 
 
 def row(name: str, ending: str, found: Audit) -> str:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from empirical.audit import Audit
-from empirical.audit import audit as audit_verdicts
+from empirical.audit import Audit, Source, audit_labels, read_labels
 from empirical.audit.gate import Gate, check_gate
 from empirical.audit.logged import LoggedAudit, audit_runs
 from empirical.plan import Plan, Rates, rates_in, read_audit, read_prices
@@ -167,8 +166,7 @@ def audit(
         cells = audit_runs(table.frame, group=names, group_size=group_size, source=table.source)
         return AuditedRuns(cells, table.source)
     assert labels is not None
-    found = audit_verdicts(
-        Path(labels) if isinstance(labels, str) else labels,
+    source = Source(
         truth=truth,
         verdict=verdict,
         threshold=threshold,
@@ -182,9 +180,9 @@ def audit(
         reference=reference,
         auxiliary=tuple(listed(auxiliary)),
         where=tuple(listed(where)),
-        group_size=group_size,
-        segments=tuple(listed(segment)),
     )
+    read = read_labels(Path(labels) if isinstance(labels, str) else labels, source)
+    found = audit_labels(read, group_size=group_size, segments=tuple(listed(segment)))
     return as_shown(Audited, found, gates=check_gate(found, listed(fail_on)))
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from empirical.audit import Source, audit, read_labels
+from empirical.audit import Source, read_labels
 from empirical.audit.features import features
 from empirical.audit.segments import ErrorKind, find_segments
+from tests.builders import audited
 from tests.empirical.audit.clustered import beta_rates
 from tests.empirical.audit.planted import FAULTS, Fault, judged, rollouts
 from tests.shared_data import shared_data
@@ -24,7 +25,7 @@ MADE = rollouts(np.random.default_rng(0), prompts=80, each=8)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_each_planted_fault_is_named(fault: Fault) -> None:
     """From 640 labels: one of the segments names the fault, and none is of the error it does not make."""
-    found = audit(
+    found = audited(
         judged(MADE, fault),
         truth="truth",
         verdict="verdict",
@@ -44,7 +45,7 @@ def test_each_planted_fault_is_named(fault: Fault) -> None:
 def test_there_are_twenty_faults_and_a_clean_verifier_is_silent() -> None:
     assert len(FAULTS) >= 20
     labels = read_labels(judged(MADE, None), SOURCE)
-    found = audit(
+    found = audited(
         judged(MADE, None), truth="truth", verdict="verdict", cluster="prompt", gold="gold"
     )
     assert found.segments == ()
@@ -72,7 +73,7 @@ def test_errors_that_go_with_nothing_are_called_systematic_in_under_5_percent(ic
 def test_a_column_that_tells_the_verdict_explains_nothing() -> None:
     frame = judged(MADE, FAULTS[0])
     frame["my_reward"] = frame["verdict"]
-    found = audit(
+    found = audited(
         frame, truth="truth", verdict="verdict", cluster="prompt", completion="completion"
     )
     assert not any("my_reward" in segment.segment for segment in found.segments)
@@ -94,7 +95,7 @@ def test_the_comma_of_the_real_oracle_is_found_untold() -> None:
     frame["truth"] = [
         right(*pair) for pair in zip(frame["extracted_answer"], frame["gt_answer"], strict=True)
     ]
-    found = audit(
+    found = audited(
         frame, truth="truth", verdict="oracle_reward", cluster="step,prompt_id", group_size=16
     )
     assert (found.right, round(found.right * (found.fnr or 0.0)), found.fpr) == (1071, 14, 0.0)

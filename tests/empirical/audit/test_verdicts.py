@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from empirical.audit import Audit, audit
+from empirical.audit import Audit
 from fits.errors import InputError
+from tests.builders import audited
 from tests.empirical.audit.clustered import beta_rates
 from tests.shared_data import shared_data
 
@@ -40,7 +41,7 @@ def table(
 
 def run(frame: pd.DataFrame, **options: Any) -> Audit:
     given = {"truth": "truth", "verdict": "verdict", "cluster": "prompt"} | options
-    return audit(frame, **given)
+    return audited(frame, **given)
 
 
 def test_rates_are_those_of_the_table() -> None:
@@ -183,18 +184,18 @@ def test_a_judge_of_the_users_is_asked(tmp_path: Path, monkeypatch: pytest.Monke
     frame = pd.DataFrame(
         {"text": ["it is 4", "it is 14", "", "crash 4", "it is 5"] * 8, "gold": ["4"] * 40}
     )
-    found = audit(
+    found = audited(
         frame, completion="text", gold="gold", reference="contains", verifier="their_grader:grade"
     )
     assert (found.fpr, found.fnr) == (0.0, 0.0)
     assert found.unscorable == 16
     assert "raised on 1 completions, first row 4: OSError: no sandbox" in " ".join(found.warnings)
-    found = audit(
+    found = audited(
         frame, completion="text", gold="gold", reference="contains", verifier="their_grader:reward"
     )
     assert found.unscorable == 0
     assert found.fpr == pytest.approx(1 / 3)
-    regex = audit(
+    regex = audited(
         frame, completion="text", gold="gold", reference="contains", verifier_regex=r"is (\d+)"
     )
     assert (regex.fpr, regex.fnr, regex.unscorable) == (0.0, 0.0, 16)
@@ -206,12 +207,12 @@ def test_strict_says_that_all_is_unscorable_and_reads_what_is_rewritten(tmp_path
     columns: dict[str, Any] = {
         "truth": "*.is_correct", "completion": "*.solution", "gold": "ground_truth", "gold_after": "A:"
     }  # fmt: skip
-    found = audit(path, verifier="strict", **columns)
+    found = audited(path, verifier="strict", **columns)
     assert (found.n, found.unscorable, found.fpr) == (0, 5276, None)
     assert "all 5276 rollouts are unscorable" in found.reasons["fpr"]
     rewritten = tmp_path / "rewritten.jsonl"
     rewritten.write_text(path.read_text().replace("\\nA: ", "\\n#### "))
-    found = audit(rewritten, verifier="strict", **columns | {"gold_after": None})
+    found = audited(rewritten, verifier="strict", **columns | {"gold_after": None})
     assert found.clusters > 1300
     assert found.n > 5200
     assert found.youden is not None
