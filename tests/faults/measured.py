@@ -1,23 +1,28 @@
 """Commands run one after another in one process, each measured: exit code, what it printed, seconds, memory.
 
 Run as `python -m tests.faults.measured`: reads a JSON list of argument lists on stdin, prints a JSON list.
-Seconds are of this process's CPU, so that a busy machine changes no verdict; memory is the peak of the
-command alone, which Linux resets on request.
+Each command runs in a fork of a process that did nothing but imports, so that none inherits what an earlier
+one left in memory. Seconds are of the fork's CPU, so that a busy machine changes no verdict; memory is the
+fork's peak, imports included, as a user's own process would show.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
-from tests.builders import ROOT
+# Not from tests.builders, whose imports would count as every command's memory.
+ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,17 @@ def _one(arguments: Sequence[str]) -> Measured:
     return Measured(code, out.getvalue(), err.getvalue(), error, taken, _peak())
 
 
+# What every fork finds ready, loaded once.
+READY: Final = ("verigap.cli", "fits.readers", "verigap.face.runs", "verigap.face.forecasts")
+
+
 def main() -> None:
     """Measure what stdin lists."""
-    json.dump([asdict(_one(arguments)) for arguments in json.load(sys.stdin)], sys.stdout)
+    for module in READY:
+        importlib.import_module(module)
+    commands = json.load(sys.stdin)
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        json.dump([asdict(one) for one in pool.imap(_one, commands)], sys.stdout)
 
 
 if __name__ == "__main__":
