@@ -8,12 +8,16 @@ text, so there the selector is left out. Spellings of before are refused, with w
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from empirical.errors import StudyError
 from empirical.fields import Rate, Spec
 from empirical.verifiers import number
 from theory import VerifierChannel
@@ -31,16 +35,31 @@ __all__ = [
     "Arm",
     "Arms",
     "Channel",
+    "Coverage",
     "Errors",
+    "Every",
     "Keyword",
     "Length",
     "Noise",
     "NumberFormat",
     "RelativeError",
     "Selector",
+    "Shown",
+    "Text",
     "TriggeredNoise",
     "structure",
 ]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error})") from None
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_compiles)]
 
 
 class Channel(Spec):
@@ -54,6 +73,19 @@ class Channel(Spec):
         return VerifierChannel(self.fpr, self.fnr)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a selector may look at: a completion, the answer the base verifier read in it, gold and prompt.
+
+    answer: None where it read none. prompt: None where the trainer does not say it.
+    """
+
+    completion: str
+    answer: str | None
+    gold: str
+    prompt: str | None = None
+
+
 class Length(Spec):
     """Completions of `least` to `most` characters, both included."""
 
@@ -61,9 +93,10 @@ class Length(Spec):
     least: int = Field(default=0, ge=0)
     most: int | None = Field(default=None, ge=0)
 
-    def selects(self, completion: str, answer: str | None, gold: str) -> bool:  # noqa: ARG002
+    def selects(self, shown: Shown) -> bool:
         """Whether the completion shows the feature."""
-        return self.least <= len(completion) and (self.most is None or len(completion) <= self.most)
+        length = len(shown.completion)
+        return self.least <= length and (self.most is None or length <= self.most)
 
 
 class Keyword(Spec):
@@ -73,9 +106,9 @@ class Keyword(Spec):
     word: str = Field(min_length=1)
     present: bool = True
 
-    def selects(self, completion: str, answer: str | None, gold: str) -> bool:  # noqa: ARG002
+    def selects(self, shown: Shown) -> bool:
         """Whether the completion shows the feature."""
-        return (self.word in completion) == self.present
+        return (self.word in shown.completion) == self.present
 
 
 class RelativeError(Spec):
@@ -84,9 +117,9 @@ class RelativeError(Spec):
     kind: Literal["relative_error"]
     most: float = Field(gt=0.0)
 
-    def selects(self, completion: str, answer: str | None, gold: str) -> bool:  # noqa: ARG002
+    def selects(self, shown: Shown) -> bool:
         """Whether the completion shows the feature; never, where there is no number to compare."""
-        given, expected = number(answer or ""), number(gold)
+        given, expected = number(shown.answer or ""), number(shown.gold)
         return (
             given is not None
             and expected is not None
@@ -100,13 +133,68 @@ class NumberFormat(Spec):
     kind: Literal["number_format"]
     mark: Literal["comma", "point", "minus"]
 
-    def selects(self, completion: str, answer: str | None, gold: str) -> bool:  # noqa: ARG002
+    def selects(self, shown: Shown) -> bool:
         """Whether the completion shows the feature in what follows its last `####`, or anywhere."""
-        text = completion.rpartition("####")[2]
+        text = shown.completion.rpartition("####")[2]
         return {"comma": ",", "point": ".", "minus": "-"}[self.mark] in text.strip().rstrip(".")
 
 
-Selector = Annotated[Length | Keyword | RelativeError | NumberFormat, Field(discriminator="kind")]
+class Text(Spec):
+    """Completions in whose text, answer (as the base verifier normalises it) or prompt `pattern` is found."""
+
+    kind: Literal["text"]
+    of: Literal["completion", "answer", "prompt"] = "completion"
+    pattern: Pattern
+
+    def selects(self, shown: Shown) -> bool:
+        """Whether the completion shows the feature; never, where it has no answer to look at.
+
+        Raises StudyError if the prompt is looked at and not known.
+        """
+        match self.of:
+            case "completion":
+                text = shown.completion
+            case "answer":
+                text = shown.answer
+            case "prompt":
+                text = _prompt(shown)
+        return text is not None and re.search(self.pattern, text) is not None
+
+
+class Coverage(Spec):
+    """Completions of this share of the prompts, by a hash of their text: nothing in a prompt tells which."""
+
+    kind: Literal["coverage"]
+    share: Rate
+
+    def selects(self, shown: Shown) -> bool:
+        """Whether the completion shows the feature. Raises StudyError if the prompt is not known."""
+        return zlib.crc32(_prompt(shown).encode()) < self.share * 2**32
+
+
+def _prompt(shown: Shown) -> str:
+    if shown.prompt is None:
+        raise StudyError(
+            "this trainer's rewards are not told the prompt, which a selector looks at"
+        )
+    return shown.prompt
+
+
+_Feature = Length | Keyword | RelativeError | NumberFormat | Text | Coverage
+
+
+class Every(Spec):
+    """Completions that show every feature of `of`."""
+
+    kind: Literal["every"]
+    of: list[Annotated[_Feature, Field(discriminator="kind")]] = Field(min_length=1)
+
+    def selects(self, shown: Shown) -> bool:
+        """Whether the completion shows the features."""
+        return all(feature.selects(shown) for feature in self.of)
+
+
+Selector = Annotated[_Feature | Every, Field(discriminator="kind")]
 
 
 class IndependentNoise(Spec):

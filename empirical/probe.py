@@ -36,7 +36,7 @@ from empirical import extras
 from empirical.errors import StudyError
 from empirical.fields import Spec
 from empirical.machine import gpus
-from empirical.noise import Arm, Selector, TriggeredNoise, structure
+from empirical.noise import Arm, Shown, TriggeredNoise, structure
 from empirical.probe_statistics import (
     FORMS,
     Chunk,
@@ -364,7 +364,7 @@ class _Prober:
             said = list(dict.fromkeys(ids for _, ids in rollouts))
             which = np.array([said.index(ids) for _, ids in rollouts])
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
-            read = self._read(texts, which, self.problems[place].gold)
+            read = self._read(texts, which, self.problems[place])
             sums.add(
                 scores(
                     self.model,
@@ -395,7 +395,8 @@ class _Prober:
         # Last, so that a block with facts is whole.
         write_text(folder / f"block-{block:03d}.json", json.dumps(facts) + "\n")
 
-    def _read(self, texts: Sequence[str], which: IntArray, gold: str) -> _Read:
+    def _read(self, texts: Sequence[str], which: IntArray, problem: Problem) -> _Read:
+        gold = problem.gold
         base = [self.verifier(text, gold) for text in texts]
         right = base
         if self.reference is not self.verifier:
@@ -403,8 +404,11 @@ class _Prober:
         selected: dict[str, BoolArray] = {}
         for name, arm in self.spec.judges:
             if isinstance(arm.noise, TriggeredNoise) and arm.noise.selector is not None:
-                shown = _selected(arm.noise.selector, texts, base, gold)
-                selected[name] = shown[which]
+                shown = [
+                    arm.noise.selector.selects(Shown(text, judged.answer, gold, problem.prompt))
+                    for text, judged in zip(texts, base, strict=True)
+                ]
+                selected[name] = np.array(shown, dtype=np.bool_)[which]
 
         def where(judgements: Sequence[Judgement], verdict: Verdict) -> BoolArray:
             return np.array([j.verdict is verdict for j in judgements], dtype=np.bool_)[which]
@@ -449,15 +453,6 @@ class _Prober:
                 for size in self.spec.group_sizes
             ]
         )
-
-
-def _selected(
-    selector: Selector, texts: Sequence[str], judged: Sequence[Judgement], gold: str
-) -> BoolArray:
-    return np.array(
-        [selector.selects(t, j.answer, gold) for t, j in zip(texts, judged, strict=True)],
-        dtype=np.bool_,
-    )
 
 
 def _centred(values_R: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig
@@ -18,7 +18,10 @@ from empirical.training.tasks import Problem
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.rng import Purpose, philox_words
 
-__all__ = ["Sample", "evaluate", "generate", "generate_ids", "torch_seed"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Sample", "completions_table", "evaluate", "generate", "generate_ids", "torch_seed"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,21 @@ class Sample:
     def right(self) -> bool:
         """Whether the verifier said right."""
         return self.judgement.verdict is Verdict.RIGHT
+
+
+def completions_table(samples: Sequence[Sample]) -> pd.DataFrame:
+    """What a completions file holds, a row per sample."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "problem_id": [s.problem.id for s in samples],
+            "prompt": [s.problem.prompt for s in samples],
+            "gold": [s.problem.gold for s in samples],
+            "completion": [s.completion for s in samples],
+            "verdict": [s.judgement.verdict.value for s in samples],
+        }
+    )
 
 
 def torch_seed(seed: int, purpose: Purpose, *, step: int, part: int) -> int:

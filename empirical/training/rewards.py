@@ -25,7 +25,7 @@ import numpy as np
 
 from empirical.errors import StudyError
 from empirical.math_worker import batch
-from empirical.noise import Selector
+from empirical.noise import Selector, Shown
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.channel import BoolArray
 from theory.estimators import GRPO, Estimator, advantages
@@ -34,6 +34,7 @@ from theory.structures import IntArray, PerAnswer, PerPrompt, Rollouts, Structur
 __all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier", "VerlReward", "answer_id"]
 
 METRIC_PREFIX: Final = "verifier/"
+Text = str | Sequence[dict[str, str]]  # plain, or a chat's messages
 
 
 class TrainerState(Protocol):
@@ -49,6 +50,7 @@ class Judged:
     right: by the reference verifier, which counts as the truth.
     base: paid by the base verifier, before noise.
     paid: paid after noise.
+    selected: shows the feature that errors are tied to; None where they are tied to none.
     unscorable: the base verifier found no answer to judge. timed_out: of these, it had no time to.
     base_seconds, noise_seconds: time spent judging, and on the noise alone.
     """
@@ -56,6 +58,7 @@ class Judged:
     right: BoolArray
     base: BoolArray
     paid: BoolArray
+    selected: BoolArray | None
     unscorable: BoolArray
     timed_out: BoolArray
     base_seconds: float
@@ -94,6 +97,7 @@ class NoisyVerifier:
         gold: Sequence[str | int | float],
         prompt_id: Sequence[Hashable],
         step: int,
+        prompts: Sequence[str] | None = None,
         offset: int = 0,
         index: IntArray | None = None,
         group: IntArray | None = None,
@@ -101,12 +105,12 @@ class NoisyVerifier:
         """Judge n rollouts of one step.
 
         gold, prompt_id: of each rollout; a gold answer is text or a number, an id anything hashable (equal
-        ids are one prompt). offset: place of the first in the step's global batch.
+        ids are one prompt). prompts: their texts, for selectors that look at them. offset: place of the first in the step's global batch.
         index, group: places in the global batch, of rollouts and of groups, where the rollouts do not
         lie there one after another, group by group.
         """
         answers = [_gold(answer) for answer in gold]
-        prompts = np.array([prompt_key(one) for one in prompt_id], dtype=np.int64)
+        keys = np.array([prompt_key(one) for one in prompt_id], dtype=np.int64)
         started = perf_counter()
         with batch():
             judgements = [self.base(c, g) for c, g in zip(completions, answers, strict=True)]
@@ -123,15 +127,21 @@ class NoisyVerifier:
         if self.selector is not None:
             selected = np.array(
                 [
-                    self.selector.selects(c, j.answer, g)
-                    for c, j, g in zip(completions, judgements, answers, strict=True)
+                    self.selector.selects(Shown(c, j.answer, g, p))
+                    for c, j, g, p in zip(
+                        completions,
+                        judgements,
+                        answers,
+                        prompts or itertools.repeat(None, len(completions)),
+                        strict=True,
+                    )
                 ],
                 dtype=np.bool_,
             )
         paid = self.structure.judge(
             Rollouts(
                 right=base,
-                prompt=_folded(prompts),
+                prompt=_folded(keys),
                 index=index,
                 group=index // self.group_size if group is None else group,
                 answer=np.array([answer_id(j) for j in judgements], dtype=np.int64),
@@ -144,6 +154,7 @@ class NoisyVerifier:
             right=right,
             base=base,
             paid=paid,
+            selected=selected,
             unscorable=np.array(
                 [j.verdict is Verdict.UNSCORABLE for j in judgements], dtype=np.bool_
             ),
@@ -155,20 +166,22 @@ class NoisyVerifier:
     def __call__(
         self,
         *,
-        completions: Sequence[str] | Sequence[Sequence[dict[str, str]]],
+        completions: Sequence[Text],
         prompt_id: Sequence[Hashable],
         gold: Sequence[str | int | float],
         trainer_state: TrainerState,
         log_metric: Callable[[str, float], None],
-        **_: Any,  # TRL also passes prompts, token ids and every column of the data set
+        prompts: Sequence[Text] | None = None,
+        **_: Any,  # TRL also passes token ids and every column of the data set
     ) -> list[float | None]:
         """Rewards of one step's rollouts on this process, 0.0 or 1.0, or None where unscorable."""
-        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+        texts = [_last(c) for c in completions]
         judged = self.judge(
             texts,
             gold=gold,
             prompt_id=prompt_id,
             step=trainer_state.global_step,
+            prompts=None if prompts is None else [_last(p) for p in prompts],
             offset=int(os.environ.get("RANK", "0")) * len(texts),
         )
         for name, value in _counts(judged, self.group_size, self.estimator).items():
@@ -244,6 +257,11 @@ class VerlReward:
             group=_folded(np.array([prompt], dtype=np.int64)),
         )
         return _verl_scores(judged)[0]
+
+
+def _last(text: Text) -> str:
+    """Plain text, or the last message of a chat."""
+    return text if isinstance(text, str) else text[-1]["content"]
 
 
 def _required(info: Mapping[str, Any], key: str) -> Hashable:
@@ -340,6 +358,13 @@ def _counts(judged: Judged, group_size: int, estimator: Estimator) -> dict[str, 
         "unscorable": judged.unscorable.sum(),
         "timed_out": judged.timed_out.sum(),
     }
+    if judged.selected is not None:
+        counts |= {
+            "selected_wrong": (judged.selected & ~right).sum(),
+            "selected_right": (judged.selected & right).sum(),
+            "selected_paid_wrong": (judged.selected & paid & ~right).sum(),
+            "selected_unpaid_right": (judged.selected & ~paid & right).sum(),
+        }
     right_PG, paid_PG = right.reshape(-1, group_size), paid.reshape(-1, group_size)
     for name, marked_PG in (("right", right_PG), ("paid", paid_PG)):
         groups = np.bincount(marked_PG.sum(axis=1), minlength=group_size + 1)

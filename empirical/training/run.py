@@ -40,7 +40,7 @@ from empirical.machine import describe
 from empirical.noise import TriggeredNoise, structure
 from empirical.studies import PretrainedSpec, Running, RunSpec
 from empirical.training.accounting import training_flops_per_token
-from empirical.training.evaluation import Sample, evaluate, torch_seed
+from empirical.training.evaluation import Sample, completions_table, evaluate, torch_seed
 from empirical.training.folder import (
     BUSY,
     CHECKPOINTS,
@@ -362,6 +362,7 @@ def _train_row(
         "injected_fnr": _ratio(counts["injected_false_negatives"], counts["base_paid"]),
         "base_fpr": _ratio(counts["base_false_positives"], wrong),
         "base_fnr": _ratio(counts["base_false_negatives"], counts["right"]),
+        **{name: count for name, count in counts.items() if name.startswith("selected_")},
         "unscorable": counts["unscorable"],
         "timed_out": counts["timed_out"],
         "groups_by_right": groups,
@@ -420,20 +421,8 @@ def _eval_row(
 
 
 def _save_completions(folder: RunFolder, step: int, samples: Sequence[Sample]) -> None:
-    import pandas as pd
-
-    path = folder.path / COMPLETIONS / f"step-{step:06d}.parquet"
-    table = pd.DataFrame(
-        {
-            "problem_id": [s.problem.id for s in samples],
-            "prompt": [s.problem.prompt for s in samples],
-            "gold": [s.problem.gold for s in samples],
-            "completion": [s.completion for s in samples],
-            "verdict": [s.judgement.verdict.value for s in samples],
-        }
-    )
-    with replacing(path) as part:
-        table.to_parquet(part, compression="zstd", index=False)
+    with replacing(folder.path / COMPLETIONS / f"step-{step:06d}.parquet") as part:
+        completions_table(samples).to_parquet(part, compression="zstd", index=False)
 
 
 def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:

@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from empirical.errors import StudyError
-from empirical.noise import Arm, Selector, structure
+from empirical.noise import Arm, Selector, Shown, TriggeredNoise, structure
 from empirical.training.rewards import NoisyVerifier, VerlReward
 from empirical.verifiers import strict
 from theory import VerifierChannel
@@ -64,13 +64,59 @@ def test_a_declaration_stands_for_the_simulators_object(noise: object, expected:
         ({"kind": "number_format", "mark": "comma"}, "#### 1,000", "1,5 #### 1000"),
         ({"kind": "number_format", "mark": "point"}, "#### 1.5", "#### 15."),
         ({"kind": "number_format", "mark": "minus"}, "#### -5", "3-2 #### 5"),
+        ({"kind": "text", "pattern": r"^[^\n]*\n####"}, "7-3=4\n#### 4", "7-3=4\n4+5=9\n#### 9"),
+        ({"kind": "text", "of": "answer", "pattern": "0$"}, "1\n#### 20.0", "20\n#### 21"),
+        ({"kind": "text", "of": "answer", "pattern": "."}, "#### 1", "no answer"),
+        (
+            {
+                "kind": "every",
+                "of": [
+                    {"kind": "text", "of": "prompt", "pattern": r"-\d+\+"},
+                    {"kind": "length", "most": 6},
+                ],
+            },
+            "#### 5",
+            "#### 15",
+        ),
     ],
 )
 def test_selectors_select(selector: object, chosen: str, passed_over: str):
     parsed = TypeAdapter(Selector).validate_python(selector)
     for completion, expected in ((chosen, True), (passed_over, False)):
         answer = strict(completion, "100").answer
-        assert parsed.selects(completion, answer, "100") is expected
+        assert parsed.selects(Shown(completion, answer, "100", "7-3+5")) is expected
+
+
+def test_coverage_is_of_prompts_and_of_the_share_declared():
+    half = TypeAdapter(Selector).validate_python({"kind": "coverage", "share": 0.5})
+    chosen = [half.selects(Shown("#### 1", "1", "2", f"{n}+1")) for n in range(2000)]
+    assert np.mean(chosen) == pytest.approx(0.5, abs=0.04)  # 3.6 standard errors
+    again = [half.selects(Shown("#### 7", "7", "2", f"{n}+1")) for n in range(2000)]
+    assert chosen == again
+
+
+def test_a_selector_that_needs_the_prompt_says_so_where_the_trainer_does_not_tell_it():
+    arm = Arm.model_validate(
+        {
+            "fpr": 0.1,
+            "noise": {
+                "kind": "triggered",
+                "selector": {"kind": "coverage", "share": 0.5},
+                "selected": {"fpr": 0.2},
+            },
+        }
+    )
+    assert isinstance(arm.noise, TriggeredNoise)
+    reward = NoisyVerifier(
+        structure=structure(arm), base=strict, seed=0, group_size=2, selector=arm.noise.selector
+    )
+    with pytest.raises(StudyError, match="not told the prompt"):
+        reward.judge(["#### 1"] * 2, gold=["2"] * 2, prompt_id=[0, 0], step=0)
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(ValidationError, match="no regular expression"):
+        TypeAdapter(Selector).validate_python({"kind": "text", "pattern": "("})
 
 
 def verifier(arm: Arm, *, group_size: int = 8) -> NoisyVerifier:

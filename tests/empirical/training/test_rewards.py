@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from empirical.errors import StudyError
+from empirical.noise import Arm, TriggeredNoise
+from empirical.noise import structure as declared
 from empirical.training.rewards import NoisyVerifier, VerlReward, prompt_key
 from empirical.verifiers import flexible, strict
 from theory.channel import VerifierChannel
@@ -93,3 +95,37 @@ def test_a_missing_id_and_an_odd_step_are_named() -> None:
 def test_hedges_behind_a_unit_are_unpaid_by_either_verifier() -> None:
     for judge in (strict, flexible):
         assert judge("#### 18 dollars or 19 dollars", "18").answer == "18 or another"
+
+
+def test_a_step_logs_how_rollouts_that_show_the_feature_were_misjudged() -> None:
+    logged: dict[str, float] = {}
+    arm = Arm.model_validate(
+        {
+            "fpr": 0.5,
+            "noise": {
+                "kind": "triggered",
+                "selector": {"kind": "text", "of": "prompt", "pattern": "^a"},
+                "selected": {"fpr": 1.0, "fnr": 1.0},
+            },
+        }
+    )
+    assert isinstance(arm.noise, TriggeredNoise)
+    verifier = NoisyVerifier(
+        declared(arm), strict, seed=0, group_size=2, selector=arm.noise.selector
+    )
+    got = verifier(
+        completions=["#### 18", "#### 19", "#### 19", "#### 18"],
+        prompts=["a", "a", [{"role": "user", "content": "also"}], "b"],
+        gold=["18"] * 4,
+        prompt_id=[0, 0, 1, 2],
+        trainer_state=SimpleNamespace(global_step=0),
+        log_metric=logged.__setitem__,
+    )
+    assert got == [0.0, 1.0, 1.0, 1.0]
+    counts = {name: n for name, n in logged.items() if name.startswith("verifier/selected_")}
+    assert counts == {
+        "verifier/selected_wrong": 2.0,
+        "verifier/selected_right": 1.0,
+        "verifier/selected_paid_wrong": 2.0,
+        "verifier/selected_unpaid_right": 1.0,
+    }
