@@ -25,14 +25,13 @@ from empirical.errors import StudyError
 from empirical.noise import Arm, Shown, TriggeredNoise
 from empirical.studies import Study, read_study
 from empirical.verifiers import Verdict, verifier_named
-from fits.files import replacing
 from fits.inference import Interval, wilson
 from theory.channel import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["INITIAL", "SAMPLES", "StaticRates", "sample_initial", "static_rates"]
+__all__ = ["INITIAL", "SAMPLES", "StaticRates", "static_rates"]
 
 INITIAL: Final = "initial.parquet"
 SAMPLES: Final = 16_384  # of which 10,700 wrong ones: a share of .11 to within .006
@@ -115,64 +114,22 @@ def _interval(rates: FloatArray) -> Interval:
     return (low + (high - low) * bounds[0], low + (high - low) * bounds[1])
 
 
-def sample_initial(
-    study: Study, study_file: Path, folder: Path, *, samples: int = SAMPLES
-) -> pd.DataFrame:
-    """Completions of the initial policy, those kept in `folder` if they are there, else sampled and kept.
-
-    samples: one to a training problem, in order. Raises StudyError if the train extra is absent.
-    """
-    import pandas as pd
-
-    path = folder / INITIAL
-    if path.exists():
-        return pd.read_parquet(path)
-    extras.require(*extras.TRAIN)
-    import torch
-
-    from empirical.collect import read_committed
-    from empirical.training import launch
-    from empirical.training.evaluation import completions_table, evaluate
-    from empirical.training.models import load_policy
-    from empirical.training.tasks import load_task, prompts_of
-
-    torch.set_num_threads(1)
-    reference = study.reference_verifier or study.verifier
-    task = load_task(study.task, verifier=study.verifier, reference=reference)
-    models = read_committed(study, study_file).models
-    spec = study.models[0]
-    policy = load_policy(spec, tiny=launch.initial_weights(study, spec, folder, models))
-    table = completions_table(
-        evaluate(
-            policy.model,
-            policy.tokenizer,
-            task.train,
-            prompts_of(spec, task.train),
-            verifier=task.reference,
-            samples=samples,
-            seed=0,
-            step=0,
-            max_new_tokens=study.training.max_completion_length,
-            batch_size=study.evaluation.batch_size,
-            temperature=study.training.temperature,
-        )
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        table.to_parquet(part, compression="zstd", index=False)
-    return table
-
-
 def main(arguments: Sequence[str]) -> int:
     """Print every arm's static rates: STUDY.yaml [SAMPLES]."""
     study_file = Path(arguments[0])
     study = read_study(study_file)
     if study.results is None:
         raise StudyError(f"{study_file}: names no results folder")
+    import pandas as pd
+
     folder = study_file.parent / study.results
-    samples = int(arguments[1]) if len(arguments) > 1 else SAMPLES
-    completions = sample_initial(study, study_file, folder, samples=samples)
-    for one in static_rates(study, completions):
+    if not (folder / INITIAL).exists():
+        extras.require(*extras.TRAIN)
+        from empirical.training.initial import sample_initial
+
+        samples = int(arguments[1]) if len(arguments) > 1 else SAMPLES
+        sample_initial(study, study_file, folder / INITIAL, samples=samples)
+    for one in static_rates(study, pd.read_parquet(folder / INITIAL)):
         sys.stdout.write(
             f"{one.arm:16} fpr {one.fpr:.4f} [{one.fpr_ci[0]:.4f}, {one.fpr_ci[1]:.4f}]"
             f"  fnr {one.fnr:.4f} [{one.fnr_ci[0]:.4f}, {one.fnr_ci[1]:.4f}]"
