@@ -331,7 +331,7 @@ class _Prober:
         self.problems = [task.train[int(order[i % len(order)])] for i in range(spec.prompts)]
         self.prompts = prompts_of(spec.model, self.problems)
         self.verifier, self.reference = task.verifier, task.reference
-        policy = load_policy(spec.model, tiny=self.weights)
+        policy = load_policy(spec.model, tiny=self.weights, stop=task.stop)
         self.weights_sha256 = policy.weights_sha256
         self.tokenizer = policy.tokenizer
         model: Any = policy.model
@@ -356,6 +356,7 @@ class _Prober:
             batch_size=spec.batch_size,
             seed=spec.seed,
             part=block,
+            share=spec.training.share_prompts,
         )
         noises = [structure(arm) for _, arm in spec.judges]
         sums = BlockSums(spec, self.chosen.size)

@@ -29,6 +29,7 @@ from fits.files import load_yaml
 
 __all__ = [
     "Evaluation",
+    "FewShotArithmeticSpec",
     "Gsm8kSpec",
     "Hardware",
     "Lora",
@@ -77,6 +78,35 @@ class TwoStepArithmeticSpec(Spec):
         return self
 
 
+class FewShotArithmeticSpec(Spec):
+    """`a±b=` after two solved sums, for a pretrained model; operands in [low, high], no answer below 0.
+
+    The completion ends with the line; `verifier: first_number` reads what it begins with.
+    """
+
+    kind: Literal["few_shot_arithmetic"]
+    low: int = Field(default=1, ge=0)
+    high: int = Field(default=20, le=999)
+    eval_problems: int = Field(default=128, ge=1)
+
+    @property
+    def problems(self) -> int:
+        """Distinct problems, those for evaluation included."""
+        width = self.high - self.low + 1
+        return width**2 + width * (width + 1) // 2
+
+    @model_validator(mode="after")
+    def _room(self) -> FewShotArithmeticSpec:
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low, got {self.high} < {self.low}")
+        if self.eval_problems >= self.problems:
+            raise ValueError(
+                f"operands in [{self.low}, {self.high}] give {self.problems} problems, which leave none"
+                f" to train on beside eval_problems = {self.eval_problems}"
+            )
+        return self
+
+
 class Gsm8kSpec(Spec):
     """GSM8K from the Hub, from a folder of `train.jsonl` and `test.jsonl`, or from one JSONL file.
 
@@ -107,7 +137,8 @@ class ReasoningGymSpec(Spec):
 
 
 TaskSpec = Annotated[
-    TwoStepArithmeticSpec | Gsm8kSpec | ReasoningGymSpec, Field(discriminator="kind")
+    TwoStepArithmeticSpec | FewShotArithmeticSpec | Gsm8kSpec | ReasoningGymSpec,
+    Field(discriminator="kind"),
 ]
 
 
@@ -147,7 +178,7 @@ class TinyQwen2Spec(Spec):
         block = attention + 3 * h * self.intermediate_size + 2 * h
         return float(self.layers * block + h + 109 * h)
 
-    def folder_name(self, task: TwoStepArithmeticSpec | Gsm8kSpec | ReasoningGymSpec) -> str:
+    def folder_name(self, task: TaskSpec) -> str:
         """Name of the folder of the weights warm-started on `task`: content-addressed."""
         content = {
             "model": self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True),
@@ -202,6 +233,8 @@ class Training(Spec):
 
     iterations: optimiser steps on one batch of rollouts, TRL's num_iterations. More than one would make
     steps without rollouts of their own, which neither the log nor a checkpoint can hold.
+    share_prompts: run each prompt once for its whole group, in sampling and in learning; the same numbers
+    to rounding, several times sooner where prompts are longer than completions (not with vLLM).
     """
 
     steps: int = Field(ge=1)
@@ -220,8 +253,15 @@ class Training(Spec):
     temperature: float = Field(default=1.0, gt=0.0)
     max_completion_length: int = Field(default=32, ge=1)
     gradient_accumulation: int = Field(default=1, ge=1)
+    share_prompts: bool = False
     unscorable: Literal["wrong", "drop"] = "wrong"
     vllm: Vllm | None = None
+
+    @model_validator(mode="after")
+    def _one_sampler(self) -> Training:
+        if self.share_prompts and self.vllm is not None:
+            raise ValueError("share_prompts: vLLM shares prompts of its own accord; leave it out")
+        return self
 
 
 class Evaluation(Spec):

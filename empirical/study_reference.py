@@ -23,6 +23,7 @@ from empirical.noise import Arm
 from empirical.studies import (
     Block,
     Evaluation,
+    FewShotArithmeticSpec,
     Gsm8kSpec,
     Hardware,
     Lora,
@@ -57,6 +58,7 @@ _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("`models`: `kind: pretrained`", PretrainedSpec),
     ("`models`: its `lora`", Lora),
     ("`task`: `kind: two_step_arithmetic`", TwoStepArithmeticSpec),
+    ("`task`: `kind: few_shot_arithmetic`", FewShotArithmeticSpec),
     ("`task`: `kind: gsm8k`", Gsm8kSpec),
     ("`task`: `kind: reasoning_gym`", ReasoningGymSpec),
     ("`hardware`", Hardware),

@@ -25,6 +25,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "VerifierName",
+    "first_number",
     "flexible",
     "math_verify",
     "number",
@@ -103,6 +104,9 @@ _SECOND: Final = re.compile(
 )
 _ONLY_UNITS: Final = re.compile(r"[^\d\\=+<>]*[23]?[^\d\\=+<>]*")
 _SUM: Final = re.compile(r"[\s\d.,$()+\-\u2212*/x\u00d7\u00f7^\\]+(?:[A-Za-z%\u00b0]+\s*)?")
+_FIRST: Final = re.compile(
+    rf"(?:(?<![\w.])[-+\u2212]\s?)?(?:\\?[$\u20ac\u00a3]\s*)?(?=[.\d]){_UNSIGNED}(?<=[\d.])"
+)
 _HASHES: Final = re.compile(r"#{4,}")
 _MARKERS: Final = re.compile(
     r"#{4,}|(?P<box>\\boxed\s*\{)"
@@ -244,6 +248,21 @@ def flexible(completion: str, gold: str) -> Judgement:
     return _judge(completion, gold, _MARKERS)
 
 
+def first_number(completion: str, gold: str) -> Judgement:
+    """Judge the first number of the completion, whatever follows it; unscorable without one.
+
+    For prompts that the answer continues (`8+6=`). Raises StudyError if `gold` is not a number.
+    """
+    expected = number(gold)
+    if expected is None:
+        raise StudyError(f"gold answer {gold!r} is not a number; use the math verifier")
+    found = _FIRST.search(completion[:MOST_READ])
+    given = number(found[0]) if found else None
+    if given is None:
+        return Judgement(Verdict.UNSCORABLE, None)
+    return Judgement(Verdict.RIGHT if given == expected else Verdict.WRONG, str(given))
+
+
 def math_verify(completion: str, gold: str) -> Judgement:
     """Judge by the math-verify package: any expression, LaTeX included, by symbolic equality.
 
@@ -267,6 +286,7 @@ class VerifierName(enum.StrEnum):
 
     STRICT = "strict"
     FLEXIBLE = "flexible"
+    FIRST_NUMBER = "first_number"
     MATH_VERIFY = "math_verify"
 
 
@@ -280,6 +300,8 @@ def verifier_named(name: VerifierName) -> Verifier:
             return strict
         case VerifierName.FLEXIBLE:
             return flexible
+        case VerifierName.FIRST_NUMBER:
+            return first_number
         case VerifierName.MATH_VERIFY:
             extras.require("math_verify")
             return math_verify

@@ -21,7 +21,17 @@ from theory.rng import Purpose, philox_words
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Sample", "completions_table", "evaluate", "generate", "generate_ids", "torch_seed"]
+__all__ = [
+    "Sample",
+    "completions_table",
+    "distinct_prompts",
+    "evaluate",
+    "generate",
+    "generate_ids",
+    "generate_tokens",
+    "torch_seed",
+    "until_end",
+]
 
 
 @dataclass(frozen=True)
@@ -67,15 +77,22 @@ def generate(
     *,
     max_new_tokens: int,
     temperature: float,
+    share: bool = False,
 ) -> list[tuple[str, int]]:
     """Completions of `prompts` and their lengths in tokens; temperature 0 is greedy.
 
-    model, tokenizer: as transformers has them. prompts: texts, or lists of chat messages.
+    model, tokenizer: as transformers has them. prompts: texts, or lists of chat messages. share: see
+    `generate_tokens`.
     """
     return [
         (tokenizer.decode(completion, skip_special_tokens=True), len(completion))
         for _, completion in generate_ids(
-            model, tokenizer, prompts, max_new_tokens=max_new_tokens, temperature=temperature
+            model,
+            tokenizer,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            share=share,
         )
     ]
 
@@ -87,6 +104,7 @@ def generate_ids(
     *,
     max_new_tokens: int,
     temperature: float,
+    share: bool = False,
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Token ids of each prompt and of its completion, the end of sequence included; padding is neither's."""
     if prompts and not isinstance(prompts[0], str):
@@ -109,17 +127,64 @@ def generate_ids(
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    with torch.no_grad():
-        output = model.generate(**inputs, generation_config=config)
+    output = generate_tokens(
+        model, inputs["input_ids"], inputs["attention_mask"], config, share=share
+    )
     width = inputs["input_ids"].shape[1]
     sequences: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     for row, mask in zip(output.tolist(), inputs["attention_mask"].tolist(), strict=True):
         prompt = (token for token, kept in zip(row[:width], mask, strict=True) if kept)
-        said = row[width:]
-        if tokenizer.eos_token_id in said:
-            said = said[: said.index(tokenizer.eos_token_id) + 1]
-        sequences.append((tuple(prompt), tuple(said)))
+        sequences.append((tuple(prompt), until_end(row[width:], [tokenizer.eos_token_id])))
     return sequences
+
+
+def until_end(ids: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:
+    """A completion's tokens up to its first end, that one included."""
+    end = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    return tuple(ids[: end + 1])
+
+
+def generate_tokens(
+    model: Any,
+    ids_BP: torch.Tensor,
+    mask_BP: torch.Tensor,
+    config: GenerationConfig,
+    *,
+    share: bool,
+) -> torch.Tensor:
+    """Prompts and their completions as `model.generate` returns them, shape (B, P + new tokens).
+
+    ids, mask: left-padded prompts. share: run prompts that are equal once; the draws are the same unless
+    rounding moves one across a boundary.
+    """
+    cache: dict[str, Any] = {}
+    with torch.no_grad():
+        if share and ids_BP.shape[1] > 1:
+            ids_UP, mask_UP, of_B = distinct_prompts(ids_BP, mask_BP)
+            # All but the last token, which `generate` runs for the first logits.
+            mask_UP = mask_UP[:, :-1]
+            filled = model(
+                input_ids=ids_UP[:, :-1],
+                attention_mask=mask_UP,
+                # As `generate` counts them: padding has no place.
+                position_ids=(mask_UP.cumsum(dim=1) - 1).clamp(min=0),
+                use_cache=True,
+                logits_to_keep=1,
+            ).past_key_values
+            filled.batch_select_indices(of_B)
+            cache["past_key_values"] = filled
+        return model.generate(
+            input_ids=ids_BP, attention_mask=mask_BP, generation_config=config, **cache
+        )
+
+
+def distinct_prompts(
+    ids_BP: torch.Tensor, mask_BP: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Distinct prompts, their masks, and which of them each row is, shape (B,)."""
+    both, of_B = torch.unique(torch.cat((ids_BP, mask_BP), dim=1), dim=0, return_inverse=True)
+    width = ids_BP.shape[1]
+    return both[:, :width], both[:, width:], of_B
 
 
 def evaluate(
@@ -135,12 +200,13 @@ def evaluate(
     max_new_tokens: int,
     batch_size: int,
     temperature: float,
+    share: bool = False,
     part: int = 0,
     parts: int = 1,
 ) -> list[Sample]:
     """Judged completions of `samples` problems, taken in order and again from the first when short.
 
-    prompts: what the model is given for each of `problems`. part, parts: this process's share of the
+    prompts: what the model is given for each of `problems`. share: run equal prompts once. part, parts: this process's share of the
     batches. The model's mode and torch's generators are left as they were.
     """
     was_training = model.training
@@ -159,6 +225,7 @@ def evaluate(
                     [prompts[i] for i in chosen],
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
+                    share=share,
                 )
                 judged += [
                     Sample(problems[i], text, verifier(text, problems[i].gold), tokens)

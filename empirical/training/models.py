@@ -167,11 +167,12 @@ def _demonstration(problem: Problem, right: float, rng: np.random.Generator) -> 
     return f"#### {int(problem.gold) + miss}"
 
 
-def load_policy(spec: ModelSpec, *, tiny: Path | None) -> Policy:
+def load_policy(spec: ModelSpec, *, tiny: Path | None, stop: str | None = None) -> Policy:
     """The model of a study, on the CPU, and its tokenizer.
 
-    tiny: folder of the warm-started weights, or of a checkpoint, for a tiny model.
-    Raises StudyError if a pretrained model or its tokenizer cannot be loaded.
+    tiny: folder of the warm-started weights, or of a checkpoint, for a tiny model. stop: text that ends a
+    completion in place of the tokenizer's end of sequence.
+    Raises StudyError if a pretrained model or its tokenizer cannot be loaded, or `stop` is not one token.
     """
     match spec:
         case TinyQwen2Spec():
@@ -186,6 +187,8 @@ def load_policy(spec: ModelSpec, *, tiny: Path | None) -> Policy:
                 raise StudyError(f"{tiny}: its vocabulary is not this version's")
         case PretrainedSpec():
             model, tokenizer = _pretrained(spec)
+    if stop is not None:
+        _end_at(stop, model, tokenizer, name=spec.name)
     return Policy(model, tokenizer, weights_hash(model))
 
 
@@ -216,6 +219,15 @@ def _pretrained(spec: PretrainedSpec) -> tuple[Any, Any]:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _end_at(stop: str, model: Any, tokenizer: Any, *, name: str) -> None:
+    """Let `stop` be the only end of sequence, for this library's sampling and for TRL's."""
+    ids = tokenizer.encode(stop, add_special_tokens=False)
+    if len(ids) != 1:
+        raise StudyError(f"model {name}: {stop!r}, which ends a completion, is {len(ids)} tokens")
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ids[0])
+    model.generation_config.eos_token_id = ids[0]
 
 
 def lora_config(lora: Lora) -> Any:

@@ -57,6 +57,7 @@ from empirical.training.gradient_noise import (
 )
 from empirical.training.models import Policy, load_policy, lora_config, weights_hash
 from empirical.training.rewards import METRIC_PREFIX, NoisyVerifier
+from empirical.training.shared_prompts import SharedPrompts
 from empirical.training.tasks import Task, load_task, prompts_of
 from empirical.verifiers import Verdict
 from fits.files import replacing, write_text
@@ -130,7 +131,7 @@ def trainer_config(spec: RunSpec, folder: RunFolder, running: Running) -> GRPOCo
         shuffle_dataset=False,  # prompt_order has
         disable_dropout=True,
         bf16=bf16,
-        gradient_checkpointing=bf16,
+        gradient_checkpointing=bf16 and not t.share_prompts,  # it keeps no cache to share
         use_cpu=not torch.cuda.is_available(),
         logging_strategy="steps",
         logging_steps=1,
@@ -284,6 +285,7 @@ class Recorder(TrainerCallback):
                 max_new_tokens=self.spec.training.max_completion_length,
                 batch_size=wanted.batch_size,
                 temperature=temperature,
+                share=self.spec.training.share_prompts,
                 part=accelerator.process_index,
                 parts=accelerator.num_processes,
             )
@@ -436,7 +438,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
     set_seed(spec.seed)
     task = load_task(spec.task, verifier=spec.verifier, reference=spec.reference_verifier)
     task.validate()
-    policy = load_policy(spec.model, tiny=tiny)
+    policy = load_policy(spec.model, tiny=tiny, stop=task.stop)
     checkpoint = folder.checkpoint(say=logging.warning)
     main_process = os.environ.get("RANK", "0") == "0"
     if main_process:
@@ -468,7 +470,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
         prompts_per_step=spec.training.prompts_per_step,
         seed=spec.seed,
     )
-    trainer = WholeGroups(
+    trainer = (SharedPrompts if spec.training.share_prompts else WholeGroups)(
         model=policy.model,
         reward_funcs=reward_function(spec, task),
         args=trainer_config(spec, folder, running),

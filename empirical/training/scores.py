@@ -69,11 +69,12 @@ def sample_ids(
     batch_size: int,
     seed: int,
     part: int,
+    share: bool = False,
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Token ids of each prompt and of one completion of it, the end of sequence included.
 
     prompts: texts, or lists of chat messages. part: the draws' place among those of this seed, in
-    [0, 2**32). Torch's own generators are left as they were.
+    [0, 2**32). share: run equal prompts once. Torch's own generators are left as they were.
     """
     sampled: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     devices = [model.device] if model.device.type == "cuda" else []
@@ -89,6 +90,7 @@ def sample_ids(
                     prompts[first : first + batch_size],
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
+                    share=share,
                 )
     finally:
         model.train(was_training)

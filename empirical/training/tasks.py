@@ -18,6 +18,7 @@ import numpy as np
 from empirical import extras
 from empirical.errors import StudyError
 from empirical.studies import (
+    FewShotArithmeticSpec,
     Gsm8kSpec,
     ModelSpec,
     PretrainedSpec,
@@ -59,6 +60,7 @@ class Task:
     train, evaluation: disjoint problems.
     verifier: judges rollouts before noise is injected.
     reference: what counts as the truth; the verifier's own error rates are measured against it.
+    stop: text that ends a completion; None: the tokenizer's end of sequence.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Task:
     evaluation: tuple[Problem, ...]
     verifier: Verifier
     reference: Verifier
+    stop: str | None = None
 
     def validate(self) -> None:
         """Judge every gold answer: right as it stands, not right when it is off by one.
@@ -103,6 +106,8 @@ def load_task(spec: TaskSpec, *, verifier: VerifierName, reference: VerifierName
     match spec:
         case TwoStepArithmeticSpec():
             train, evaluation = _two_step_arithmetic(spec)
+        case FewShotArithmeticSpec():
+            train, evaluation = _few_shot_arithmetic(spec)
         case Gsm8kSpec():
             train, evaluation = _gsm8k(spec)
         case ReasoningGymSpec():
@@ -113,6 +118,7 @@ def load_task(spec: TaskSpec, *, verifier: VerifierName, reference: VerifierName
         evaluation=evaluation,
         verifier=verifier_named(verifier),
         reference=verifier_named(reference),
+        stop="\n" if isinstance(spec, FewShotArithmeticSpec) else None,
     )
 
 
@@ -150,6 +156,25 @@ def _arithmetic_problem(index: int, low: int, width: int) -> Problem:
         gold=str(end),
         solution=f"{a}{first}{b}={middle}\n{middle}{second}{c}={end}\n#### {end}",
     )
+
+
+def _few_shot_arithmetic(
+    spec: FewShotArithmeticSpec,
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    operands = range(spec.low, spec.high + 1)
+    every = [(a, sign, b) for a in operands for b in operands for sign in "+-"[: 1 + (a >= b)]]
+    # A fixed permutation: evaluation first, so that its size leaves it where it is.
+    order = np.random.Generator(np.random.Philox(20250525)).permutation(len(every)).tolist()
+    problems = [
+        Problem(
+            id=i,
+            prompt=f"12+7=19\n15-9=6\n{a}{sign}{b}=",
+            gold=str(a + b if sign == "+" else a - b),
+        )
+        for i in order
+        for a, sign, b in [every[i]]
+    ]
+    return tuple(problems[spec.eval_problems :]), tuple(problems[: spec.eval_problems])
 
 
 def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
