@@ -41,7 +41,8 @@ class SharedPrompts(WholeGroups):
             self.generation_config,
             share=True,
         )[:, width:].tolist()
-        return [list(until_end(row, self.eos_token_ids)) for row in said], None
+        ends: Any = self.eos_token_ids
+        return [list(until_end(row, ends)) for row in said], None
 
     def _get_per_token_logps_and_entropies(
         self,

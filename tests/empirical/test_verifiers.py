@@ -19,6 +19,7 @@ from empirical.verifiers import (
     Verdict,
     Verifier,
     VerifierName,
+    first_number,
     flexible,
     number,
     strict,
@@ -54,6 +55,36 @@ def test_the_flexible_verifier_errs_on_none(case: Case):
 )
 def test_the_strict_verifier_reads_only_hashes(completion: str, expected: Verdict):
     assert strict(completion, "18").verdict is expected
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        ("18\n", Verdict.RIGHT),
+        (" 18.0", Verdict.RIGHT),
+        ("$18 or 19", Verdict.RIGHT),
+        ("1,8", Verdict.WRONG),
+        ("-18", Verdict.WRONG),
+        ("\u221218", Verdict.WRONG),
+        ("= 19, no, 18", Verdict.WRONG),
+        ("19-1=18", Verdict.WRONG),
+        ("18-1=17", Verdict.RIGHT),
+        ("x-18", Verdict.RIGHT),  # a hyphen, or an operator: no sign of the number's own
+        (".5", Verdict.WRONG),
+        ("none", Verdict.UNSCORABLE),
+        ("", Verdict.UNSCORABLE),
+        ("9" * 500, Verdict.UNSCORABLE),
+    ],
+)
+def test_the_first_number_is_the_answer_whatever_follows(
+    completion: str, expected: Verdict
+) -> None:
+    assert first_number(completion, "18").verdict is expected
+
+
+def test_the_first_number_needs_a_gold_number() -> None:
+    with pytest.raises(StudyError, match="x"):
+        first_number("3", "x")
 
 
 def test_the_reported_hedges_behind_units() -> None:
@@ -97,6 +128,7 @@ def test_a_long_line_is_read_in_no_time() -> None:
     for filler in (" a", ",", " or", "(", "= 1 ", " -", "^", r"\text{a}"):
         began = time.perf_counter()
         flexible("#### 18" + filler * 20_000, "18")
+        first_number(filler * 20_000 + "18", "18")
         flexible(r"\boxed{18" + filler * 20_000, "18")
         assert time.perf_counter() - began < 2.0
 

@@ -7,9 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from empirical.errors import StudyError
-from empirical.studies import Gsm8kSpec, ReasoningGymSpec, TwoStepArithmeticSpec
+from empirical.studies import (
+    FewShotArithmeticSpec,
+    Gsm8kSpec,
+    ReasoningGymSpec,
+    TwoStepArithmeticSpec,
+)
 from empirical.training.tasks import Task, load_task
 from empirical.verifiers import Judgement, Verdict, VerifierName
 from tests.shared_data import shared_data
@@ -28,6 +34,25 @@ def test_two_step_arithmetic_is_right_and_splits_apart():
     for problem in (*task.train[:200], *task.evaluation[:200]):
         assert eval(problem.prompt) == int(problem.gold)
         assert task.verifier(problem.solution or "", problem.gold).verdict is Verdict.RIGHT
+
+
+def test_few_shot_sums_are_right_distinct_and_held_out():
+    spec = FewShotArithmeticSpec(kind="few_shot_arithmetic", low=1, high=10, eval_problems=40)
+    first = VerifierName.FIRST_NUMBER
+    task = load_task(spec, verifier=first, reference=first)
+    task.validate()
+    assert spec.problems == len(task.train) + len(task.evaluation) == 155
+    assert len({p.prompt for p in (*task.train, *task.evaluation)}) == 155
+    assert task.stop == "\n"
+    for problem in (*task.train, *task.evaluation):
+        *shots, sum_ = problem.prompt.split("\n")
+        assert all(eval(left) == int(right) for left, right in (s.split("=") for s in shots))
+        assert eval(sum_.removesuffix("=")) == int(problem.gold) >= 0
+
+
+def test_few_shot_sums_leave_some_to_train_on():
+    with pytest.raises(ValidationError, match="155 problems, which leave none"):
+        FewShotArithmeticSpec(kind="few_shot_arithmetic", high=10, eval_problems=155)
 
 
 def test_more_training_problems_leave_the_evaluation_where_it_is():
