@@ -27,7 +27,9 @@ def sample_initial(study: Study, study_file: Path, path: Path, *, samples: int) 
     task = load_task(study.task, verifier=study.verifier, reference=reference)
     models = read_committed(study, study_file).models
     spec = study.models[0]
-    policy = load_policy(spec, tiny=initial_weights(study, spec, path.parent, models))
+    policy = load_policy(
+        spec, tiny=initial_weights(study, spec, path.parent, models), stop=task.stop
+    )
     samples_N = evaluate(
         policy.model,
         policy.tokenizer,
@@ -40,6 +42,7 @@ def sample_initial(study: Study, study_file: Path, path: Path, *, samples: int) 
         max_new_tokens=study.training.max_completion_length,
         batch_size=study.evaluation.batch_size,
         temperature=study.training.temperature,
+        share=study.training.share_prompts,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
