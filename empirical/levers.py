@@ -103,7 +103,9 @@ def accuracies(
     horizon = calibration.fit.horizon
 
     def budget(option: Option, *, inside: bool) -> _Budget:
-        size, steps = option.group_size, float(option.steps)
+        # Runs whose table knows no time are as long as the calibrated ones.
+        steps = float(option.steps) if calibration.timed else calibration.step
+        size = option.group_size
         if inside:
             size, steps = min(max(size, min(known)), max(known)), min(steps, horizon)
         return size, option.estimator, steps

@@ -210,7 +210,8 @@ def plan(
     """What each lever buys.
 
     pass_rates: of one's prompts; default: the probed prompts', else the audit's mean pass rate for all.
-    Raises InputError or theory.ArgumentError naming what is out of range or missing.
+    Raises InputError or theory.ArgumentError naming what is out of range or missing, and where runs of so many steps
+    are longer than the calibration forecasts.
     """
     check_group_size(group_size)
     for name in ("fpr", "fnr"):
@@ -220,6 +221,8 @@ def plan(
             f"steps and prompts per step must be at least 1, got {steps}, {prompts_per_step}"
         )
     estimator_named(estimator)
+    if calibration is not None:
+        calibration.check_steps(steps)
     assumptions: list[str] = []
     rng = np.random.default_rng(seed)
     if probe is not None and not pass_rates:
@@ -232,6 +235,14 @@ def plan(
     options = _options(
         rates, fpr_D, fnr_D, group_size, steps, estimator, special.ndtr(normal_4D[3]), assumptions
     )
+    if calibration is not None and not (calibration.timed and 2.0 * steps <= calibration.furthest):
+        options = [option for option in options if option.steps == steps]
+        assumptions.append(
+            "twice the steps is left out: nothing calibrated says what happens in runs that long"
+            if calibration.timed
+            else "the calibrated table had no step: its runs are taken to be as long as this one, and twice the steps is"
+            " left out"
+        )
     priced = None
     if probe is None:
         worth = [_worth(option, rate_DP) for option in options]

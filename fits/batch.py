@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fits.errors import InputError
-from fits.inference import aicc_penalty
 from fits.laws import FloatArray, Law
 from fits.solve import solve
 
@@ -32,7 +31,7 @@ class BatchFit:
     theta_RP, influence_RSP: the solver's coordinates. low_RP, high_RP: 95 % t intervals over runs.
     at_bound_RP: coordinates at the edge of their range. wald_RP: half-width of the likelihood's
     quadratic form within runs, inflated for autocorrelation (what `fits.inference.profile` traces).
-    aicc_R: as `fits.fit_curve` gives it, of all S T rows.
+    aic_R: as `fits.fit_curve` gives it, of all S T rows.
     """
 
     theta_RP: FloatArray
@@ -42,7 +41,7 @@ class BatchFit:
     converged_R: BoolArray
     at_bound_RP: BoolArray
     wald_RP: FloatArray
-    aicc_R: FloatArray
+    aic_R: FloatArray
 
 
 def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
@@ -87,7 +86,7 @@ def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
     )
     N = S * T
     squares_R = np.einsum("rst,rst->r", residual_RST, residual_RST)
-    aicc_R = N * np.log(squares_R / N) + aicc_penalty(N, P + 1)
+    aic_R = N * np.log(squares_R / N) + 2.0 * (P + 1)
     centre_RP = theta_RP + influence_RSP.mean(axis=1)
     return BatchFit(
         theta_RP=theta_RP,
@@ -97,7 +96,7 @@ def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
         converged_R=solution.converged_R[pick_R],
         at_bound_RP=at_bound_RP,
         wald_RP=wald_RP,
-        aicc_R=aicc_R,
+        aic_R=aic_R,
     )
 
 

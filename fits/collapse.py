@@ -106,10 +106,10 @@ def may_have_turned(y_RT: FloatArray, n_eval: int | None = None) -> NDArray[np.b
     """Where `find_turn` may find a turn in a curve of its own or one of several, (R,); elsewhere it finds none."""
     T = y_RT.shape[1]
     fall_R = np.max([_falls(y_RT, width)[0] for width in _widths(T)], axis=0)
-    maybe_R = fall_R > LEAST_FALL
-    if T < SHORT or n_eval is not None:
-        return maybe_R
-    return maybe_R & (fall_statistic(y_RT) > float(np.interp(T, LENGTHS, ALONE)))
+    told_R = fall_statistic(y_RT) > float(np.interp(T, LENGTHS, ALONE))
+    if T < SHORT:
+        told_R |= _lost(y_RT) | (n_eval is not None)
+    return (fall_R > LEAST_FALL) & told_R
 
 
 def _by_x(
@@ -159,7 +159,7 @@ def _turn(x_T: FloatArray, y_T: FloatArray, n_T: FloatArray, *, several: bool) -
     known_error = error if np.isfinite(error) else 0.0
     noise, quiet = max(scatter, known_error, 1e-9), max(_quiet_noise(y_T), known_error)
     bar = float(np.interp(T, LENGTHS, OF_SEVERAL if several else ALONE))
-    lost = T < SHORT and _lost(y_T)
+    lost = T < SHORT and bool(_lost(y_T[None])[0])
     best: tuple[float, Turn] | None = None
     for width in _widths(T):
         fall_1, mean_1K, low_1 = _falls(y_T[None], width)
@@ -184,11 +184,11 @@ def _turn(x_T: FloatArray, y_T: FloatArray, n_T: FloatArray, *, several: bool) -
     return None if best is None else best[1]
 
 
-def _lost(y_T: FloatArray) -> bool:
-    """Whether two evaluations in a row are less than LOST of the peak before them."""
-    peak_T = np.maximum.accumulate(y_T)
-    low_T = (y_T < LOST * peak_T) & (peak_T >= PEAK)
-    return bool((low_T[1:] & low_T[:-1]).any())
+def _lost(y_RT: FloatArray) -> NDArray[np.bool_]:
+    """Whether two evaluations in a row are less than LOST of the peak before them, (R,)."""
+    peak_RT = np.maximum.accumulate(y_RT, axis=1)
+    low_RT = (y_RT < LOST * peak_RT) & (peak_RT >= PEAK)
+    return (low_RT[:, 1:] & low_RT[:, :-1]).any(axis=1)
 
 
 def _evaluation_error(y_T: FloatArray, n_T: FloatArray) -> float:

@@ -207,8 +207,8 @@ def gap_report(
     and holds at one value, is the reference for arms of every value of it. delta: smallest gap of
     interest, accuracy. x: compute column. group: columns that make an arm (default: see
     `fits.fit.group_rows`); one that the clean runs vary in, though it is none of the verifier's, is part
-    of the setting. law: one law for all arms, or "auto" for the least total AICc. loss: see
-    `fits.fit.check_loss`. seed: of the draws behind the exchange rate's intervals.
+    of the setting. law: one law for all arms, or "auto" for any that its curve does not rule out
+    (`fits.floors`). loss: see `fits.fit.check_loss`. seed: of the draws behind the exchange rate's intervals.
     frontier: also compare arms at the best group size of either, at each budget.
     Raises InputError naming a missing column, a delta outside (0, 1), or the lack of a clean arm.
     """

@@ -37,7 +37,6 @@ __all__ = [
     "Sides",
     "aic",
     "aicc",
-    "aicc_penalty",
     "choose_loss",
     "evaluation_variance",
     "influence",
@@ -174,17 +173,12 @@ def aic(at: Optimum, loss: Loss) -> float:
 def aicc(at: Optimum, loss: Loss) -> float | None:
     """AICc, comparable likewise; None with too few rows."""
     N, k = len(at.residual_N), _parameters(at, loss)
-    return None if N - k - 1 <= 0 else aic(at, loss) - 2.0 * k + aicc_penalty(N, k)
+    return None if N - k - 1 <= 0 else aic(at, loss) + 2.0 * k * (k + 1) / (N - k - 1)
 
 
 def _parameters(at: Optimum, loss: Loss) -> int:
     """What was estimated: without a likelihood the residual variance is a parameter too."""
     return len(at.theta_P) + (not loss.likelihood)
-
-
-def aicc_penalty(N: int, k: int) -> float:
-    """What AICc adds to minus twice the log-likelihood of N rows for k parameters, N > k + 1."""
-    return 2.0 * k + 2.0 * k * (k + 1) / (N - k - 1)
 
 
 def _merged(data: Data, loss: Loss) -> tuple[Data, FloatArray | None, float]:

@@ -32,7 +32,8 @@ FloatArray = NDArray[np.float64]
 
 __all__ = ["Calibration", "Forecast", "Parameter", "calibrate"]
 
-VERSION: Final = 5
+VERSION: Final = 6
+FURTHEST: Final = 10.0  # times the longest calibrated run, beyond which nothing is forecast
 # The length of runs whose table does not say: `rate` is relative to it, and averages over steps need one.
 STEPS: Final = 250.0
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -80,7 +81,7 @@ class Calibration:
     """A calibrated model: what it takes to forecast any row of a run table.
 
     fit: theory.forecast's. given: the condition of rows that do not say, as the calibration rows had it;
-    `step` likewise. optimiser: what the runs were trained with, from optimiser_basis. signal_basis: where the signal of
+    `step` likewise. timed: whether those rows had steps; else nothing is known of other lengths of run. optimiser: what the runs were trained with, from optimiser_basis. signal_basis: where the signal of
     the gradient is from. clock: a probe's, or None;
     reference: the group size that its pace is relative to.
     """
@@ -88,6 +89,7 @@ class Calibration:
     fit: Fit
     given: Mapping[str, Any]
     step: float
+    timed: bool = True
     optimiser: FlowOptimiser = "adam"
     optimiser_basis: str = ""
     clock: Clock | None = None
@@ -117,6 +119,19 @@ class Calibration:
             )
             for name in NAMES
         }
+
+    @property
+    def furthest(self) -> float:
+        """Steps of the longest run that may be forecast."""
+        return FURTHEST * self.fit.horizon
+
+    def check_steps(self, steps: float) -> None:
+        """Raise InputError where a run of this many steps is longer than `furthest`."""
+        if self.timed and steps > self.furthest:
+            raise InputError(
+                f"steps {steps:g} is more than {FURTHEST:g} times the longest calibrated run"
+                f" ({self.fit.horizon:g} steps): nothing calibrated says what happens there; calibrate on longer runs"
+            )
 
     def forecast(self, rows: pd.DataFrame) -> Forecast:
         """Forecast rows: fpr, fnr, group_size, and step and DEFAULTS' columns where they have them.
@@ -168,6 +183,7 @@ class Calibration:
             "fit": fit,
             "given": dict(self.given),
             "step": self.step,
+            "timed": self.timed,
             "optimiser": self.optimiser,
             "optimiser_basis": self.optimiser_basis,
             "signal_basis": self.signal_basis,
@@ -200,6 +216,7 @@ class Calibration:
             Fit(**fit),
             document["given"],
             float(document["step"]),
+            bool(document["timed"]),
             document["optimiser"],
             str(document["optimiser_basis"]),
             None if document["clock"] is None else Clock.from_json(document["clock"]),
@@ -259,7 +276,8 @@ def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
         for name, default in DEFAULTS.items()
     }
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()}
-    last = float(rows["step"].max()) if "step" in rows.columns else STEPS
+    timed = "step" in rows.columns
+    last = float(rows["step"].max()) if timed else STEPS
     optimiser, basis = _optimiser(rows)
     conditions, place_N, step_N, _ = _conditions(rows, given, last)
     if clock is not None and clock.measured is not None:
@@ -281,7 +299,7 @@ def calibrate(rows: pd.DataFrame, *, clock: Clock | None = None) -> Calibration:
         sizes = sorted(c.group_size for c in conditions if c.channel.youden > best - 1e-9)
         reference = sizes[(len(sizes) - 1) // 2]
         clock.check(reference)
-    return Calibration(fit, given, last, optimiser, basis, clock, reference, told)
+    return Calibration(fit, given, last, timed, optimiser, basis, clock, reference, told)
 
 
 def _optimiser(rows: pd.DataFrame) -> tuple[FlowOptimiser, str]:

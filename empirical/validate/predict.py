@@ -30,8 +30,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "verigap calibration"
-VERSION: Final = 2
-FURTHEST: Final = 10.0  # times the longest calibrated run, beyond which nothing is forecast
+VERSION: Final = 3
 LEAST_COVERAGE: Final = (
     0.8  # of 90 % intervals, below which a forecast says that they were too narrow
 )
@@ -241,25 +240,18 @@ def predict_rows(
 
 def _lengths(kept: Stored, steps: Sequence[float] | None, path: Path) -> list[float | None]:
     """The lengths to forecast; [None] where the calibrated table knows no time."""
-    timed = "step" in kept.calibrated
     if steps is None:
-        return [kept.calibration.step if timed else None]
+        return [kept.calibration.step if kept.calibration.timed else None]
     for length in steps:
         if not 0.0 <= length < np.inf:
             raise InputError(f"steps must be at least 0, got {length:g}")
-    if not timed:
+    if not kept.calibration.timed:
         raise InputError(
             f"{path}: its table had no step, so that nothing is known of other lengths of run: leave out"
             " the steps"
         )
-    furthest = FURTHEST * kept.calibrated["step"][1]
     for length in steps:
-        if length > furthest:
-            raise InputError(
-                f"steps {length:g} is more than {FURTHEST:g} times the longest calibrated run"
-                f" ({kept.calibrated['step'][1]:g} steps): nothing calibrated says what happens there; calibrate on"
-                " longer runs"
-            )
+        kept.calibration.check_steps(length)
     return list(steps)
 
 

@@ -165,7 +165,7 @@ class Doubtful:
     """The asymptote where the law is not given: shares of R replications, coverage of those identified.
 
     sigmoid_*: the same data fitted by a sigmoid without asking which law. auto_*: by all laws, intervals
-    and identification as `fits.fit.allow_for_laws` has them. best_*: by the law of least AICc, believed.
+    and identification as `fits.fit.allow_for_laws` has them. best_*: by the law of least AIC, believed.
     """
 
     sigmoid_identified: float
@@ -187,8 +187,8 @@ def doubtful(course: str, seeds: int, reach: float, replications: int) -> Doubtf
         course=COURSES[course],
     )
     fits = [fit_batch(law, x_T, y_RST) for law in LAWS]
-    aicc_LR = np.stack([fit.aicc_R for fit in fits])
-    supported_LR = aicc_LR - aicc_LR.min(axis=0) <= SUPPORTED
+    aic_LR = np.stack([fit.aic_R for fit in fits])
+    supported_LR = aic_LR - aic_LR.min(axis=0) <= SUPPORTED
     asked_LR = supported_LR.copy()
     asked_LR[0] = True
     known_LR = np.stack(
@@ -200,11 +200,13 @@ def doubtful(course: str, seeds: int, reach: float, replications: int) -> Doubtf
     low_LR = np.stack([fit.low_RP[:, 1] for fit in fits])
     high_LR = np.stack([fit.high_RP[:, 1] for fit in fits])
     inside_LR = (low_LR <= ASYMPTOTE) & (high_LR >= ASYMPTOTE)
-    best_R, rows_R = aicc_LR.argmin(axis=0), np.arange(replications)
+    best_R, rows_R = aic_LR.argmin(axis=0), np.arange(replications)
     best_known_R = known_LR[best_R, rows_R]
     all_known_R = (known_LR | ~supported_LR).all(axis=0)
     hull_low_R = np.where(supported_LR, low_LR, np.inf).min(axis=0)
     hull_high_R = np.where(supported_LR, high_LR, -np.inf).max(axis=0)
+    # A level is a fraction, and so are the ends that `fit` prints.
+    hull_low_R, hull_high_R = (np.clip(ends_R, 0.0, 1.0) for ends_R in (hull_low_R, hull_high_R))
     hull_inside_R = (hull_low_R <= ASYMPTOTE) & (hull_high_R >= ASYMPTOTE)
 
     def share(hit_R: BoolArray, known_R: BoolArray) -> float:
@@ -285,13 +287,12 @@ def doubtful_tables(replications: int) -> Iterator[str]:
     yield "\n## Where the law is not known\n"
     yield (
         "Share of curves whose asymptote is called identified, and how often its interval then covers, on the same"
-        " data: by a sigmoid that nobody doubts (`--law sigmoid`); by the law of least AICc, believed; and by `auto`,"
-        " whose interval is the hull over all laws within 10 of the least AICc, and which calls an asymptote"
-        " identified only if each of those does (`auto` goes by AIC, which differs here by at most .4). A power law of"
-        " exponent 1 is a sigmoid of slope 1.\n"
+        " data: by a sigmoid that nobody doubts (`--law sigmoid`); by the law of least AIC, believed; and by `auto`,"
+        " whose interval is the hull over all laws within 10 of the least AIC, and which calls an asymptote identified"
+        " only if each of those does. A power law of exponent 1 is a sigmoid of slope 1.\n"
     )
     yield (
-        "| truth | midpoints | seeds | sigmoid: identified | covered | least AICc: identified | covered"
+        "| truth | midpoints | seeds | sigmoid: identified | covered | least AIC: identified | covered"
         " | auto: identified | covered | half-width |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"

@@ -1,20 +1,23 @@
 """Does `plan` know what it says? Its intervals and its ranks, over simulated truths with known best levers.
 
-    python -m tests.benchmarks.plans [--truths 504] [--worlds 'adam, shared']
+    python -m tests.benchmarks.plans --sums sums.json [--truths 504] [--worlds 'adam, shared']
 
 Each truth is one of `tests.benchmarks.worlds` (of which the clean arm calibrates) and a verifier, fpr and fnr in
 [.05, .35], audited from 60 prompts of 8 labelled rollouts whose errors cluster (intraclass correlation .2). Prints for
 each world: the share of 95 % intervals that hold what the lever truly buys, in effective rollouts and in accuracy; how
 often the truly best lever was said to be worse than another (wrong), or was ranked above one at least; how many of the
-ranked pairs were wrong; and how wide the accuracy intervals are.
+ranked pairs were wrong; and how wide the accuracy intervals are. Goes on from the sums it finds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,16 +96,16 @@ def score(found: Plan, true: Truth, fpr: float, fnr: float, alike: float) -> Sco
     now = "as it is"
     counted = Score(truths=1)
     low, high = found.effective_rollouts_ci
-    counted.rollouts.append(low <= worth[now] <= high)
+    counted.rollouts.append(bool(low <= worth[now] <= high))
     for lever in found.levers:
         if lever.name not in levers:
             continue
         if lever.effective_rollouts_gain_ci is not None:
             low, high = lever.effective_rollouts_gain_ci
-            counted.rollouts.append(low <= worth[lever.name] - worth[now] <= high)
+            counted.rollouts.append(bool(low <= worth[lever.name] - worth[now] <= high))
         assert lever.ci is not None
         low, high = lever.ci
-        counted.accuracy.append(low <= ends[lever.name] - ends[now] <= high)
+        counted.accuracy.append(bool(low <= ends[lever.name] - ends[now] <= high))
         counted.widths.append(high - low)
     best = max(ends, key=lambda name: ends[name])
     pairs = [one for one in found.ranked if one.better in levers and one.worse in levers]
@@ -139,12 +142,20 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.plans")
     parser.add_argument("--truths", type=int, default=504)
     parser.add_argument("--worlds", action="append", choices=WORLDS)
+    parser.add_argument("--sums", type=Path, required=True)
     options = parser.parse_args(arguments)
     chosen = options.worlds or WORLDS
+    held: dict[str, dict[str, Any]] = (
+        json.loads(options.sums.read_text()) if options.sums.exists() else {}
+    )
     scores = {name: Score() for name in chosen}
     for turn in range(max(round(options.truths / VERIFIERS), 1)):
-        name = chosen[turn % len(chosen)]
-        scores[name].add(run(name, turn // len(chosen)))
+        name, seed = chosen[turn % len(chosen)], turn // len(chosen)
+        key = f"{name}: {seed}"
+        if key not in held:
+            held[key] = asdict(run(name, seed))
+            options.sums.write_text(json.dumps(held) + "\n")
+        scores[name].add(Score(**held[key]))
         sys.stderr.write(f"{sum(one.truths for one in scores.values())} truths\n")
     total = Score()
     for name, own in scores.items():

@@ -34,6 +34,16 @@ def ask(path: Path, **inputs: float) -> tuple[object, ...]:
     return ("predict", path, *(part for k, v in given.items() for part in (f"--{k}", v)))
 
 
+def plan_of(calibration: Path) -> tuple[object, ...]:
+    given = {"fpr": 0.1, "fnr": 0.2, "pass-rate": 0.3}
+    return (
+        "plan",
+        "--calibration",
+        calibration,
+        *(part for k, v in given.items() for part in (f"--{k}", v)),
+    )
+
+
 def test_a_stored_calibration_forecasts_as_it_did_before(
     validation: Validation, calibration: Path
 ) -> None:
@@ -129,7 +139,12 @@ def test_the_length_of_a_run(validation: Validation, calibration: Path, tmp_path
     assert verigap("validate", table, "--calibrate-on", "fpr=0", "--out", out).code == 0
     asked = ("predict", out, "--fpr", 0.3, "--fnr", 0, "--group-size", 8)
     assert verigap(*asked, "--json").document["steps"] is None
-    assert "leave out the steps" in refused(*asked, "--steps", 300)
+    assert "its table had no step" in refused(*asked, "--steps", 300)
+    plans = [verigap(*plan_of(out), "--steps", steps, "--json").document for steps in (300, 9000)]
+    gains = [{one["name"]: one["accuracy_gain"] for one in found["levers"]} for found in plans]
+    assert gains[0] == gains[1]
+    assert "twice the steps" not in gains[0]
+    assert any("taken to be as long as this one" in said for said in plans[0]["assumptions"])
 
 
 def test_noise_costs_accuracy_and_steps_bring_it(calibration: Path) -> None:
@@ -161,6 +176,19 @@ def test_ten_times_the_longest_run_is_the_furthest(calibration: Path) -> None:
     assert verigap(*ask(calibration, steps=3000), "--json").code == 0
     said = refused(*ask(calibration, steps=3001))
     assert "steps 3001 is more than 10 times the longest calibrated run (300 steps)" in said
+
+
+def test_plan_refuses_the_lengths_that_predict_does(calibration: Path) -> None:
+    """`plan` named accuracies at any length, and so did its lever of twice the steps."""
+    said = refused(*plan_of(calibration), "--steps", 3001)
+    assert said == refused(*ask(calibration, steps=3001))
+    levers = {}
+    for steps in (1500, 1501):
+        document = verigap(*plan_of(calibration), "--steps", steps, "--json").document
+        levers[steps] = {lever["name"] for lever in document["levers"]}
+        told = any("twice the steps is left out" in said for said in document["assumptions"])
+        assert told == ("twice the steps" not in levers[steps])
+    assert levers[1500] - levers[1501] == {"twice the steps"}
 
 
 def test_lists_are_forecast_as_each_of_them_alone(calibration: Path) -> None:

@@ -30,6 +30,7 @@ def test_a_batch_is_its_single_fits() -> None:
         ci = fit.ci["asymptote"]
         assert ci is not None
         np.testing.assert_allclose([batch.low_RP[r, 1], batch.high_RP[r, 1]], ci, atol=2e-5)
+        assert batch.aic_R[r] == pytest.approx(fit.aic, abs=1e-3)
         assert fit.identified
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fits import find_turn
-from fits.collapse import ALONE, LENGTHS, OF_SEVERAL, fall_statistic
-from tests.benchmarks.collapses import FALLS, alarms, found
+from fits.collapse import ALONE, LENGTHS, OF_SEVERAL, fall_statistic, may_have_turned
+from tests.benchmarks.collapses import FALLS, alarms, found, turned
 
 
 def rising(T: int, *, pace: float = 8.0) -> np.ndarray:
@@ -85,6 +85,23 @@ def test_many_samples_an_evaluation_do_not_make_noise_of_training_a_collapse(
         for course in ("plateau, rise 0.6", "plateau, rise 0.15")
     ]
     assert np.mean(rates) <= 0.02
+
+
+@pytest.mark.parametrize("n_eval", [None, 2048])
+def test_what_is_passed_over_unasked_would_not_have_been_called(n_eval: int | None) -> None:
+    """Benchmarks ask only about the curves that may have turned."""
+    rng = np.random.default_rng(4)
+    called = 0
+    for T in (6, 12, 20):
+        x = np.linspace(0.0, 1.0, T)
+        for fall in FALLS.values():
+            y_RST = np.clip(fall(x) + rng.normal(0.0, 0.08, (20, 2, T)), 0.0, 1.0)
+            for y_ST in y_RST:
+                if turned(x, y_ST, n_eval):
+                    called += 1
+                    either = np.vstack([y_ST, y_ST.mean(axis=0)])
+                    assert may_have_turned(either, n_eval).any()
+    assert called > 100
 
 
 @pytest.mark.parametrize("fall", [name for name in FALLS if "gradual" not in name])

@@ -228,9 +228,9 @@ def plan(
 
     fpr, fnr: in [0, 1], taken as exact; or audit: what `audit` found or `verigap audit --out` wrote. pass_rate: of
     one's prompts, one or several, inside (0, 1) (default: the audit's mean). group_size: rollouts a prompt, at least
-    2. steps, prompts_per_step: of the run, at least 1. calibration: what `verigap validate --out` wrote; without it
-    no gain in accuracy is named. probe: what `verigap probe --out` wrote; with it levers are priced in learning too.
-    prices: a YAML file, rollouts_1000, judgements_1000, label.
+    2. steps, prompts_per_step: of the run, at least 1. calibration: what `verigap validate --out` wrote, of runs at
+    least a tenth as long; without it no gain in accuracy is named. probe: what `verigap probe --out` wrote; with it
+    levers are priced in learning too. prices: a YAML file, rollouts_1000, judgements_1000, label.
     Returns gains in effective rollouts, learning and accuracy with 95 % intervals, and the pairs of levers told apart.
     Raises UserError naming what is missing or out of range.
     Source: docs/theory.md#effective-rollouts.
