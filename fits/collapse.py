@@ -105,10 +105,10 @@ def fall_statistic(y_RT: FloatArray) -> FloatArray:
 def may_have_turned(y_RT: FloatArray, n_eval: int | None = None) -> NDArray[np.bool_]:
     """Where `find_turn` may find a turn in a curve of its own or one of several, (R,); elsewhere it finds none."""
     T = y_RT.shape[1]
-    fall_R = np.max([_falls(y_RT, width)[0] for width in _widths(T)], axis=0)
-    told_R = fall_statistic(y_RT) > float(np.interp(T, LENGTHS, ALONE))
+    fall_R = np.stack([_falls(y_RT, width)[0] for width in _widths(T)]).max(axis=0)
+    told_R: NDArray[np.bool_] = fall_statistic(y_RT) > float(np.interp(T, LENGTHS, ALONE))
     if T < SHORT:
-        told_R |= _lost(y_RT) | (n_eval is not None)
+        told_R = np.ones_like(told_R) if n_eval is not None else told_R | _lost(y_RT)
     return (fall_R > LEAST_FALL) & told_R
 
 
@@ -188,7 +188,7 @@ def _lost(y_RT: FloatArray) -> NDArray[np.bool_]:
     """Whether two evaluations in a row are less than LOST of the peak before them, (R,)."""
     peak_RT = np.maximum.accumulate(y_RT, axis=1)
     low_RT = (y_RT < LOST * peak_RT) & (peak_RT >= PEAK)
-    return (low_RT[:, 1:] & low_RT[:, :-1]).any(axis=1)
+    return np.asarray((low_RT[:, 1:] & low_RT[:, :-1]).any(axis=1))
 
 
 def _evaluation_error(y_T: FloatArray, n_T: FloatArray) -> float:
