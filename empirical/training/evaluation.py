@@ -206,8 +206,8 @@ def evaluate(
 ) -> list[Sample]:
     """Judged completions of `samples` problems, taken in order and again from the first when short.
 
-    prompts: what the model is given for each of `problems`. share: run equal prompts once. part, parts: this process's share of the
-    batches. The model's mode and torch's generators are left as they were.
+    prompts: what the model is given for each of `problems`. share: run equal prompts once. part, parts: this
+    process's share of the batches. The model's mode and torch's generators are left as they were.
     """
     was_training = model.training
     model.eval()
