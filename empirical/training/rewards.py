@@ -106,8 +106,8 @@ class NoisyVerifier:
 
         gold, prompt_id: of each rollout; a gold answer is text or a number, an id anything hashable (equal
         ids are one prompt). prompts: their texts, for selectors that look at them. offset: place of the first
-        in the step's global batch. index, group: places in the global batch, of rollouts and of groups, where the rollouts do not
-        lie there one after another, group by group.
+        in the step's global batch. index, group: places in the global batch, of rollouts and of groups, where
+        the rollouts do not lie there one after another, group by group.
         """
         answers = [_gold(answer) for answer in gold]
         keys = np.array([prompt_key(one) for one in prompt_id], dtype=np.int64)
