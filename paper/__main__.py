@@ -3,9 +3,10 @@
 python -m paper results [--results FOLDER] [--shared FOLDER] [--out FOLDER]
 python -m paper steps [--campaign FOLDER] [--check FOLDER] [--rollouts CSV] [--out FOLDER]
 python -m paper probe [--campaign FOLDER] [--out FOLDER]
+python -m paper learnable [--study FILE] [--out FOLDER]
 
 `results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
-probe of the campaign's initial weights beside its runs.
+probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ from empirical.errors import StudyError
 from empirical.probe import read_probe
 from empirical.step_law.logged import CAMPAIGN, COMMAND, GradientLevel, beside, gradient_level
 from empirical.step_law.real import write_derived
+from empirical.studies import read_study
 from fits import InputError
 from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
 from paper.figures.gradient_level import draw_gradient_level
+from paper.figures.learnable import draw_learnable
 from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
+from paper.learnable import learnable
 from paper.numbers import collect, read_kept
 from paper.pages import gradient_level as step_page
+from paper.pages import learnable as learnable_page
 from paper.pages import probe as probe_page
 from paper.pages.results import FIGURES, render
 from paper.probe import check
@@ -45,6 +50,9 @@ STEPS: Final = Path("gradient-level.md")
 PROBE: Final = Path("probe.md")
 PROBE_FIGURE: Final = Path("figures/probe.png")
 PROBED: Final = "verigap probe empirical/studies/trained/cpu-campaign.yaml"
+LEARNABLE: Final = Path("learnable-errors.md")
+LEARNABLE_FIGURE: Final = Path("figures/learnable-errors.png")
+LEARNABLE_STUDY: Final = Path("studies/trained/learnable-errors.yaml")
 STEPS_FIGURE: Final = Path("figures/gradient-level.png")
 
 
@@ -64,12 +72,17 @@ def main(arguments: Sequence[str]) -> int:
     probe = parts.add_parser("probe", help="the probe against the runs")
     probe.add_argument("--campaign", type=Path, default=CAMPAIGN)
     probe.add_argument("--out", type=Path, default=GENERATED)
+    errors = parts.add_parser("learnable", help="errors that a policy can learn")
+    errors.add_argument("--study", type=Path, default=ROOT / "empirical" / LEARNABLE_STUDY)
+    errors.add_argument("--out", type=Path, default=GENERATED)
     given = parser.parse_args(arguments)
     try:
         if given.part == "results":
             write(given.results, given.shared, given.out)
         elif given.part == "probe":
             sys.stdout.write(write_probe(given.campaign, given.out))
+        elif given.part == "learnable":
+            sys.stdout.write(write_learnable(given.study, given.out))
         else:
             level = gradient_level(
                 given.campaign,
@@ -104,6 +117,8 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
     write_steps(level, out)
     if _present(campaign / "probe.json"):
         write_probe(campaign, out)
+    if _present(results / "learnable-errors" / TABLE):
+        write_learnable(results.parent / LEARNABLE_STUDY, out)
     findings, material = collect(results, shared, kept, level, out / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
@@ -139,6 +154,23 @@ def write_probe(campaign: Path, out: Path = GENERATED) -> str:
         found, command="python -m paper probe", probed=PROBED, figure=PROBE_FIGURE.as_posix()
     )
     write_text(out / PROBE, page)
+    return page
+
+
+def write_learnable(study_file: Path, out: Path = GENERATED) -> str:
+    """Write learnable-errors.md and figures/learnable-errors.png (and .csv) below `out`; the page.
+
+    Raises StudyError where the study names no results, or these lack what is asked of them.
+    """
+    study = read_study(study_file)
+    if study.results is None:
+        raise StudyError(f"{study_file}: names no results folder")
+    found = learnable(study, study_file.parent / study.results)
+    save(draw_learnable(found), out / LEARNABLE_FIGURE)
+    page = learnable_page.document(
+        found, command="python -m paper learnable", figure=LEARNABLE_FIGURE.as_posix()
+    )
+    write_text(out / LEARNABLE, page)
     return page
 
 
