@@ -75,12 +75,12 @@ class Confusion:
 class Told:
     """How well one number tells harm, over all noisy arms.
 
-    rank: Spearman's correlation with harm, signed so that 1 is the right order, with a 95 % interval.
+    rank: Spearman's correlation with harm, 1 being the right order, with a 95 % interval; None where nothing varies.
     """
 
     name: str
     when: str
-    rank: float
+    rank: float | None
     rank_ci: Interval | None
     confusion: Confusion
 
@@ -206,11 +206,11 @@ def told(
             for i in range(len(score_A))
         ]
     )
-    rank = float(
-        np.corrcoef(pd.Series(score_A).rank().to_numpy(), pd.Series(harm_A).rank().to_numpy())[0, 1]
-    )
-    ci = None
-    if len(score_A) > 3 and abs(rank) < 1.0:
+    rank, ci = None, None
+    if np.ptp(score_A) > 0.0 and np.ptp(harm_A) > 0.0:
+        ranks = [pd.Series(values).rank().to_numpy() for values in (score_A, harm_A)]
+        rank = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    if rank is not None and len(score_A) > 3 and abs(rank) < 1.0 - 1e-9:
         half = 1.959964 * 1.03 / math.sqrt(len(score_A) - 3)
         ci = (math.tanh(math.atanh(rank) - half), math.tanh(math.atanh(rank) + half))
     return Told(

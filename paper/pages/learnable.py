@@ -126,14 +126,14 @@ def _row(arm: ArmHarm) -> list[str]:
 
 def _told(one: Told) -> list[str]:
     found = one.confusion
-    if one.rank_ci is None or one.rank_ci[0] <= 0.0 <= one.rank_ci[1]:
+    if one.rank is None or one.rank_ci is None or one.rank_ci[0] <= 0.0 <= one.rank_ci[1]:
         verdict = "undetermined"
     else:
         verdict = "orders harm" if one.rank > 0.0 else "orders it the wrong way"
     return [
         one.name,
         one.when,
-        f"{one.rank:+.2f} {_span(one.rank_ci, '+.2f')}".rstrip(),
+        "–" if one.rank is None else f"{one.rank:+.2f} {_span(one.rank_ci, '+.2f')}".rstrip(),
         str(found.hits),
         str(found.misses),
         str(found.false_alarms),
