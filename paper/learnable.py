@@ -30,13 +30,26 @@ from fits.hypotheses import LEAST_UNITS, Estimate, Hypothesis, estimate, holm, s
 from fits.inference import Interval
 from theory.channel import BoolArray, FloatArray
 
-__all__ = ["HARM", "ArmHarm", "Confusion", "Learnable", "Told", "learnable", "told"]
+__all__ = [
+    "COIN",
+    "EARLY",
+    "HARM",
+    "LARGE",
+    "SETTLED",
+    "ArmHarm",
+    "Confusion",
+    "Learnable",
+    "Told",
+    "learnable",
+    "told",
+]
 
 HARM: Final = 0.05  # accuracy: an arm that loses more is harmful
 LARGE: Final = 0.2  # what at least one design must cost
 EARLY: Final = 0.15  # of training
 SETTLED: Final = 2 / 3  # of training, after which harm is measured
 CLEAN: Final = "clean"
+COIN: Final = "coin"  # whose static fpr the rules share
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paper.learnable import EARLY, HARM, LARGE, SETTLED
+from paper.learnable import COIN, EARLY, HARM, LARGE, SETTLED
 
 if TYPE_CHECKING:
     from fits.inference import Interval
@@ -17,7 +17,8 @@ __all__ = ["document"]
 def document(found: Learnable, *, command: str, figure: str) -> str:
     """The page in Markdown. command: what makes it. figure: path beside it."""
     arms = sorted(found.arms, key=lambda arm: -arm.harm.value)
-    same = [arm for arm in arms if arm.static.fnr == 0.0 and abs(arm.static.fpr - 0.11) < 0.01]
+    coin = next((arm.static.fpr for arm in arms if arm.static.arm == COIN), arms[0].static.fpr)
+    same = [arm for arm in arms if arm.static.fnr == 0.0 and abs(arm.static.fpr - coin) < 0.01]
     worst = arms[0]
     seeds = sorted({arm.harm.units for arm in arms})
     return "\n".join(
@@ -59,7 +60,7 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
             "",
             "## Does the static rate decide?",
             "",
-            f"Estimate: the {len(same)} arms with a static fpr of .11 (and no fnr) cost from {same[-1].harm.value:+.3f}"
+            f"Estimate: the {len(same)} arms with the coin's static fpr, within .01, and no fnr cost from {same[-1].harm.value:+.3f}"
             f" ({same[-1].static.arm}) to {same[0].harm.value:+.3f} ({same[0].static.arm}); the largest of all is"
             f" {worst.static.arm} with {worst.harm.value:+.3f} {_span(worst.harm.ci)}. Verdict on an arm that costs more than"
             f" {LARGE:g}: {_large(found)}.",

@@ -33,10 +33,15 @@ def test_rates_are_means_over_wrong_and_over_right_completions() -> None:
         learnable, completions("#### 20", "#### 3", "#### 4", "#### 7", "#### -10", "nothing")
     )
     by_arm = {one.arm: one for one in found}
-    assert by_arm["coin"].fpr == pytest.approx(0.11)
-    assert by_arm["coin"].fpr_ci == (0.11, 0.11)
+    assert by_arm["coin"].fpr == pytest.approx(0.115)
+    assert by_arm["coin"].fpr_ci == (0.115, 0.115)
     zero = by_arm["zero"]
-    assert (zero.fpr, zero.fnr, zero.shown_wrong, zero.shown_right) == (0.2, 0.0, 0.2, 1.0)
+    assert (zero.fpr, zero.fnr, zero.shown_wrong, zero.shown_right) == (
+        pytest.approx(0.208),
+        0.0,
+        0.2,
+        1.0,
+    )
     assert zero.fpr_ci[0] < 0.2 < zero.fpr_ci[1]
     assert by_arm["fnr-minus"].fnr == 1.0
     assert by_arm["fnr-coin"].youden == pytest.approx(0.72)
@@ -55,6 +60,6 @@ def test_learnable_errors_have_their_coins_rate_on_the_initial_policy() -> None:
     assert len(tied) >= 10
     for arm, errors in tied.items():
         coin = learnable.arms["coin" if errors.fpr else "fnr-coin"]
-        assert (errors.fpr, errors.fnr) == (coin.fpr, coin.fnr)
-        assert found[arm].fpr == pytest.approx(coin.fpr, abs=0.01), arm
-        assert found[arm].fnr == pytest.approx(coin.fnr, abs=0.01), arm
+        for meant in (coin, errors):
+            assert found[arm].fpr == pytest.approx(meant.fpr, abs=0.01), arm
+            assert found[arm].fnr == pytest.approx(meant.fnr, abs=0.01), arm
