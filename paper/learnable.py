@@ -1,9 +1,10 @@
 """learnable-errors: what told, before or early in training, how much a verifier of a given static rate would harm.
 
 Law. An arm's harm is the clean arm's accuracy less its own, paired within seeds, mean over the evaluations of the last
-third of training. Four numbers are held against it, arm by arm: static Youden's J and the probe's exploit rate and
-relative speed, known before training, and the early rise, the batch's realised fpr at the end of the first 15 % of
-steps less the static one. Each is asked twice: does it order harm (Spearman's rank correlation), and does a threshold
+third of training. Five numbers are held against it, arm by arm: static Youden's J and the probe's exploit rate, growth
+of the fpr and relative speed, known before training, and the early rise, the batch's realised fpr at the end of the
+first 15 % of steps less the static one. The fpr is P(wrong and paid)/P(wrong), so that the probe's rates of both give
+its growth by a step; a coin's is 0, whereas its exploit rate is below 0, for wrong answers become fewer. Each is asked twice: does it order harm (Spearman's rank correlation), and does a threshold
 on it tell harmful arms from others, the threshold chosen without the arm that is judged.
 Fails first with few harmful arms: one of them left out, there may be nothing left to learn the threshold from.
 Source: the early rise is verifier-dynamics' (docs/references.md); interval of a rank correlation, Fieller, Hartley &
@@ -58,7 +59,7 @@ class ArmHarm:
 
     harm: an estimate over seeds, of accuracy. early_fpr: realised over the last third of the first 15 % of steps, mean
     over seeds; early_rise: less the static fpr. late_fpr: realised over the last third of training.
-    exploit_rate, relative_speed: the probe's, before training.
+    exploit_rate, relative_speed: the probe's, before training; fpr_growth: by one step, from it.
     """
 
     static: StaticRates
@@ -69,6 +70,7 @@ class ArmHarm:
     late_fpr: float
     exploit_rate: float
     exploit_rate_ci: tuple[float | None, float | None]
+    fpr_growth: float
     relative_speed: float | None
 
 
@@ -185,11 +187,14 @@ def _realised(logs: pd.DataFrame, after: float, until: float) -> float:
 
 
 def _probed(probe: Probe, arm: str) -> dict[str, Any]:
+    wrong = 1.0 - probe.pass_rate
     for one in probe.arms:
         if one.arm == arm:
             return {
                 "exploit_rate": one.exploit_rate,
                 "exploit_rate_ci": one.exploit_rate_ci,
+                "fpr_growth": (one.exploit_rate + one.paid_wrong_rate * one.right_rate / wrong)
+                / wrong,
                 "relative_speed": one.relative_speed,
             }
     raise StudyError(f"the probe has no arm {arm}")
@@ -202,6 +207,7 @@ def _all_told(arms: Sequence[ArmHarm]) -> tuple[Told, ...]:
     asked = [
         ("1 − J", before, [1.0 - arm.static.youden for arm in arms]),
         ("exploit rate", before, [arm.exploit_rate for arm in arms]),
+        ("growth of fpr", before, [arm.fpr_growth for arm in arms]),
         ("1 − relative speed", before, [1.0 - (arm.relative_speed or 0.0) for arm in arms]),
         ("early rise", early, [arm.early_rise for arm in arms]),
     ]

@@ -16,7 +16,7 @@ __all__ = ["draw_learnable"]
 
 @in_style
 def draw_learnable(found: Learnable) -> Drawing:
-    """Accuracy lost against 1 - J, the probe's exploit rate and the early rise, an arm a point."""
+    """Accuracy lost against 1 - J, the probe's growth of the fpr (10^-3 a step) and the early rise, an arm a point."""
     figure = blank(2.8)
     axes = figure.subplots(1, 3, sharey=True)
     data = pd.DataFrame(
@@ -27,7 +27,7 @@ def draw_learnable(found: Learnable) -> Drawing:
                 "low": None if one.harm.ci is None else one.harm.ci[0],
                 "high": None if one.harm.ci is None else one.harm.ci[1],
                 "1 - J": 1.0 - one.static.youden,
-                "exploit rate": one.exploit_rate,
+                "growth of fpr": 1e3 * one.fpr_growth,
                 "early rise": one.early_rise,
             }
             for one in found.arms
@@ -35,7 +35,7 @@ def draw_learnable(found: Learnable) -> Drawing:
     )
     for axis, column, title in zip(
         axes,
-        ("1 - J", "exploit rate", "early rise"),
+        ("1 - J", "growth of fpr", "early rise"),
         ("Static rate", "Probe, before training", "Batches, after 15 %"),
         strict=True,
     ):

@@ -37,7 +37,8 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
             f" {SETTLED * found.steps:.0f} on, with 95 % over seeds (t). Static rates: on {found.completions:,} kept"
             f" completions of the initial policy (pass rate {found.pass_rate:.3f}). Early rise: fpr realised in steps"
             f" {2 / 3 * EARLY * found.steps:.0f} to {EARLY * found.steps:.0f}, less the static one. Exploit rate: first-order"
-            " growth of P(wrong and paid) by one step, in 10⁻³, probed at the initial weights before any run.",
+            " growth of P(wrong and paid) by one step, probed at the initial weights; growth of fpr: that of the fpr which it"
+            " and the probed growth of accuracy give; both in 10⁻³.",
             "",
             f"![Harm and what told it]({figure})",
             "",
@@ -50,6 +51,7 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
                     "harm",
                     "seeds",
                     "exploit rate",
+                    "growth of fpr",
                     "probed speed",
                     "early fpr",
                     "early rise",
@@ -118,6 +120,7 @@ def _row(arm: ArmHarm) -> list[str]:
         str(arm.harm.units),
         f"{1e3 * arm.exploit_rate:+.2f}"
         + ("" if low is None or high is None else f" [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"),
+        f"{1e3 * arm.fpr_growth:+.1f}",
         "–" if arm.relative_speed is None else f"{arm.relative_speed:.2f}",
         f"{arm.early_fpr:.3f}",
         f"{arm.early_rise:+.3f}",
