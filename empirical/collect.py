@@ -28,8 +28,10 @@ __all__ = [
     "TABLE",
     "Collected",
     "Committed",
+    "Rerun",
     "code_note",
     "collect",
+    "compare",
     "merged",
     "read_committed",
     "run_table",
@@ -37,6 +39,7 @@ __all__ = [
 
 TABLE = "runs.parquet"
 NOTE = "environments.md"
+TIMINGS = frozenset({"seconds", "step_seconds", "gpu_hours", "base_seconds", "noise_seconds"})
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,73 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
     return Collected(int(table["run_id"].nunique()), len(table), note)
 
 
+@dataclass(frozen=True)
+class Rerun:
+    """A run made again, beside its committed rows: evaluations and steps that both have, and columns that differ."""
+
+    run_id: str
+    evaluations: int
+    steps: int
+    differ: tuple[str, ...]
+
+
+def compare(study: Study, study_file: Path, out: Path) -> tuple[Rerun, ...]:
+    """Hold runs below `out`, done or not, against the committed ones: every column but timings, to the bit.
+
+    Step logs are compared at the precision they are committed at. A column that the older log lacks is not compared.
+    Raises StudyError if the study names no results, or none of the runs is committed.
+    """
+    if study.results is None:
+        raise StudyError(f"{study_file}: names no results folder")
+    import pandas as pd
+
+    folder = study_file.parent / study.results
+    table = pd.read_parquet(folder / TABLE)
+    found: list[Rerun] = []
+    for path in sorted(out.glob("*/spec.json")):
+        run = RunFolder(path.parent)
+        spec = run.spec()
+        old = table[table["run_id"] == spec.run_id]
+        if old.empty:
+            continue
+        rows = run.rows()
+        log = pd.read_parquet(folder / "steps" / f"g{spec.group_size}-s{spec.seed}.parquet")
+        steps = _small(pd.DataFrame([row for row in rows if row["kind"] == "train"]))
+        evaluations, differ = _differing(pd.DataFrame(eval_rows(rows)), old)
+        common, also = _differing(steps, log[log["run_id"] == spec.run_id])
+        found.append(Rerun(spec.run_id, evaluations, common, (*differ, *also)))
+    if not found:
+        raise StudyError(f"{out}: holds no run that is committed in {folder}")
+    return tuple(found)
+
+
+def _differing(fresh: pd.DataFrame, old: pd.DataFrame) -> tuple[int, tuple[str, ...]]:
+    """Rows that both have, by step, and columns in which these differ."""
+    if fresh.empty:
+        return 0, ()
+    steps = sorted(set(fresh["step"]) & set(old["step"]))
+    new, was = (frame.set_index("step").loc[steps] for frame in (fresh, old))
+    # Lists are arrays when they come from Parquet, and NaN is not equal to itself: as text both are.
+    differ = [
+        str(column)
+        for column in new.columns
+        if column in was.columns
+        and column not in TIMINGS
+        and [_plain(one) for one in new[column]] != [_plain(one) for one in was[column]]
+    ]
+    return len(steps), tuple(differ)
+
+
+def _plain(cell: Any) -> str:
+    """A cell as text, whatever a table's other rows made of its type: 8, 8.0 and NumPy's are one number."""
+    listed: Any = cell.tolist() if hasattr(cell, "tolist") else cell
+    if isinstance(listed, list):
+        return str([_plain(one) for one in listed])
+    if isinstance(listed, int | float):
+        return repr(float(listed))
+    return "nan" if listed is None else repr(listed)
+
+
 def _small(log: pd.DataFrame) -> pd.DataFrame:
     """Per-step logs at the precision they deserve; counts and ratios of at most 256 are exact still."""
     floats = log.select_dtypes("float64").columns
@@ -196,8 +266,16 @@ def _small(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Collect a study's complete runs into its committed results: STUDY.yaml OUT."""
-    study_file, out = map(Path, arguments)
+    """Collect a study's complete runs into its committed results: STUDY.yaml OUT; --compare only compares."""
+    study_file, out = (Path(one) for one in arguments if one != "--compare")
+    if "--compare" in arguments:
+        reruns = compare(read_study(study_file), study_file, out)
+        for one in reruns:
+            said = f"differs in {', '.join(one.differ)}" if one.differ else "equal but for timings"
+            sys.stdout.write(
+                f"{one.run_id}: {one.evaluations} evaluations, {one.steps} steps: {said}\n"
+            )
+        return int(any(one.differ for one in reruns))
     found = collect(read_study(study_file), study_file, out)
     sys.stderr.write(f"{found.runs} runs, {found.rows} rows\n")
     if found.note is not None:

@@ -9,7 +9,17 @@ import pandas as pd
 import pytest
 
 import empirical
-from empirical.collect import Committed, code_note, collect, main, merged, run_table
+from empirical.collect import (
+    Committed,
+    Rerun,
+    code_note,
+    collect,
+    compare,
+    main,
+    merged,
+    run_table,
+)
+from empirical.errors import StudyError
 from empirical.studies import RunSpec, Study, read_study
 from empirical.training.folder import RunFolder
 from empirical.training.tasks import load_task
@@ -93,6 +103,27 @@ def test_collecting_twice_changes_nothing(tmp_path: Path):
         files = sorted((tmp_path / "results").rglob("*.*"))
         contents.append([(file.name, file.read_bytes()) for file in files])
     assert contents[0] == contents[1]
+
+
+def test_a_run_made_again_is_held_against_its_committed_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    study = Study.model_validate(minimal(results="results"))
+    run, file = study.runs()[0], tmp_path / "study.yaml"
+    finished(tmp_path / "first", run, 0.5, steps=[0, 10])
+    collect(study, file, tmp_path / "first")
+    # Made again so far, on a slower machine: the step it has is compared, its seconds are not.
+    finished(tmp_path / "again", run, 0.5, steps=[0])
+    again = RunFolder(tmp_path / "again" / run.run_id)
+    again.append({"kind": "train", "step": 10, "seconds": 7.0})
+    assert compare(study, file, tmp_path / "again") == (Rerun(run.run_id, 1, 2, ()),)
+    finished(tmp_path / "other", run, 0.5 + 1e-9, steps=[0, 10])
+    assert compare(study, file, tmp_path / "other") == (Rerun(run.run_id, 2, 2, ("accuracy",)),)
+    file.write_text(json.dumps(minimal(results="results")))
+    assert main([str(file), str(tmp_path / "other"), "--compare"]) == 1
+    assert "differs in accuracy" in capsys.readouterr().out
+    with pytest.raises(StudyError, match="no run that is committed"):
+        compare(study, file, tmp_path)
 
 
 def commit(sha: str | None, dirty: bool | None = False) -> dict[str, object]:
