@@ -52,6 +52,7 @@ from empirical.verifiers import Judgement, Verdict, Verifier
 from fits.errors import InputError
 from fits.files import file_bytes, replacing, write_text
 from fits.hypotheses import jackknife_error
+from fits.inference import wilson
 from fits.readers.jsonl import TornJsonError, parse_json
 from theory.channel import BoolArray, FloatArray
 from theory.estimators import Estimator, advantages, estimator_named
@@ -965,7 +966,12 @@ class _Writer:
         return Probe(
             arms=main.arms,
             pass_rate=pass_rate,
-            pass_rate_ci=self.interval(pass_rate, float(jackknife_error(deleted)), 0.0, 1.0),
+            pass_rate_ci=(
+                self.interval(pass_rate, float(jackknife_error(deleted)), 0.0, 1.0)
+                if 0.0 < pass_rate < 1.0
+                # Every prompt alike: as if each told no more than one rollout.
+                else wilson(round(pass_rate * spec.prompts), spec.prompts)
+            ),
             snr2=clean.snr2,
             snr2_ci=clean.snr2_ci,
             noise_scale=clean.noise_scale,
@@ -1036,6 +1042,11 @@ class _Writer:
 
     def lost(self, form: int, a: int, s: int) -> str | None:
         """Why a ratio to the clean speed says nothing, or None."""
+        if not self.signal.noise[self.baseline_V[a], s] > 0.0:
+            return (
+                "no group held right and wrong answers alike, so a clean verifier teaches nothing here:"
+                " probe where some answers are right"
+            )
         certainty = float(self.speed.certainty[form, a, s])
         if certainty >= LEAST_CERTAINTY:
             return None
@@ -1062,7 +1073,10 @@ class _Writer:
         batch = spec.training.prompts_per_step
         signal2, noise = float(signal.signal[a, s]), float(signal.noise[a, s])
         snr2 = batch * signal2 / noise if noise > 0.0 else 0.0
-        snr2_se = float(jackknife_error(batch * signal.signal_K[:, a, s] / signal.noise_K[:, a, s]))
+        noise_K = signal.noise_K[:, a, s]
+        snr2_se = np.inf  # where a block saw no gradient at all
+        if (noise_K > 0.0).all():
+            snr2_se = float(jackknife_error(batch * signal.signal_K[:, a, s] / noise_K))
         scale = spec.training.learning_rate * facts.weights_total / facts.weights
         right = scale * float(self.speed.right[0, a, s])
         exploit = scale * float(self.speed.exploit[a, s])

@@ -367,6 +367,24 @@ def test_a_gradient_lost_in_noise_is_said_to_be(tmp_path: Path) -> None:
     json.loads(json_text(found), parse_constant=lambda c: pytest.fail(f"{c} in the document"))
 
 
+@pytest.mark.parametrize("pass_rate", [0.0, 1.0])
+def test_where_all_answers_are_alike_the_probe_says_that_it_says_nothing(
+    pass_rate: float, tmp_path: Path
+) -> None:
+    spec = probe_spec(campaign(ARMS, [4]), groups=16, weights=300)
+    found = synthetic(spec, tmp_path, pass_rate=pass_rate, noise=(1.0, 1.0), signal=0.1)
+    low, high = found.pass_rate_ci
+    assert low is not None
+    assert high is not None
+    assert low <= pass_rate <= high
+    assert high - low > 0.1
+    for arm in found.arms[1:]:
+        assert arm.relative_speed is None
+        assert "no group held right and wrong" in (arm.relative_speed_reason or "")
+        assert arm.effective_rollouts is None
+    json.loads(json_text(found), parse_constant=lambda c: pytest.fail(f"{c} in the document"))
+
+
 def test_a_probe_is_the_same_however_it_is_carried_out(tmp_path: Path) -> None:
     """At once; interrupted and resumed; by two processes."""
     spec = small()
