@@ -81,9 +81,9 @@ class Calibration:
     """A calibrated model: what it takes to forecast any row of a run table.
 
     fit: theory.forecast's. given: the condition of rows that do not say, as the calibration rows had it;
-    `step` likewise. timed: whether those rows had steps; else nothing is known of other lengths of run. optimiser: what the runs were trained with, from optimiser_basis. signal_basis: where the signal of
-    the gradient is from. clock: a probe's, or None;
-    reference: the group size that its pace is relative to.
+    `step` likewise. timed: whether those rows had steps; else nothing is known of other lengths of run.
+    optimiser: what the runs were trained with, from optimiser_basis. signal_basis: where the signal of the
+    gradient is from. clock: a probe's, or None; reference: the group size that its pace is relative to.
     """
 
     fit: Fit

@@ -87,7 +87,10 @@ def alarms(
 
 @dataclass(frozen=True)
 class Alarms:
-    """False alarms over all courses and noises at one length: the mean cell, the worst, and how many curves that had."""
+    """False alarms over all courses and noises at one length.
+
+    The mean cell, the worst, and how many curves that had.
+    """
 
     mean: float
     worst: float
