@@ -11,7 +11,6 @@ import pandas as pd
 
 from fits.drawing import (
     DASHED,
-    VERDICTS,
     Drawing,
     Look,
     Row,
@@ -24,7 +23,6 @@ from fits.drawing import (
     key_above,
     key_beside,
     literal,
-    mark_gap,
     mark_level,
     panels,
     sample,
@@ -42,16 +40,13 @@ if TYPE_CHECKING:
 
     from empirical.audit import Audit
     from empirical.audit.logged import LoggedAudit
-    from empirical.demo import Budget
     from empirical.simulated_studies import Arm, Panel
     from empirical.validate.forecast import Validation
     from empirical.validate.score import Report
     from theory.phase import Phase
 
 __all__ = [
-    "draw_against",
     "draw_audit",
-    "draw_budgets",
     "draw_curves",
     "draw_logged",
     "draw_phase",
@@ -132,87 +127,6 @@ def draw_curves(validation: Validation) -> Drawing:
     figure = blank(1.45 * down + 0.9)
     _curve_panels(figure, validation, across=across, down=down)
     return Drawing(figure, _shown(validation))
-
-
-@in_style
-def draw_against(validation: Validation) -> Drawing:
-    """Measured against forecast, by the model and by the best baseline, and the RMSE of every forecast."""
-    report, rows = validation.report, validation.forecasts
-    best = report.best_baseline
-    shown = [("verigap", "forecast", report.rmse)]
-    if best is not None:
-        shown.append((best, best, report.baselines[best].rmse or 0.0))
-    figure, ((*diagonals, scores),) = panels(3.3, [*(1.0 for _ in shown), 0.8])
-    columns = [column for _, column, _ in shown]
-    points = [
-        _diagonal(axis, rows, column, beside=columns)
-        for axis, column in zip(diagonals, columns, strict=True)
-    ]
-    for axis, (name, _, rmse) in zip(diagonals, shown, strict=True):
-        axis.set_xlabel("accuracy forecast")
-        set_title(axis, f"{name} ({rmse:.3f})")
-    diagonals[0].set_ylabel("accuracy measured")
-    bar = figure.colorbar(points[0], ax=diagonals, location="bottom", shrink=0.5, aspect=30)
-    bar.set_label("J = 1 − fpr − fnr")
-    _scores(scores, report)
-    scores.tick_params(axis="y", labelsize="small")
-    return Drawing(figure, _shown(validation))
-
-
-@in_style
-def draw_budgets(budgets: Sequence[Budget], arms: Sequence[str]) -> Drawing:
-    """Every arm's gap in the long run, a panel per budget, by verdict; a ring where it was halfway.
-
-    budgets: of `empirical.demo`. arms: from top to bottom.
-    """
-    place = {name: len(arms) - 1 - i for i, name in enumerate(arms)}
-    figure, (axes,) = panels(0.21 * len(arms) + 1.1, [1.0] * len(budgets), share_y=True)
-    rows: list[Row] = []
-    for axis, budget in zip(axes, budgets, strict=True):
-        for arm in budget.gap.arms:
-            if arm.arm not in place:
-                continue
-            y, look = place[arm.arm], VERDICTS[arm.verdict]
-            halfway = [point.gap for point in arm.curve if point.x == budget.halfway]
-            axis.plot(halfway, [y] * len(halfway), "o", color="0.6", markersize=4, fillstyle="none")
-            low, high = arm.floor_ci if arm.floor_ci is not None else (np.nan, np.nan)
-            rows.append(
-                {
-                    "arm": arm.arm,
-                    "group_size": budget.group_size,
-                    "halfway": halfway[0] if halfway else np.nan,
-                    "gap": arm.floor,
-                    "low": low,
-                    "high": high,
-                    "basis": arm.basis,
-                    "verdict": arm.verdict,
-                }
-            )
-            if arm.floor <= REACH:
-                hollow = arm.basis != "asymptote"
-                draw_interval(axis, y, arm.floor, arm.floor_ci, look, hollow=hollow)
-                continue
-            axis.text(
-                REACH,
-                y,
-                f"{arm.floor:.2f} →",
-                color=look.colour,
-                ha="right",
-                va="center",
-                fontsize="small",
-            )
-        mark_gap(axis, budget.gap.delta, upright=True)
-        axis.set_xlim(-0.6 * REACH, 1.05 * REACH)
-        axis.set_ylim(-0.6, len(arms) - 0.4)
-        set_title(axis, f"{budget.group_size} rollouts a prompt")
-        axis.grid(axis="y", linewidth=0.4, alpha=0.5)
-    axes[0].set_yticks(list(place.values()), [literal(name) for name in place])
-    figure.supxlabel("accuracy lost to the verifier, 95 % interval over seeds", fontsize="medium")
-    key = [sample(name, look.colour, marker=look.marker) for name, look in VERDICTS.items()]
-    key.append(sample("hollow: at the largest budget", "0.3", dash="", marker="o", hollow=True))
-    key.append(sample("halfway up", "0.6", dash="", marker="o", hollow=True))
-    key_above(figure, key)
-    return Drawing(figure, pd.DataFrame(rows))
 
 
 def _curve_panels(

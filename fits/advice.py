@@ -1,4 +1,4 @@
-"""What an error of the verifier costs, what to fix first, and what a verdict means to its user, in words.
+"""What an error of the verifier costs, and which of two is dearer, in words.
 
 Law. The price of an error is the compute that makes up for it (`fits.exchange`), compounded to ten percentage points.
 One error is dearer than the other, or both together than each alone, only where the 95 % intervals do not meet.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fits.gap import verdict_of
 
@@ -17,45 +17,14 @@ if TYPE_CHECKING:
     from fits.inference import Interval
 
 __all__ = [
-    "Measured",
     "compounding",
     "dearer",
-    "fix_first",
     "interval_in_words",
     "listed",
     "multiplier_in_words",
     "per_ten_points",
     "still_behind",
-    "verdict_means",
 ]
-
-
-class Measured(Protocol):
-    """A gap as measured, with its 95 % interval (None with one seed)."""
-
-    @property
-    def measured(self) -> float: ...  # noqa: D102
-    @property
-    def ci(self) -> Interval | None: ...  # noqa: D102
-
-
-def fix_first(report: GapReport) -> str:
-    """Which error a point costs more of, where the intervals can tell, and what errors do together."""
-    final = report.exchange_rate
-    half = final.halfway
-    words = (
-        f"To get halfway up, {dearer(half.fpr, half.fnr)} (compute for ten percentage points of fpr: "
-        f"{per_ten_points(half.fpr)}; of fnr: {per_ten_points(half.fnr)}). To get to the clean arm's end, "
-        f"{dearer(final.fpr, final.fnr)} (fpr: {per_ten_points(final.fpr)}; fnr: {per_ten_points(final.fnr)})."
-    )
-    together = compounding(report)
-    if together is not None:
-        arm, joint, product = together
-        words += (
-            f" Errors of both kinds compound: {arm} needs {joint:.2f} times the compute, where the two errors "
-            f"alone would multiply to {product:.2f}."
-        )
-    return words
 
 
 def dearer(fp: PerPoint, fn: PerPoint) -> str:
@@ -110,34 +79,9 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def verdict_means(gap: ArmGap, end: Measured, final: Multiplier, delta: float) -> str:
-    """The verdict for who has this verifier: what it costs, and what would change that."""
-    if gap.verdict == "closes" and gap.basis != "asymptote":
-        return f"Costs compute, and less than {delta:g} of accuracy when the runs stop."
-    if gap.verdict == "closes":
-        return f"Costs compute, and less than {delta:g} of accuracy in the long run, under every law not ruled out."
-    if gap.verdict == "undetermined":
-        settle = gap.would_settle_it
-        behind = (
-            f"Still {end.measured:.3f} behind when the runs stop; in the long run open."
-            if still_behind(end, delta)
-            else "Open."
-        )
-        return behind if settle is None else f"{behind} To settle it: {settle.text}."
-    if gap.basis == "asymptote":
-        return f"Costs accuracy for good under every law not ruled out: about {gap.floor:.3f}, however long it trains."
-    behind = f"Still {end.measured:.3f} behind when the runs stop"
-    if final.multiplier is None:
-        return f"{behind}, and its curve does not head for the clean arm's end."
-    return (
-        f"{behind}. Its curve, drawn out, reaches the clean arm's end with {multiplier_in_words(final)} times the compute; it"
-        " has not bent enough to say where it ends."
-    )
-
-
-def still_behind(end: Measured, delta: float) -> bool:
-    """Whether the interval of the last measurement lies above the smallest gap of interest."""
-    return verdict_of(end.ci, delta) == "persists"
+def still_behind(arm: ArmGap, delta: float) -> bool:
+    """Whether the interval of the gap measured at the end lies above the smallest gap of interest."""
+    return verdict_of(arm.end_ci, delta) == "persists"
 
 
 def multiplier_in_words(one: Multiplier) -> str:

@@ -59,15 +59,16 @@ def asymmetry_of(arms: Sequence[Arm], *, paired: bool) -> Asymmetry:
     if any(arm.rate("fpr") is None or arm.rate("fnr") is None for arm in arms):
         return Asymmetry(None, None, "no columns fpr and fnr to find mirror pairs by")
     found: list[tuple[Arm, Arm]] = []
-    for fp in arms:
-        for fn in arms:
-            mirrored = fp.rate("fpr") == fn.rate("fnr") and fp.rate("fnr") == fn.rate("fpr")
-            alike = all(
-                fp.rows[name].iloc[0] == fn.rows[name].iloc[0]
-                for name in (*SETTING, "noise")
-                if name in fp.rows.columns and (name != "noise" or paired)
-            )
-            if mirrored and alike and (fp.rate("fpr") or 0.0) > (fp.rate("fnr") or 0.0):
+    alike = ("noise", *SETTING) if paired else SETTING
+    # The columns of an arm are read once, not once a pair.
+    rates = [(arm.rate("fpr") or 0.0, arm.rate("fnr") or 0.0) for arm in arms]
+    shared = [
+        tuple(str(arm.rows[n].iloc[0]) if n in arm.rows.columns else None for n in alike)
+        for arm in arms
+    ]
+    for fp, (fpr, fnr), own in zip(arms, rates, shared, strict=True):
+        for fn, mirrored, other in zip(arms, rates, shared, strict=True):
+            if fpr > fnr and mirrored == (fnr, fpr) and own == other:
                 found.append((fp, fn))
     if not found:
         return Asymmetry(None, None, "no mirror pair: two arms with fpr and fnr exchanged")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from fits.batch import bootstrap_curve
+from fits.curves import MeanCurve
 from fits.drawing import (
     DASHED,
     VERDICTS,
@@ -30,6 +31,7 @@ from fits.drawing import (
     literal,
     mark_gap,
     panels,
+    sample,
     say,
     set_title,
     strokes,
@@ -49,7 +51,16 @@ if TYPE_CHECKING:
 
     from fits.report import FitReport
 
-__all__ = ["draw_fits", "draw_gap", "draw_report", "draw_surface"]
+__all__ = [
+    "draw_fits",
+    "draw_gap",
+    "draw_means",
+    "draw_progress",
+    "draw_report",
+    "draw_surface",
+    "gap_reach",
+    "without_setting",
+]
 
 BAND_REPLICATES: Final = 500
 SURFACE_POINTS: Final = 31
@@ -201,6 +212,76 @@ def draw_gap(
     return Drawing(figure, pd.DataFrame(rows))
 
 
+@in_style
+def draw_progress(arms: Sequence[ArmGap], *, x: str, delta: float) -> Drawing:
+    """Mean accuracy of the clean and every noisy arm of one setting against compute, and the gap between them.
+
+    arms: of one setting, each with a curve.
+    """
+    figure, ((levels, gaps),) = panels(3.0 + 0.16 * -(-(len(arms) + 1) // 4), [1.0, 1.0])
+    drawn = strokes(["clean", *(arm.arm for arm in arms)])
+    rows: list[Row] = []
+    most = max(arms, key=lambda arm: (min(point.seeds for point in arm.curve), len(arm.curve)))
+    clean = [(point.x, point.accuracy + point.gap) for point in most.curve]
+    curves = {"clean": clean} | {arm.arm: [(p.x, p.accuracy) for p in arm.curve] for arm in arms}
+    for name, points in curves.items():
+        colour, dash = drawn[name]
+        at, level = zip(*points, strict=True)
+        levels.plot(at, level, color=colour, linestyle=dash, linewidth=1.2)
+        rows += [{"shows": "accuracy", "arm": name, x: a, "accuracy": b} for a, b in points]
+    levels.set_xlabel(x)
+    levels.set_ylabel("accuracy")
+    count_along(levels)
+    for arm in arms:
+        colour, dash = drawn[arm.arm]
+        at = [point.x for point in arm.curve]
+        gaps.plot(at, [p.gap for p in arm.curve], color=colour, linestyle=dash, linewidth=1.2)
+        rows += [{"shows": "gap", "arm": arm.arm, x: p.x, "gap": p.gap} for p in arm.curve]
+    gaps.set_ylim(*gap_reach(arms, delta))
+    mark_gap(gaps, delta)
+    gaps.set_xlabel(x)
+    gaps.set_ylabel("accuracy, clean minus noisy")
+    count_along(gaps)
+    words = {arm.arm: textwrap.shorten(without_setting(arm), 24) for arm in arms}
+    key = [
+        sample(words.get(name, name), stroke.colour, dash=stroke.dash)
+        for name, stroke in drawn.items()
+    ]
+    key_above(figure, key, across=4)
+    return Drawing(figure, pd.DataFrame(rows))
+
+
+@in_style
+def draw_means(curves: Sequence[MeanCurve], *, x: str) -> Drawing:
+    """Mean accuracy of every condition against compute, with 95 % bands over more than two runs."""
+    figure, ((axis,),) = panels(3.2 + 0.16 * -(-len(curves) // 3))
+    drawn = strokes(curve.group for curve in curves)
+    rows: list[Row] = []
+    for curve in curves:
+        colour, dash = drawn[curve.group]
+        at = [point.x for point in curve.points]
+        means = [point.accuracy for point in curve.points]
+        wide = [
+            point.ci if point.ci and point.runs > 2 else (np.nan, np.nan) for point in curve.points
+        ]
+        low, high = zip(*wide, strict=True)
+        draw_band(axis, at, low, high, colour)
+        axis.plot(at, means, color=colour, linestyle=dash, linewidth=1.2)
+        rows += [
+            {"group": curve.group, x: a, "accuracy": m, "low": lo, "high": hi}
+            for a, m, lo, hi in zip(at, means, low, high, strict=True)
+        ]
+    axis.set_xlabel(x)
+    axis.set_ylabel("accuracy")
+    count_along(axis)
+    key = [
+        sample(textwrap.shorten(name, 30), stroke.colour, dash=stroke.dash)
+        for name, stroke in drawn.items()
+    ]
+    key_above(figure, key, across=3)
+    return Drawing(figure, pd.DataFrame(rows))
+
+
 def _chosen(report: GapReport, names: Sequence[str] | None) -> list[ArmGap]:
     if names is None:
         return list(report.arms)
@@ -261,7 +342,7 @@ def _together(
     floors = line[-1]
     rows += _floors(floors, arms, {name: one.colour for name, one in drawn.items()}, report.delta)
     words = {
-        arm.arm: f"{textwrap.shorten(_without_setting(arm), 24)}: {arm.verdict}" for arm in arms
+        arm.arm: f"{textwrap.shorten(without_setting(arm), 24)}: {arm.verdict}" for arm in arms
     }
     _name_rows(line[-2], floors, words, drawn)
     set_title(line[0], title)
@@ -286,10 +367,10 @@ def _small_multiples(
         drawn = {arm.arm: Stroke(VERDICTS[arm.verdict].colour, "-")}
         rows += _gap_curves(axis, [arm], drawn, x=report.x, delta=report.delta)
         # Above the panel: within it, a steep curve runs through the name.
-        set_title(axis, _without_setting(arm), width=26)
+        set_title(axis, without_setting(arm), width=26)
         axis.set_xlabel(report.x if place // ACROSS == deep - 1 else "")
         axis.set_ylabel("gap" if place % ACROSS == 0 else "")
-    low, high = _reach(arms, report.delta)
+    low, high = gap_reach(arms, report.delta)
     for axis, arm in zip(small, arms, strict=True):
         axis.set_ylim(low, high)
         largest = max((point.gap for point in arm.curve), default=0.0)
@@ -307,13 +388,13 @@ def _small_multiples(
     colours = {arm.arm: VERDICTS[arm.verdict].colour for arm in arms}
     rows += _floors(floors, arms, colours, report.delta)
     floors.set_ylim(-0.6, len(arms) - 0.4)
-    words = [f"{textwrap.shorten(_without_setting(arm), 26)}: {arm.verdict}" for arm in arms]
+    words = [f"{textwrap.shorten(without_setting(arm), 26)}: {arm.verdict}" for arm in arms]
     floors.set_yticks(range(len(arms)), [literal(word) for word in reversed(words)])
     floors.grid(axis="x", linewidth=0.4, alpha=0.6)
     return rows
 
 
-def _reach(arms: Sequence[ArmGap], delta: float) -> tuple[float, float]:
+def gap_reach(arms: Sequence[ArmGap], delta: float) -> tuple[float, float]:
     """Limits of an axis of gaps: those of the arms with J > 0, all arms where there is none."""
     seen = [arm for arm in arms if _tells(arm)] or list(arms)
     every = np.concatenate([[point.gap for point in arm.curve] for arm in seen])
@@ -351,7 +432,7 @@ def _floors(
     return rows
 
 
-def _without_setting(arm: ArmGap) -> str:
+def without_setting(arm: ArmGap) -> str:
     """The arm's label without what the title of its row says."""
     said = {f"{name}={value}" for name, value in arm.setting.items()}
     return ",".join(part for part in arm.arm.split(",") if part not in said) or arm.arm
@@ -380,7 +461,7 @@ def _gap_curves(
             {"shows": "gap", "arm": arm.arm, x: a, "gap": g, "low": lo, "high": hi}
             for a, g, lo, hi in zip(at, gap, low, high, strict=True)
         ]
-    axis.set_ylim(*_reach(arms, delta))
+    axis.set_ylim(*gap_reach(arms, delta))
     mark_gap(axis, delta)
     axis.set_xlabel(x)
     axis.set_ylabel("accuracy, clean minus noisy")

@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 from fits.arms import (
     Arm,
     Difference,
+    Matched,
     common_end,
     difference,
     difference_at,
     fit_arms,
     floor_between,
     inside,
+    level_at,
     matched,
     usable,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "ExchangeRate",
     "GapPoint",
     "GapReport",
+    "Lever",
     "MirrorPair",
     "Multiplier",
     "PerPoint",
@@ -73,17 +76,22 @@ __all__ = [
 ]
 
 Verdict = Literal["closes", "persists", "undetermined"]
+Lever = Literal["verifier", "compute", "undetermined"]
 Setting = Mapping[str, str | int | float | None]
 
 
 @dataclass(frozen=True)
 class GapPoint:
-    """The paired gap at one budget: mean over seeds, and its 95 % t interval (None with one seed)."""
+    """The paired gap at one budget: mean over seeds, and its 95 % t interval (None with one seed).
+
+    accuracy: of the noisy arm, mean over the seeds compared; the clean arm's is gap above it.
+    """
 
     x: float
     gap: float
     ci: Interval | None
     seeds: int
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,11 @@ class ArmGap:
     setting: what the arm shares with its clean runs and not with every other arm, by column.
     end: accuracy lost (clean minus noisy) at x_max, the largest budget that both reached: measured, but where `reason`
     says that a law stands in for evaluations. trend: its change over the last doubling of compute, below 0 where it
-    narrows. horizon: what verdict and floor speak of, "asymptote" or that budget. floor: the gap there. laws: which
-    took part in it, none where it is measured. All intervals are 95 % t intervals over seeds (of the floor: their hull
-    over laws), None where `reason` says why.
+    narrows. doubling: what that doubling added to the arm's own accuracy. lever_ci: of `end` less `doubling`. lever:
+    "verifier" where a clean verifier adds more than that doubling did, "compute" where it adds less, else undetermined;
+    None where no doubling was seen. horizon: what verdict and floor speak of, "asymptote" or that budget. floor: the
+    gap there. laws: which took part in it, none where it is measured. All intervals are 95 % t intervals over seeds (of
+    the floor: their hull over laws), None where `reason` says why.
     """
 
     arm: str
@@ -118,6 +128,10 @@ class ArmGap:
     effective_rollouts: float | None = None  # measured; see `fits.rollouts`
     effective_rollouts_ci: Interval | None = None
     effective_rollouts_reason: str = ""  # why there is none, or no interval
+    doubling: float | None = None
+    doubling_ci: Interval | None = None
+    lever: Lever | None = None
+    lever_ci: Interval | None = None
     curve: tuple[GapPoint, ...] = ()
 
     @property
@@ -449,7 +463,11 @@ def arm_gap(clean: Arm, noisy: Arm, setting: Setting, *, delta: float, paired: b
     x = clean.axis
     x_max = common_end(clean, noisy, paired=paired)
     end, _, by_law = difference_at(clean, noisy, x_max, paired=paired)
-    trend, trend_ci, no_trend = _trend(clean, noisy, x_max, paired=paired)
+    last = _last_doubling(clean, noisy, x_max, paired=paired)
+    trend = trend_ci = own = own_ci = lever = lever_ci = None
+    if isinstance(last, _Doubling):
+        trend, trend_ci = _trend(last)
+        own, own_ci, lever, lever_ci = _lever(last, end)
     reasons = _collapses(clean, noisy)
     identified = clean.own.identified and noisy.own.identified
     has_asymptote = clean.own.law.has_asymptote and noisy.own.law.has_asymptote
@@ -474,8 +492,8 @@ def arm_gap(clean: Arm, noisy: Arm, setting: Setting, *, delta: float, paired: b
     reasons += _replication(clean, noisy, end, paired=paired)
     if end.ci is None:
         reasons += _evaluation_noise(clean, noisy, x_max)
-    if no_trend:
-        reasons.append(f"no trend: {no_trend}")
+    if isinstance(last, str):
+        reasons.append(f"no trend: {last}")
     unlearned = _nothing_learned(clean, x)
     verdict = "undetermined" if unlearned else verdict_of(floor.ci, delta)
     if unlearned:
@@ -495,6 +513,10 @@ def arm_gap(clean: Arm, noisy: Arm, setting: Setting, *, delta: float, paired: b
         end_ci=end.ci,
         trend=trend,
         trend_ci=trend_ci,
+        doubling=own,
+        doubling_ci=own_ci,
+        lever=lever,
+        lever_ci=lever_ci,
         floor=floor.estimate,
         floor_ci=floor.ci,
         laws=under.laws if under is not None and asymptote else (),
@@ -536,46 +558,85 @@ def _unidentified(clean: Arm, noisy: Arm) -> str:
     return f"the {which} arm's asymptote is not identified ({fit.reason or 'the law has none'})"
 
 
-def _trend(
-    clean: Arm, noisy: Arm, end: float, *, paired: bool
-) -> tuple[float | None, Interval | None, str]:
-    """The gap at `end` less the gap at half of it: estimate, interval, and why there is none, "" where there is.
+@dataclass(frozen=True)
+class _Doubling:
+    """What two arms share, and the last doubling of compute: half of the end lies between `before` and `after`."""
 
-    Where no evaluation is at the half, the line between the evaluations on both sides of it.
-    """
+    shared: Matched
+    before: int
+    after: int
+    share: float
+
+    def change(self, level_ST: FloatArray) -> FloatArray:
+        """Accuracy at the end less that at half of it, (S,): the line between the evaluations on both sides."""
+        then_S = (1.0 - self.share) * level_ST[:, self.before]
+        return level_ST[:, -1] - then_S - self.share * level_ST[:, self.after]
+
+
+def _last_doubling(clean: Arm, noisy: Arm, end: float, *, paired: bool) -> _Doubling | str:
+    """The last doubling of compute before `end`, or why none was seen."""
     shared = matched(clean, noisy, paired=paired, end=end)
     if shared is None or len(shared.x_T) < 2 or shared.x_T[-1] != end:
-        return None, None, "the arms share no two budgets"
+        return "the arms share no two budgets"
     half = 0.5 * end
     if shared.x_T[0] > half:
-        return None, None, f"no evaluation of both arms at or before {clean.axis} = {half:.4g}"
+        return f"no evaluation of both arms at or before {clean.axis} = {half:.4g}"
     after = int(np.searchsorted(shared.x_T, half))
     before = max(after - (shared.x_T[after] > half), 0)
     span = float(shared.x_T[after] - shared.x_T[before])
     share = 0.0 if span == 0.0 else float(half - shared.x_T[before]) / span
+    return _Doubling(shared, before, after, share)
 
-    def change(level_ST: FloatArray) -> FloatArray:
-        then_S = (1.0 - share) * level_ST[:, before] + share * level_ST[:, after]
-        return level_ST[:, -1] - then_S
 
+def _trend(last: _Doubling) -> tuple[float, Interval | None]:
+    """The gap at the end less the gap at half of it, with its interval."""
+    shared = last.shared
     if shared.paired:
         least = 0.0
         if shared.samples_ST is not None:
-            both = (shared.first_ST - shared.second_ST)[:, [before, -1]]
-            least = float(
-                least_gap_variance(both, shared.samples_ST[:, [before, -1]]).sum(axis=1).mean()
-            )
-        mean, ci = student_interval(change(shared.first_ST) - change(shared.second_ST), least=least)
-        return mean, inside(ci), ""
+            both = (shared.first_ST - shared.second_ST)[:, [last.before, -1]]
+            samples = shared.samples_ST[:, [last.before, -1]]
+            least = float(least_gap_variance(both, samples).sum(axis=1).mean())
+        change = last.change(shared.first_ST) - last.change(shared.second_ST)
+        mean, ci = student_interval(change, least=least)
+        return mean, inside(ci)
     first, second = (
-        dict(zip(units, change(level_ST).tolist(), strict=True))
+        dict(zip(units, last.change(level_ST).tolist(), strict=True))
         for units, level_ST in (
             (shared.units, shared.first_ST),
             (shared.second_units, shared.second_ST),
         )
     )
     moved = difference(first, second, paired=False)
-    return moved.estimate, moved.ci, ""
+    return moved.estimate, moved.ci
+
+
+def _lever(
+    last: _Doubling, end: Difference
+) -> tuple[float, Interval | None, Lever, Interval | None]:
+    """What the last doubling added to the noisy arm, with its interval; and whether a clean verifier adds more.
+
+    More or less is shown only where the interval of the difference lies to one side of 0 and the lever itself adds.
+    """
+    shared = last.shared
+    own_S = last.change(shared.second_ST)
+    own, own_ci = student_interval(own_S)
+    own_ci = inside(own_ci)
+    if shared.paired:
+        clean_S, noisy_S = shared.first_ST[:, -1], shared.second_ST[:, -1]
+        _, ci = student_interval(clean_S - noisy_S - own_S, least=end.least)
+        ci = inside(ci)
+    else:
+        ours = dict(zip(shared.units, shared.first_ST[:, -1].tolist(), strict=True))
+        moved = (shared.second_ST[:, -1] + own_S).tolist()
+        theirs = dict(zip(shared.second_units, moved, strict=True))
+        ci = difference(ours, theirs, paired=False).ci
+    lever: Lever = "undetermined"
+    if ci is not None and ci[0] > 0.0 and end.ci is not None and end.ci[0] > 0.0:
+        lever = "verifier"
+    elif ci is not None and ci[1] < 0.0 and own_ci is not None and own_ci[0] > 0.0:
+        lever = "compute"
+    return own, own_ci, lever, ci
 
 
 # A clean arm that made less than this share of its rise over the last doubling has done with rising.
@@ -693,6 +754,8 @@ def _paired_curve(clean: Arm, noisy: Arm, *, paired: bool) -> tuple[GapPoint, ..
     """The gap at every budget that both arms were evaluated at."""
     points: list[GapPoint] = []
     for at in np.intersect1d(clean.evaluations.x_T, noisy.evaluations.x_T).tolist():
-        here, _, _ = difference_at(clean, noisy, at, paired=paired)
-        points.append(GapPoint(at, here.estimate, here.ci, here.count))
+        here, per_unit, _ = difference_at(clean, noisy, at, paired=paired)
+        levels, _ = level_at(noisy, at)
+        accuracy = float(np.mean([levels[unit] for unit in per_unit or levels]))
+        points.append(GapPoint(at, here.estimate, here.ci, here.count, accuracy))
     return tuple(points)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from verigap.face.decisions import audit, plan, power
     from verigap.face.exact import drift, phase, rest_points
     from verigap.face.forecasts import predict, validate
+    from verigap.face.reports import report
     from verigap.face.runs import fit, gap, read_runs
     from verigap.face.sweeps import simulate
 
@@ -31,6 +32,7 @@ __all__ = [
     "predict",
     "probe",
     "read_runs",
+    "report",
     "rest_points",
     "simulate",
     "validate",
@@ -49,6 +51,7 @@ _HOME = {
     "predict": "verigap.face.forecasts",
     "probe": "verigap.face.checkpoints",
     "read_runs": "verigap.face.runs",
+    "report": "verigap.face.reports",
     "rest_points": "verigap.face.exact",
     "simulate": "verigap.face.sweeps",
     "validate": "verigap.face.forecasts",

@@ -26,6 +26,7 @@ from verigap.commands.plan import plan
 from verigap.commands.power import power
 from verigap.commands.predict import predict
 from verigap.commands.probe import probe
+from verigap.commands.report import report
 from verigap.commands.rest_points import rest_points
 from verigap.commands.simulate import simulate
 from verigap.commands.train import train
@@ -82,6 +83,7 @@ app.command()(plan)
 app.command()(power)
 app.command()(predict)
 app.command()(probe)
+app.command()(report)
 app.command(name="rest-points")(rest_points)
 app.command()(simulate)
 app.command()(train)

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
     "audit": ("{tmp}/labels.csv", "--truth", "truth", "--verdict", "verdict"),
     "plan": ("--pass-rate", "0.3", "--fpr", "0.1", "--fnr", "0.2", "--steps", "100"),
     "power": (STUDIES / "qwen2.5-gsm8k-powered.yaml",),
+    "report": ("{tmp}/runs.csv", "--x", "step", "--out", "{tmp}/{width}.html"),
     "doctor": (),
     "train": (STUDIES / "cpu-smoke.yaml", "--dry-run"),
 }

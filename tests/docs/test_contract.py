@@ -51,6 +51,7 @@ def missing(printed: dict[str, Any], keys: list[str]) -> list[str]:
         ("plan", "--pass-rate", "0.3", "--fpr", "0.1", "--fnr", "0.2", "--steps", "100"),
         ("power", ROOT / "empirical/studies/trained/qwen2.5-gsm8k-powered.yaml"),
         ("doctor",),
+        ("report", SMOKE, "--law", "exponential", "--out", "{tmp}/report.html"),
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -252,7 +252,7 @@ COMMAND_ONLY = {
     *("format", "manifest", "map", "metric", "runs_from", "scale", "set"),
     *("backend", "address", "preset", "runs"),
 }
-PYTHON_ONLY = {"each", "report", "on_ray", "path"}
+PYTHON_ONLY = {"each", "report", "on_ray", "path", "words", "command"}
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -1,0 +1,1 @@
+"""The pages, driven by a real browser."""
