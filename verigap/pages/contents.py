@@ -125,6 +125,10 @@ def _gaps(gap: GapReport, words: str) -> Section:
         "in the long run",
         "seeds",
     )
+    # A column of dashes alone, in all tables, says nothing.
+    trended = any(arm.trend is not None for arm in gap.arms)
+    lasting = any(arm.horizon == "asymptote" for arm in gap.arms)
+    kept = [at for at in range(6) if (at != 3 or trended) and (at != 4 or lasting)]
     tables: list[Table] = []
     for one, arms in _by_setting(gap):
         ends = [_span(arm.end, arm.end_ci, arm) for arm in arms]
@@ -133,7 +137,7 @@ def _gaps(gap: GapReport, words: str) -> Section:
             _span(arm.floor, arm.floor_ci, arm) if arm.horizon == "asymptote" else Span(DASH, None)
             for arm in arms
         ]
-        rows = tuple(
+        rows = [
             (
                 without_setting(arm),
                 verdict_in_words(arm.verdict, arm.basis),
@@ -143,14 +147,14 @@ def _gaps(gap: GapReport, words: str) -> Section:
                 str(arm.seeds),
             )
             for arm, end, trend, floor in zip(arms, ends, trends, floors, strict=True)
-        )
+        ]
         # Arms that tell right from wrong set the scale, as in the figures; others run off its end.
         low, high = gap_reach(arms, gap.delta) if all(arm.curve for arm in arms) else reach(ends)
         scale = min(low, -0.5 * gap.delta), max(high, 2.0 * gap.delta)
         tables.append(
             Table(
-                columns,
-                rows,
+                tuple(columns[at] for at in kept),
+                tuple(tuple(row[at] for at in kept) for row in rows),
                 frozenset({"arm", "verdict"}),
                 caption=_name(one.setting) if len(gap.settings) > 1 else "",
                 scales={columns[2]: scale, columns[3]: reach(trends, 0.0), columns[4]: scale},

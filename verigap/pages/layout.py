@@ -145,12 +145,13 @@ def html_of(report: Report) -> str:
 def _widths(table: Table, section: Section) -> list[float]:
     """The share of the width of each column, in per cent: alike for all tables of a section with these columns."""
     alike = [one for one in section.tables if one.columns == table.columns]
-    longest: list[float] = []
+    wanted: list[float] = []
     for at, name in enumerate(table.columns):
         texts = [_text(row[at]) for one in alike for row in one.rows]
-        most = max([*map(len, texts), max(map(len, name.split()))], default=4)
-        longest.append(min(max(most, 5), 30) + (2.0 if name in table.scales else 1.0))
-    return [round(100.0 * one / sum(longest), 2) for one in longest]
+        # Words may wrap, a number and its interval should not, nor a word of the heading.
+        most = min(max(map(len, texts), default=0), 18 if name in table.text_columns else 26)
+        wanted.append(max(most, 1.3 * max(map(len, name.split())), 4.0) + 2.0)
+    return [round(100.0 * one / sum(wanted), 2) for one in wanted]
 
 
 def _text(cell: str | Span) -> str:
