@@ -17,7 +17,7 @@ import pandas as pd
 
 from empirical.errors import StudyError
 from empirical.probe import ArmProbe, Probe
-from empirical.probe_statistics import FORMS
+from empirical.probe.statistics import FORMS
 from theory import VerifierChannel
 from theory.channel import FloatArray
 from theory.effective_rollouts import population_phi2, population_snr2_weight

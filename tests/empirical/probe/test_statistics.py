@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from empirical.probe_statistics import FORMS, Chunk, signals, speeds, start_step
+from empirical.probe.statistics import FORMS, Chunk, signals, speeds, start_step
 from fits.hypotheses import jackknife_error
 
 BLOCKS, PER_BLOCK, WEIGHTS, BATCH = 16, 12, 400, 8

@@ -3,7 +3,7 @@
 Law. At a model's weights, sample groups and take each rollout's score (`empirical.training.scores`); judge the same
 rollouts under every verifier with the same uniforms; the means and variances of the group gradients give,
 weight by weight, the step an optimiser would take, and with the gradient of clean accuracy what that step is
-worth (`empirical.probe_statistics`). Nothing is fitted.
+worth (`empirical.probe.statistics`). Nothing is fitted.
 Fails first where the policy has moved away from these weights: it is the speed here and now.
 Source: docs/theory.md, the probe; checked against the campaign in LOG.md.
 
@@ -37,7 +37,7 @@ from empirical.errors import StudyError
 from empirical.fields import Spec
 from empirical.machine import gpus
 from empirical.noise import Arm, Shown, TriggeredNoise, structure
-from empirical.probe_statistics import (
+from empirical.probe.statistics import (
     FORMS,
     Chunk,
     Signals,
