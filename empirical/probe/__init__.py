@@ -13,8 +13,8 @@ on from there, one process or several give equal bytes, and the jackknife leaves
 
 from __future__ import annotations
 
-from empirical.probe.result import discard_parts, initial_weights, probe
-from empirical.probe.result import BlockSums, group_weights
+from empirical.probe.launch import discard_parts, initial_weights, probe
+from empirical.probe.measure import BlockSums, group_weights
 from empirical.probe.result import (
     ArmProbe,
     Form,
@@ -24,7 +24,7 @@ from empirical.probe.result import (
     read_probe,
     result_of,
 )
-from empirical.probe.result import GROUPS, WEIGHTS, ProbeSpec, probe_spec
+from empirical.probe.spec import GROUPS, WEIGHTS, ProbeSpec, probe_spec
 
 __all__ = [
     "GROUPS",
