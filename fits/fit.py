@@ -573,7 +573,7 @@ def allow_for_laws(best: CurveFit, others: Sequence[CurveFit]) -> CurveFit:
     others: other laws fitted to the same rows with the same loss. Those whose AIC lies within 10 of
     the least have support, and so do those that have none for want of rows: start and asymptote get the hull of all
     their intervals, and the asymptote is identified only if every one of them identifies it. A law chosen by AIC and
-    then believed covers as little as 30 % where none of the laws is the truth (tests/benchmarks/COVERAGE.md).
+    then believed covers as little as 27 % where none of the laws is the truth (tests/benchmarks/COVERAGE.md).
     """
     least = best.aic
     if least is None:

@@ -24,6 +24,7 @@ import numpy as np
 from empirical.audit.clusters import clustered_rate, correlation
 from empirical.plan import Plan, Rates, plan
 from empirical.validate.calibrate import calibrate
+from fits.files import write_text
 from tests.benchmarks.worlds import STEPS, WORLDS, Truth, measured, truth
 from tests.empirical.audit.clustered import beta_rates
 from theory import VerifierChannel
@@ -154,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
         key = f"{name}: {seed}"
         if key not in held:
             held[key] = asdict(run(name, seed))
-            options.sums.write_text(json.dumps(held) + "\n")
+            write_text(options.sums, json.dumps(held) + "\n")
         scores[name].add(Score(**held[key]))
         sys.stderr.write(f"{sum(one.truths for one in scores.values())} truths\n")
     total = Score()
