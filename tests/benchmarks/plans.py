@@ -1,12 +1,12 @@
 """Does `plan` know what it says? Its intervals and its ranks, over simulated truths with known best levers.
 
-    python -m tests.benchmarks.plans --sums sums.json [--truths 504] [--worlds 'adam, shared']
+    python -m tests.benchmarks.plans [--sums sums.json] [--truths 504] [--worlds 'adam, shared']
 
 Each truth is one of `tests.benchmarks.worlds` (of which the clean arm calibrates) and a verifier, fpr and fnr in
 [.05, .35], audited from 60 prompts of 8 labelled rollouts whose errors cluster (intraclass correlation .2). Prints for
 each world: the share of 95 % intervals that hold what the lever truly buys, in effective rollouts and in accuracy; how
 often the truly best lever was said to be worse than another (wrong), or was ranked above one at least; how many of the
-ranked pairs were wrong; and how wide the accuracy intervals are. Goes on from the sums it finds.
+ranked pairs were wrong; and how wide the accuracy intervals are. Goes on from the sums it is given.
 """
 
 from __future__ import annotations
@@ -143,19 +143,20 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.plans")
     parser.add_argument("--truths", type=int, default=504)
     parser.add_argument("--worlds", action="append", choices=WORLDS)
-    parser.add_argument("--sums", type=Path, required=True)
+    parser.add_argument("--sums", type=Path)
     options = parser.parse_args(arguments)
     chosen = options.worlds or WORLDS
-    held: dict[str, dict[str, Any]] = (
-        json.loads(options.sums.read_text()) if options.sums.exists() else {}
-    )
+    held: dict[str, dict[str, Any]] = {}
+    if options.sums is not None and options.sums.exists():
+        held = json.loads(options.sums.read_text())
     scores = {name: Score() for name in chosen}
     for turn in range(max(round(options.truths / VERIFIERS), 1)):
         name, seed = chosen[turn % len(chosen)], turn // len(chosen)
         key = f"{name}: {seed}"
         if key not in held:
             held[key] = asdict(run(name, seed))
-            write_text(options.sums, json.dumps(held) + "\n")
+            if options.sums is not None:
+                write_text(options.sums, json.dumps(held) + "\n")
         scores[name].add(Score(**held[key]))
         sys.stderr.write(f"{sum(one.truths for one in scores.values())} truths\n")
     total = Score()
