@@ -210,13 +210,15 @@ class Calibration:
         _refuse_impossible(fit)
         if not 0.0 < float(document["step"]) < np.inf:
             raise ValueError(f"step must be above 0, got {document['step']!r}")
+        if not isinstance(document["timed"], bool):
+            raise ValueError(f"timed must be true or false, got {document['timed']!r}")
         if set(document["given"]) != set(DEFAULTS):
             raise ValueError(f"given must hold {', '.join(DEFAULTS)}")
         return cls(
             Fit(**fit),
             document["given"],
             float(document["step"]),
-            bool(document["timed"]),
+            document["timed"],
             document["optimiser"],
             str(document["optimiser_basis"]),
             None if document["clock"] is None else Clock.from_json(document["clock"]),

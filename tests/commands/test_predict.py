@@ -91,6 +91,16 @@ def test_a_calibration_that_no_run_could_give_is_refused(
     assert done.err.count("\n") == 1
 
 
+def test_a_calibration_must_say_whether_its_table_had_steps(
+    calibration: Path, tmp_path: Path
+) -> None:
+    document = json.loads(calibration.read_text())
+    document["model"]["timed"] = "no"
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(document))
+    assert "timed must be true or false" in refused(*ask(path))
+
+
 def test_the_document_says_what_was_asked_and_what_it_rests_on(calibration: Path) -> None:
     done = verigap(*ask(calibration), "--json")
     assert done.code == 0, done.err
