@@ -28,6 +28,7 @@ ELSEWHERE: Final = {
     "CHANGELOG.md": "changelog.md",
     "paper/generated/results.md": "results/results.md",
     "paper/generated/gradient-level.md": "results/gradient-level.md",
+    "paper/generated/learnable-errors.md": "results/learnable-errors.md",
     "tests/benchmarks/RESULTS.md": "results/speed.md",
     "tests/benchmarks/COVERAGE.md": "results/coverage.md",
     "empirical/results/cpu-campaign/environments.md": "results/environments.md",

@@ -71,7 +71,9 @@ def static_rates(study: Study, completions: pd.DataFrame) -> tuple[StaticRates, 
     )
     judged = [base(text, gold) for text, gold, _ in rows]
     paid = np.array([one.verdict is Verdict.RIGHT for one in judged])
-    right = np.array([reference(text, gold).verdict is Verdict.RIGHT for text, gold, _ in rows])
+    right = paid
+    if reference is not base:
+        right = np.array([reference(text, gold).verdict is Verdict.RIGHT for text, gold, _ in rows])
     if right.all() or not right.any():
         raise StudyError("the initial policy's completions are all right or all wrong: no rates")
     shown = [

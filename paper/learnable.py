@@ -105,13 +105,15 @@ class Told:
 class Learnable:
     """Everything learnable-errors says.
 
-    missing: runs of the study that are not in its table. large: p of "no arm costs more than LARGE", Holm's over all
+    told: empty while all arms are harmful, or none is. coin_fpr: static. missing: runs of the study that are not in its
+    table. large: p of "no arm costs more than LARGE", Holm's over all
     arms; None while fewer than three seeds can say.
     """
 
     arms: tuple[ArmHarm, ...]
     told: tuple[Told, ...]
     large: float | None
+    coin_fpr: float
     runs: int
     missing: int
     steps: int
@@ -139,7 +141,8 @@ def learnable(study: Study, results: Path) -> Learnable:
     if CLEAN not in settled.index:
         raise StudyError(f"{results}: holds no complete run of the arm {CLEAN}")
     arms: list[ArmHarm] = []
-    for static in static_rates(study, completions):
+    statics = static_rates(study, completions)
+    for static in statics:
         if static.arm == CLEAN or static.arm not in settled.index:
             continue
         paired = (settled.loc[CLEAN] - settled.loc[static.arm]).dropna()
@@ -165,6 +168,7 @@ def learnable(study: Study, results: Path) -> Learnable:
         arms=tuple(arms),
         told=_all_told(arms),
         large=_large([arm.harm for arm in arms]),
+        coin_fpr=next(one.fpr for one in statics if one.arm == COIN),
         runs=int(runs["run_id"].nunique()),
         missing=len(study.runs()) - int(runs["run_id"].nunique()),
         steps=steps,
@@ -204,6 +208,8 @@ def _probed(probe: Probe, arm: str) -> dict[str, Any]:
 def _all_told(arms: Sequence[ArmHarm]) -> tuple[Told, ...]:
     before, early = "before training", f"after {EARLY:.0%} of it"
     harm = np.array([arm.harm.value for arm in arms])
+    if len(set(harm > HARM)) < 2:
+        return ()
     names = [arm.static.arm for arm in arms]
     asked = [
         ("1 − J", before, [1.0 - arm.static.youden for arm in arms]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paper.learnable import COIN, EARLY, HARM, LARGE, SETTLED
+from paper.learnable import EARLY, HARM, LARGE, SETTLED
 
 if TYPE_CHECKING:
     from fits.inference import Interval
@@ -17,8 +17,9 @@ __all__ = ["document"]
 def document(found: Learnable, *, command: str, figure: str) -> str:
     """The page in Markdown. command: what makes it. figure: path beside it."""
     arms = sorted(found.arms, key=lambda arm: -arm.harm.value)
-    coin = next((arm.static.fpr for arm in arms if arm.static.arm == COIN), arms[0].static.fpr)
-    same = [arm for arm in arms if arm.static.fnr == 0.0 and abs(arm.static.fpr - coin) < 0.01]
+    same = [
+        arm for arm in arms if arm.static.fnr == 0.0 and abs(arm.static.fpr - found.coin_fpr) < 0.01
+    ]
     worst = arms[0]
     seeds = sorted({arm.harm.units for arm in arms})
     return "\n".join(
@@ -64,34 +65,12 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
             "",
             f"Estimate: the {len(same)} arms with the coin's static fpr, within .01, and no fnr cost from {same[-1].harm.value:+.3f}"
             f" ({same[-1].static.arm}) to {same[0].harm.value:+.3f} ({same[0].static.arm}); the largest of all is"
-            f" {worst.static.arm} with {worst.harm.value:+.3f} {_span(worst.harm.ci)}. Verdict on an arm that costs more than"
+            f" {worst.static.arm} with {_harm(worst)}. Verdict on an arm that costs more than"
             f" {LARGE:g}: {_large(found)}.",
             "",
             "## What told",
             "",
-            f"Harmful: an arm that costs more than {HARM:g}. Order: Spearman's rank correlation with harm, 95 %. Hits and"
-            " the rest: each arm judged by the threshold that errs least on the others.",
-            "",
-            *_table(
-                [
-                    "score",
-                    "known",
-                    "rank correlation",
-                    "hits",
-                    "misses",
-                    "false alarms",
-                    "rightly quiet",
-                    "threshold",
-                    "verdict on order",
-                ],
-                [_told(one) for one in found.told],
-            ),
-            "",
-            "Misjudged: "
-            + "; ".join(
-                f"by {one.name} {', '.join(one.confusion.wrong) or 'none'}" for one in found.told
-            )
-            + ".",
+            *_all_told(found),
             "",
             "## What it cannot show",
             "",
@@ -108,6 +87,43 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
     )
 
 
+def _all_told(found: Learnable) -> list[str]:
+    if not found.told:
+        return [
+            f"Not asked yet: harmful is an arm that costs more than {HARM:g}, and of the arms that are here all are, or none"
+            " is."
+        ]
+    return [
+        f"Harmful: an arm that costs more than {HARM:g}. Order: Spearman's rank correlation with harm, 95 %. Hits and"
+        " the rest: each arm judged by the threshold that errs least on the others.",
+        "",
+        *_table(
+            [
+                "score",
+                "known",
+                "rank correlation",
+                "hits",
+                "misses",
+                "false alarms",
+                "rightly quiet",
+                "threshold",
+                "verdict on order",
+            ],
+            [_told(one) for one in found.told],
+        ),
+        "",
+        "Misjudged: "
+        + "; ".join(
+            f"by {one.name} {', '.join(one.confusion.wrong) or 'none'}" for one in found.told
+        )
+        + ".",
+    ]
+
+
+def _harm(arm: ArmHarm) -> str:
+    return f"{arm.harm.value:+.3f} {_span(arm.harm.ci)}".rstrip()
+
+
 def _row(arm: ArmHarm) -> list[str]:
     static = arm.static
     low, high = arm.exploit_rate_ci
@@ -116,7 +132,7 @@ def _row(arm: ArmHarm) -> list[str]:
         f"{static.fpr:.3f}",
         f"{static.fnr:.3f}",
         f"{static.youden:.3f}",
-        f"{arm.harm.value:+.3f} {_span(arm.harm.ci)}".rstrip(),
+        _harm(arm),
         str(arm.harm.units),
         f"{1e3 * arm.exploit_rate:+.2f}"
         + ("" if low is None or high is None else f" [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"),

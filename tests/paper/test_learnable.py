@@ -11,6 +11,7 @@ import pytest
 
 from empirical.static_rates import INITIAL
 from empirical.studies import Study, read_study
+from paper.__main__ import GENERATED, write_learnable
 from paper.learnable import HARM, learnable, told
 from paper.pages.learnable import document
 
@@ -49,8 +50,8 @@ def test_a_score_that_says_nothing_errs_and_has_zero_in_its_interval() -> None:
 def synthetic(study: Study, folder: Path, lost: dict[str, float]) -> None:
     """Runs that lose what `lost` says at every step after the start, their fpr rising to 1 with it."""
     (folder / "steps").mkdir(parents=True)
-    for name in (INITIAL, "probe.json"):
-        shutil.copy(RESULTS / name, folder / name)
+    shutil.copy(RESULTS / "probe.json", folder / "probe.json")
+    pd.read_parquet(RESULTS / INITIAL).head(512).to_parquet(folder / INITIAL)
     evaluations, logs = [], []
     for run in study.runs():
         ids = {"run_id": run.run_id, "arm": run.arm, "seed": run.seed}
@@ -88,6 +89,7 @@ def test_harm_and_rise_are_those_of_the_runs(tmp_path: Path) -> None:
         assert arm.harm.units == 3
         expected = 1.0 if arm.static.arm in lost else study.arms[arm.static.arm].fpr
         assert arm.early_fpr == pytest.approx(expected)
+        assert arm.early_rise == pytest.approx(expected - arm.static.fpr)
     assert found.large is not None
     assert found.large < 0.025
     by_name = {one.name: one for one in found.told}
@@ -107,4 +109,16 @@ def test_a_run_that_is_not_done_does_not_count(tmp_path: Path) -> None:
     found = learnable(study, tmp_path)
     assert found.missing == len(study.seeds)
     assert "coin" not in {arm.static.arm for arm in found.arms}
-    assert {one.rank for one in found.told} == {None}  # all harms are 0: there is no order
+    assert found.told == ()  # no arm is harmful: nothing to tell
+    assert "Not asked yet" in document(found, command="c", figure="f.png")
+
+
+def test_equal_scores_have_no_order() -> None:
+    found = told("score", "before", np.zeros(4), np.array([0.0, 0.0, 0.1, 0.3]), list("abcd"))
+    assert (found.rank, found.rank_ci) == (None, None)
+
+
+def test_the_page_is_that_of_the_committed_runs(tmp_path: Path) -> None:
+    page = write_learnable(STUDY, tmp_path)
+    assert page == (GENERATED / "learnable-errors.md").read_text(encoding="utf-8")
+    assert (tmp_path / "figures" / "learnable-errors.png").stat().st_size > 1000
