@@ -6,8 +6,8 @@ of the fpr and relative speed, known before training, and the early rise, the ba
 first 15 % of steps less the static one. The fpr is P(wrong and paid)/P(wrong), so that the probe's rates of both give
 its growth by a step; a coin's is 0, whereas its exploit rate is below 0, for wrong answers become fewer. Each is
 asked twice: does it order harm (Spearman's rank correlation), and does a threshold on it tell harmful arms from
-others, the threshold chosen without the arm that is judged. Fails first with few harmful arms: one of them left out,
-there may be nothing left to learn the threshold from.
+others, the threshold chosen without the arm that is judged.
+Fails first with few harmful arms: one of them left out, there may be nothing left to learn the threshold from.
 Source: the early rise is verifier-dynamics' (docs/references.md); interval of a rank correlation, Fieller, Hartley &
 Pearson 1957.
 """
