@@ -43,6 +43,10 @@ def report(
         float | None,
         typer.Option(min=0, help="Steps over which the learning rate rose, for the forecast."),
     ] = None,
+    explorer: Annotated[
+        bool,
+        typer.Option("--explorer", help="Add sliders over forecasts for any verifier and budget."),
+    ] = False,
     beside: Annotated[
         list[Path] | None,
         typer.Option(
@@ -88,6 +92,7 @@ def report(
         loss=loss,
         calibrate_on=calibrate_on,
         warmup_steps=warmup_steps,
+        explorer=explorer,
         beside=[*results, *(beside or ())],
         title=title,
         words=_words(read),

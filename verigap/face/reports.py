@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from empirical.explorer import Explorer, explorer_of
 from empirical.validate.forecast import Validation, validate_forecast
 from fits import GapReport, InputError, RunTable, gap_report
 from fits.answers import Answer, no_answers, three_answers
@@ -50,6 +51,7 @@ class Reported(Shown):
     page: Report = field(metadata={"plain": False})
     table: RunTable | None = field(metadata={"plain": False})
     validation: Validation | None = field(metadata={"plain": False})
+    explorer: Explorer | None = field(metadata={"plain": False})
 
     def to_frame(self) -> pd.DataFrame:
         """A row per question."""
@@ -104,6 +106,7 @@ def report(
     loss: str = "auto",
     calibrate_on: Words | Selection = None,
     warmup_steps: float | None = None,
+    explorer: bool = False,
     beside: str | Path | Document | Sequence[str | Path | Document] | None = None,
     where: Words = None,
     title: str | None = None,
@@ -115,7 +118,8 @@ def report(
     runs: a run table, a data frame of one, or a path; None where there are only results. clean, delta, x, group, law,
     loss: as for `gap`; without a clean arm by default, accuracies are reported and the reason given; x None: rollouts,
     else the first axis that the table has. calibrate_on: rows to calibrate the forecast on (None: no forecast),
-    warmup_steps: as for `validate`. beside: files that audit, plan, probe or validate printed with --json; those in
+    warmup_steps: as for `validate`. explorer: also sliders over forecasts for any verifier, calibrated on the same rows
+    (the clean arm, where none are named). beside: files that audit, plan, probe or validate printed with --json; those in
     the folder of a path `runs` are found by themselves. where: rows to keep. title: of the page. words: RUNS and its
     options as the page's commands shall name them; command: what remakes the page.
     Returns the answers and all results; `html()` is the page, `write(path)` writes HTML, Markdown or PDF.
@@ -151,6 +155,14 @@ def report(
             group="arm" if group is None and "arm" in table.frame.columns else group,
             source=table.source,
         )
+    explored: Explorer | None = None
+    if explorer:
+        if table is None:
+            raise UserError("--explorer needs runs to calibrate on")
+        chosen = calibrate_on or clean or CLEAN
+        explored = explorer_of(
+            table.frame, calibrate_on=selection_of("calibrate_on", chosen), source=table.source
+        )
     answers = three_answers(gap) if gap is not None else no_answers(reason) if table else ()
     source = "results" if table is None else table.source
     spoken = words or shlex.quote(source)
@@ -168,6 +180,7 @@ def report(
         words=spoken,
         data={} if table is None else _data(table),
         provenance=made,
+        explorer=explored,
     )
     return Reported(
         answers=tuple(answers),
@@ -181,6 +194,7 @@ def report(
         page=page,
         table=table,
         validation=validation,
+        explorer=explored,
     )
 
 

@@ -18,6 +18,7 @@ from theory.effective_rollouts import effective_rollouts
 from verigap.pages.beside import Document, forecast_section, reach, section_of
 from verigap.pages.model import (
     Chart,
+    Explored,
     Fold,
     Line,
     Panel,
@@ -33,9 +34,11 @@ from verigap.pages.model import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from empirical.explorer import Explorer
     from empirical.validate.forecast import Validation
     from fits.curves import MeanCurve
     from fits.gap import ArmGap, GapReport, PerPoint, SettingGap
+    from fits.laws import FloatArray
 
 __all__ = ["contents", "hex_of"]
 
@@ -59,6 +62,7 @@ def contents(
     words: str,
     data: Mapping[str, str],
     provenance: Mapping[str, str],
+    explorer: Explorer | None = None,
 ) -> Report:
     """The report of runs. curves: mean accuracies, where there is no gap. group_size: that of all runs, where
     they have one. words: RUNS and its options as typed."""
@@ -85,7 +89,35 @@ def contents(
         sections.append(Section("The words", terms=_words(gap)))
     if data:
         sections.append(Section("Data", terms=data))
-    return Report(title, lead, tuple(answers), tuple(sections), provenance)
+    explored = None if explorer is None else _explored(explorer, group_size)
+    return Report(title, lead, tuple(answers), tuple(sections), provenance, explored)
+
+
+def _explored(explorer: Explorer, group_size: int | None) -> Explored:
+    """The explorer's tables for its script, accuracies in ten-thousandths."""
+
+    def whole(values: FloatArray) -> Any:
+        return np.rint(1e4 * values).astype(np.int64).tolist()
+
+    return Explored(
+        f"{explorer.rows:,} evaluations ({explorer.calibrated_on})",
+        {
+            "rates": list(explorer.rates),
+            "sizes": list(explorer.sizes),
+            "size": group_size if group_size in explorer.sizes else 8,
+            "steps": explorer.steps.tolist(),
+            "optimiser": explorer.optimiser,
+            "pass_rate": min(max(round(explorer.pass_rate, 2), 0.01), 0.99),
+            "surfaces": {
+                name: {
+                    "accuracy": whole(one.accuracy),
+                    "low": whole(one.low),
+                    "high": whole(one.high),
+                }
+                for name, one in explorer.surfaces.items()
+            },
+        },
+    )
 
 
 def _calibrate_on(gap: GapReport) -> str:

@@ -132,6 +132,7 @@ def html_of(report: Report) -> str:
         charts=[plain(chart.panels) for section in report.sections for chart in section.charts],
         style=asset("report.css"),
         script=asset("report.js"),
+        explorer_script=asset("explorer.js"),
         chart_style=asset("vendored/uPlot.min.css"),
         chart_library=asset("vendored/uPlot.iife.min.js"),
         licence=asset("vendored/uPlot.LICENSE").strip(),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fits.answers import Answer
 from fits.drawing import Drawing, svg_of
 
 __all__ = [
     "Chart",
+    "Explored",
     "Fold",
     "Line",
     "Panel",
@@ -149,14 +151,23 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Explored:
+    """The tables of `empirical.explorer` as its script reads them; calibration: on what, in words."""
+
+    calibration: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Report:
-    """A title, a lead, the answers, the sections, and where every number came from."""
+    """A title, a lead, the answers, the sections, and where every number came from; explorer: sliders, if asked for."""
 
     title: str
     lead: str
     answers: tuple[Answer, ...]
     sections: tuple[Section, ...]
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
+    explorer: Explored | None = None
 
 
 def picture(drawing: Drawing, caption: str) -> Picture:
