@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec, Study, read_study
-from empirical.training.folder import RunFolder, eval_rows
+from empirical.training.folder import RunFolder
 from fits.files import write_text
+from fits.readers.jsonl import read_json
 from fits.table import write_runs
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run_table(
         try:
             folder.refuse_damaged()
             if folder.done or not complete_only:
-                rows += eval_rows(folder.rows())
+                rows += folder.evaluations()
         except StudyError as error:
             say(f"left out: {error}")
     return pd.DataFrame(rows)
@@ -168,7 +169,7 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
         if not run.done:
             continue
         spec = run.spec()
-        environment = json.loads((run.path / "env.json").read_text(encoding="utf-8"))
+        environment = read_json(run.path / "env.json")
         environments[spec.run_id] = json.dumps({"run_id": spec.run_id, **environment})
         log = pd.DataFrame([row for row in run.rows() if row["kind"] == "train"])
         log = log.drop(columns="kind")

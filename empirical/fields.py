@@ -68,8 +68,8 @@ def parse_fields(
     except InputError as error:
         raise StudyError(str(error)) from None
     if not isinstance(fields, dict):
-        what = "is empty" if fields is None else "is not a mapping of fields"
-        raise StudyError(f"{source}: {what}, such as arms and training")
+        what = "is empty; expected fields" if fields is None else "is not a mapping of fields"
+        raise StudyError(f"{source}: {what} such as arms and training")
     changed = edit(fields)
     try:
         return declared.model_validate(changed)

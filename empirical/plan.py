@@ -150,30 +150,57 @@ def read_audit(path: Path) -> Rates:
 
 
 def rates_in(document: Any, *, source: str) -> Rates:
-    """The rates in an audit's document. Raises InputError, naming `source`, where it is none or identifies none."""
-    if not isinstance(document, dict) or "fpr_ci" not in document or "fnr_ci" not in document:
+    """The rates in an audit's document.
+
+    Raises InputError, naming `source`, where it is none, identifies none, or holds what no audit finds.
+    """
+    if not isinstance(document, dict) or not {"fpr", "fnr", "fpr_ci", "fnr_ci"} <= set(document):
         raise InputError(f"{source}: is no audit; `verigap audit --out` writes one")
     if document["fpr"] is None or document["fnr"] is None:
-        why = (document.get("reasons") or {}).get("youden") or document.get("reason") or ""
+        reasons = document.get("reasons")
+        told = reasons.get("youden") if isinstance(reasons, dict) else None
+        why = told or document.get("reason") or ""
         raise InputError(f"{source}: this audit identifies no rates to plan with: {why}")
+
+    def number(value: object, name: str, low: float = 0.0) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= 1.0:
+            raise InputError(f"{source}: {name} must lie in [{low:g}, 1], got {str(value)[:40]}")
+        return float(value)
 
     def ends(name: str) -> Interval | None:
         found = document.get(name)
-        return None if not found else (float(found[0]), float(found[1]))
+        if found is None:
+            return None
+        if not isinstance(found, list | tuple) or len(found) != 2:
+            raise InputError(f"{source}: {name} must be [low, high], got {str(found)[:40]}")
+        low, high = number(found[0], name), number(found[1], name)
+        if low > high:
+            raise InputError(f"{source}: {name} must be [low, high], got {found}")
+        return low, high
 
+    rate, segments = document.get("pass_rate"), document.get("segments") or []
+    if not isinstance(segments, list | tuple):
+        raise InputError(f"{source}: segments must be a list")
     return Rates(
-        fpr=float(document["fpr"]),
-        fnr=float(document["fnr"]),
+        fpr=number(document["fpr"], "fpr"),
+        fnr=number(document["fnr"], "fnr"),
         fpr_ci=ends("fpr_ci"),
         fnr_ci=ends("fnr_ci"),
-        pass_rate=document.get("pass_rate"),
+        pass_rate=None if rate is None else number(rate, "pass_rate"),
         pass_rate_ci=ends("pass_rate_ci"),
-        correlation=float(document.get("correlation_fpr_fnr") or 0.0),
-        segments=tuple(
-            (str(one["error"]), str(one["segment"]), float(one["rate_without"]))
-            for one in document.get("segments") or []
-        ),
+        correlation=number(document.get("correlation_fpr_fnr") or 0.0, "correlation_fpr_fnr", -1.0),
+        segments=tuple(_segment(one, number, source) for one in segments),
     )
+
+
+def _segment(
+    one: object, number: Callable[[object, str], float], source: str
+) -> tuple[str, str, float]:
+    """A segment of an audit's document, as `Rates` holds it."""
+    if not isinstance(one, dict) or not {"error", "segment", "rate_without"} <= set(one):
+        raise InputError(f"{source}: a segment has error, segment and rate_without")
+    rate = number(one["rate_without"], "rate_without of a segment")
+    return str(one["error"]), str(one["segment"]), rate
 
 
 def read_prices(path: Path) -> Prices:

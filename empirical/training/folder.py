@@ -1,17 +1,14 @@
 """A run's folder: what was asked, what happened row by row, on what machine, and whether it is done.
 
-    spec.json      the run's constant columns and its full specification
-    metrics.jsonl  one JSON object a line, flushed as it is written: "kind" is "train" (one per optimiser
-                   step) or "eval" (the run table's rows)
+    spec.json, metrics.jsonl, DONE: see fits.readers.run_folder, which reads them; a row is flushed as it is written
     env.json       versions, hardware, git commit
     completions/   judged completions of evaluations
     checkpoints/   what a killed run resumes from; COMPLETE in each lists its files with their SHA-256
-    DONE           written last
 
 Law. A kill at any moment loses at most the row being written: readers drop a torn last line, and a
 resumed run drops the rows after its checkpoint and makes them anew, equal but for timings. Nothing is believed
-for being there: a checkpoint is resumed from if every file is what COMPLETE says, DONE counts if every evaluation
-has its row, spec.json if its content has the run id it bears.
+for being there: a checkpoint is resumed from if every file is what COMPLETE says, spec.json if its content has the run
+id it bears.
 Fails first if two processes write one folder; `lock` makes the second one leave.
 """
 
@@ -24,16 +21,26 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec
 from fits.errors import InputError
 from fits.files import file_bytes, write_text
 from fits.readers.jsonl import parse_json
+from fits.readers.run_folder import (
+    DONE,
+    METRICS,
+    SPEC,
+    Row,
+    RunLog,
+    read_run_log,
+    read_spec,
+    sealed,
+)
 
 __all__ = [
     "BUSY",
@@ -43,7 +50,6 @@ __all__ = [
     "TIMINGS",
     "Row",
     "RunFolder",
-    "eval_rows",
     "signal_tree",
 ]
 
@@ -55,8 +61,6 @@ COMPLETIONS: Final = "completions"
 TIMINGS: Final = ("seconds", "gpu_hours", "step_seconds", "base_seconds", "noise_seconds")
 _COMPLETE: Final = "COMPLETE"
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -67,30 +71,33 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """The log of rows."""
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
+
+    def log(self) -> RunLog:
+        """What the folder holds, rows written whole. Raises StudyError naming what is damaged."""
+        try:
+            return read_run_log(self.path)
+        except InputError as error:
+            raise StudyError(str(error)) from None
+        except OSError as error:
+            raise StudyError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
     @property
     def done(self) -> bool:
         """Whether the run finished: DONE is there, and a row for every evaluation it asks for."""
         try:
-            return (self.path / "DONE").exists() and not self.missing()
-        except StudyError:
+            self.spec()
+            return self.log().done
+        except (StudyError, InputError):
             return False
-
-    def missing(self) -> list[int]:
-        """The steps of the evaluations that have no row. Raises StudyError where the folder is damaged."""
-        there = {row["step"] for row in self.rows() if row["kind"] == "eval"}
-        return [step for step in self.spec().evaluation.steps if step not in there]
 
     def refuse_damaged(self) -> None:
         """Raise StudyError, naming the file, where the folder holds what no run of ours leaves."""
         self.spec()
-        self.rows()
-        if (self.path / "DONE").exists() and (missing := self.missing()):
-            raise StudyError(
-                f"{self.path}: says DONE, but the evaluation at step {missing[0]} has no row in {self.metrics.name}:"
-                " damaged; remove the folder to make the run anew"
-            )
+        try:
+            _ = self.log().done
+        except InputError as error:
+            raise StudyError(str(error)) from None
 
     def create(self, spec: RunSpec, *, study: str) -> None:
         """Write spec.json, unless it is there.
@@ -98,12 +105,12 @@ class RunFolder:
         Raises StudyError if the folder holds another run.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        path = self.path / "spec.json"
+        path = self.path / SPEC
         if path.exists():
             if self.spec().run_id != spec.run_id:
                 raise StudyError(f"{path}: holds another run than {spec.run_id}")
             return
-        content = {"study": study, **spec.columns, "spec": spec.model_dump(mode="json")}
+        content = sealed({"study": study, **spec.columns, "spec": spec.model_dump(mode="json")})
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     def spec(self) -> RunSpec:
@@ -111,9 +118,9 @@ class RunFolder:
 
         Raises StudyError if spec.json is absent or not one of ours.
         """
-        path = self.path / "spec.json"
+        path = self.path / SPEC
         try:
-            content = parse_json(file_bytes(path).decode("utf-8"), source=path.name)
+            content = read_spec(self.path)
             spec, named = RunSpec.model_validate(content["spec"]), content["run_id"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{path}: not a run's specification ({error})") from None
@@ -125,22 +132,12 @@ class RunFolder:
 
     def rows(self) -> list[Row]:
         """All rows written whole. Raises StudyError naming a line that is no row of ours."""
-        if not self.metrics.exists():
-            return []
-        rows: list[Row] = []
-        # What follows the last newline is a row that was being written when the run was killed.
-        for number, line in enumerate(file_bytes(self.metrics).split(b"\n")[:-1], start=1):
-            where = f"{self.metrics}, line {number}"
-            try:
-                row = parse_json(line.decode("utf-8"), source=where)
-            except InputError as error:
-                raise StudyError(str(error)) from None
-            except UnicodeDecodeError:
-                raise StudyError(f"{where}: is not UTF-8 text") from None
-            if not isinstance(row, dict) or "kind" not in row or type(row.get("step")) is not int:
-                raise StudyError(f"{where}: is no row of a run (no kind, or no step)")
-            rows.append(row)
-        return rows
+        return [row for _, row in self.log().rows]
+
+    def evaluations(self) -> list[Row]:
+        """The run table's rows, without their kind. Raises StudyError as `rows`."""
+        found, _ = self.log().evaluations()
+        return [{key: value for key, value in row.items() if key != "kind"} for _, row in found]
 
     def last_step(self) -> int:
         """Step of the last row written whole, 0 if there is none or it is damaged; reads the end of the log.
@@ -265,9 +262,9 @@ class RunFolder:
 
     def finish(self, result: Row) -> None:
         """Write DONE. Raises StudyError where an evaluation has no row."""
-        if missing := self.missing():
+        if missing := self.log().missing():
             raise StudyError(f"{self.metrics}: lacks the evaluation of step {missing[0]}: not done")
-        write_text(self.path / "DONE", json.dumps(result, indent=1) + "\n")
+        write_text(self.path / DONE, json.dumps(result, indent=1) + "\n")
 
     @contextlib.contextmanager
     def lock(self) -> Generator[bool]:
@@ -341,12 +338,3 @@ def signal_tree(pid: int, number: int) -> None:
         for process in (root, *root.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
-
-
-def eval_rows(rows: Sequence[Row]) -> list[Row]:
-    """The run table's rows, without their kind."""
-    return [
-        {key: value for key, value in row.items() if key != "kind"}
-        for row in rows
-        if row["kind"] == "eval"
-    ]

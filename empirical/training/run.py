@@ -504,7 +504,7 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
     def stop(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         recorder.stop = True
 
-    for name in ("SIGTERM", "SIGUSR1"):
+    for name in ("SIGTERM", "SIGUSR1", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[1]))

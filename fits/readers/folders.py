@@ -1,8 +1,7 @@
 """Run folders: ours (`spec.json`, `metrics.jsonl`, `DONE`) and TRL's (`trainer_state.json`).
 
-A run folder of ours holds one JSON object a line in `metrics.jsonl`; lines of kind "eval" carry
-columns of the run table, lines of kind "train" the trainer's own logs. `spec.json` names the run and
-its condition. TRL's `trainer_state.json` holds the same as one `log_history`, in its own names.
+What a folder of ours holds is read by `fits.readers.run_folder`, as it is by the launcher. TRL's `trainer_state.json`
+holds the same as one `log_history`, in its own names.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from typing import Any, Final
 
 from fits.errors import InputError
 from fits.readers.axes import read_rows
-from fits.readers.history import KNOWN, Ask, Raw, evaluations, frame_of, step_of
+from fits.readers.history import KNOWN, Ask, Raw, evaluations, frame_of
 from fits.readers.jsonl import read_json, read_json_lines
+from fits.readers.run_folder import DONE, METRICS, SPEC_COLUMNS, holds_kinds, read_run_log
 from fits.table import ORIGIN
 
 __all__ = [
@@ -23,26 +23,11 @@ __all__ = [
     "read_trainer_state",
 ]
 
-_SPEC_COLUMNS: Final = (
-    "run_id",
-    "arm",
-    "model",
-    "fpr",
-    "fnr",
-    "noise",
-    "seed",
-    "group_size",
-    "prompts_per_step",
-    "learning_rate",
-    "steps",
-    "settings",
-)
-
 
 def is_run_folder(path: Path) -> bool:
     """Whether `path` is one run: ours, or one that TRL's trainer wrote."""
     return (
-        (path / "metrics.jsonl").is_file()
+        (path / METRICS).is_file()
         or (path / "trainer_state.json").is_file()
         or bool(_checkpoints(path))
     )
@@ -68,7 +53,7 @@ def read_run_folder(path: Path, ask: Ask) -> Raw:
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder")
-    if (path / "metrics.jsonl").is_file():
+    if (path / METRICS).is_file():
         return _read_ours(path, ask)
     states = [path / "trainer_state.json"] if (path / "trainer_state.json").is_file() else []
     states = states or _checkpoints(path)[-1:]
@@ -78,48 +63,32 @@ def read_run_folder(path: Path, ask: Ask) -> Raw:
 
 
 def _read_ours(path: Path, ask: Ask) -> Raw:
-    file = path / "metrics.jsonl"
-    lines, torn = read_json_lines(file)
-    if lines and not any("kind" in line for _, line in lines):
-        return _read_metrics(file, lines, torn, ask)
+    file = path / METRICS
+    if not holds_kinds(path):
+        lines, torn = read_json_lines(file)
+        if lines:
+            return _read_metrics(file, lines, torn, ask)
     if ask.metric is not None:
         raise InputError(
             f"{path}: a run folder of ours holds one accuracy; drop --metric {ask.metric}"
         )
-    spec = read_json(path / "spec.json") if (path / "spec.json").is_file() else {}
-    notes = [f"{path.name}: {note}" for note in torn]
-    fixed = {name: spec[name] for name in _SPEC_COLUMNS if spec.get(name) is not None}
+    log = read_run_log(path)
+    notes = (
+        [] if log.torn is None else [f"{METRICS}, line {log.torn}: last line cut short, dropped"]
+    )
+    fixed = {name: log.spec[name] for name in SPEC_COLUMNS if log.spec.get(name) is not None}
     fixed.setdefault("run_id", path.name)
-    by_step: dict[int | None, dict[str, Any]] = {}
-    replaced = 0
-    last = -1
-    for number, line in lines:
-        if line.get("kind") != "eval":
-            continue
-        row = {**fixed, **{k: v for k, v in line.items() if k in KNOWN and v is not None}}
-        row[ORIGIN] = f"{path.name}/metrics.jsonl line {number}"
-        step = step_of(line.get("step"), source=f"{file}, line {number}")
-        if step is not None and step in by_step and step < last:
-            # Resumed from a checkpoint: what came after it is another branch.
-            lost = [later for later in by_step if later is not None and later > step]
-            notes.append(
-                f"{path.name}: resumed at step {step}: {len(lost)} later evaluations dropped"
-            )
-            for later in lost:
-                del by_step[later]
-        # A run resumed after an interruption logs its last evaluations again: the later line holds.
-        replaced += step in by_step
-        by_step[step] = row
-        last = -1 if step is None else step
-    if replaced:
-        notes.append(
-            f"{path.name}: {replaced} evaluations logged again after a resume: the last one holds"
-        )
-    if not by_step:
+    found, said = log.evaluations()
+    if not found:
         raise InputError(f"{file}: no line of kind 'eval': nothing was evaluated yet")
-    if not (path / "DONE").exists():
-        notes.append(f"{path.name}: not finished (no DONE)")
-    return Raw(frame_of(list(by_step.values())), tuple(notes))
+    rows: list[dict[str, Any]] = []
+    for number, line in found:
+        own = {k: v for k, v in line.items() if k in KNOWN and v is not None}
+        rows.append({**fixed, **own, ORIGIN: f"{path.name}/{METRICS} line {number}"})
+    notes += said
+    if not log.done:
+        notes.append(f"not finished (no {DONE})")
+    return Raw(frame_of(rows), tuple(f"{path.name}: {note}" for note in notes))
 
 
 def _read_metrics(
