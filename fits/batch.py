@@ -11,6 +11,7 @@ Source: Davison & Hinkley 1997, section 3.8 (hierarchical); Kunsch 1989 (blocks)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,9 @@ from fits.solve import solve
 BoolArray = NDArray[np.bool_]
 
 __all__ = ["BatchFit", "Bootstrap", "bootstrap_curve", "fit_batch"]
+
+
+LEAST_SQUARE: Final = 1e-32  # of a mean squared residual: an accuracy's last digit, squared
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,16 @@ class BatchFit:
 def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
     """Fit `law` to R experiments of S >= 2 runs at T common values of x.
 
-    x: compute, (T,), distinct. y_RST: accuracies. Raises InputError for other shapes.
+    x: compute, (T,), distinct, at least 0, above it where the law asks for that. y_RST: accuracies.
+    Raises InputError for other shapes or values.
     """
     from scipy.special import stdtrit
 
     x_T = np.asarray(x, dtype=np.float64)
     if y_RST.ndim != 3 or y_RST.shape[2:] != x_T.shape or y_RST.shape[1] < 2:
         raise InputError(f"y must be (experiments, runs >= 2, {x_T.size}), got {y_RST.shape}")
+    if law.needs_positive_x and (x_T <= 0.0).any():
+        raise InputError(f"law {law.name} needs x above 0, got {x_T.min():g}")
     R, S, T = y_RST.shape
     inputs_KN = x_T[None]
     mean_RT = y_RST.mean(axis=1)
@@ -86,7 +93,8 @@ def fit_batch(law: Law, x: ArrayLike, y_RST: FloatArray) -> BatchFit:
     )
     N = S * T
     squares_R = np.einsum("rst,rst->r", residual_RST, residual_RST)
-    aic_R = N * np.log(squares_R / N) + 2.0 * (P + 1)
+    # A law that meets every point leaves no scatter to take the logarithm of.
+    aic_R = N * np.log(np.maximum(squares_R / N, LEAST_SQUARE)) + 2.0 * (P + 1)
     centre_RP = theta_RP + influence_RSP.mean(axis=1)
     return BatchFit(
         theta_RP=theta_RP,

@@ -33,6 +33,7 @@ __all__ = [
 DRAWS: Final = 2000
 LACK: Final = 0.05
 POINT: Final = -float(np.log(0.99))  # of the first percentage point, on the axis of rates
+LEAST_PRICED: Final = 1e-9  # of a rate: below it the arm says nothing of what a point costs
 
 
 @dataclass(frozen=True)
@@ -271,6 +272,7 @@ class _Price:
 
 def _per_point(rate: Literal["fpr", "fnr"], arms: Sequence[_Price]) -> PerPoint:
     """The exponent of (1 - rate) on which the arms' prices lie, if they do."""
+    arms = [one for one in arms if one.rate >= LEAST_PRICED]
     if not arms:
         return PerPoint(rate, None, None, None, f"no arm with {rate} alone has a multiplier")
     axis_K = -np.log1p(-np.array([one.rate for one in arms]))

@@ -41,7 +41,7 @@ from numpy.typing import ArrayLike
 
 from theory.channel import FloatArray, VerifierChannel, check_rate
 from theory.errors import ArgumentError
-from theory.estimators import GRPO, Estimator, advantage_table, binomial_pmf, check_group_size
+from theory.estimators import GRPO, Estimator, advantage_table, binomial_means, check_group_size
 from theory.flow import normal_difficulties
 
 FlowOptimiser = Literal["adam", "sgd"]
@@ -191,12 +191,9 @@ def _gradient_table(group_size: int, estimator: Estimator) -> FloatArray:
     Kept, since a calibration asks for the same few tables hundreds of times: not to be written to.
     """
     q = np.sin(np.linspace(0.0, np.pi / 2.0, _KNOTS + 1)) ** 2
-    others = binomial_pmf(group_size - 1, q)
     unpaid, paid = advantage_table(group_size, estimator)
-    return np.stack(
-        [others @ (paid[1:] - unpaid[:-1]), others @ paid[1:] ** 2, others @ unpaid[:-1] ** 2],
-        axis=1,
-    )
+    values = paid[1:] - unpaid[:-1], paid[1:] ** 2, unpaid[:-1] ** 2
+    return np.stack(binomial_means(group_size - 1, q, *values), axis=1)
 
 
 @nb.njit(inline="always", cache=True)

@@ -14,6 +14,7 @@ Source: docs/theory.md#the-state-of-a-step.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,8 @@ from theory.errors import ArgumentError
 from theory.estimators import GRPO, Estimator, advantage_table, binomial_pmf, check_group_size
 
 __all__ = ["GivenRight", "given_right"]
+
+MOST_OUTCOMES: Final = 1 << 24  # paid right times paid wrong, of one number of right rollouts
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def given_right(
 ) -> GivenRight:
     """Exact moments of groups with these numbers of right rollouts.
 
-    right: integers in [0, group_size], any shape. Time and memory grow as group_size**2 per distinct one.
+    right: integers in [0, group_size], any shape. Time and memory grow with the (right + 1)(group_size - right + 1)
+    outcomes of each distinct one, of which there may be MOST_OUTCOMES.
     Raises ArgumentError naming the argument that is out of range.
     """
     size = check_group_size(group_size)
@@ -61,6 +65,11 @@ def given_right(
     if outside.size:
         raise ArgumentError(f"right must lie in [0, {size}], got {outside.flat[0]:g}")
     distinct, place = np.unique(counts, return_inverse=True)
+    most = max(((int(r) + 1) * (size - int(r) + 1) for r in distinct), default=0)
+    if most > MOST_OUTCOMES:
+        raise ArgumentError(
+            f"group_size {size} has {most:,} outcomes, and at most {MOST_OUTCOMES:,} are summed: a smaller one"
+        )
     table = np.array([_moments(int(r), channel, size, estimator) for r in distinct])
     return GivenRight(*(column[place].reshape(counts.shape) for column in table.reshape(-1, 7).T))
 

@@ -34,7 +34,7 @@ from theory.estimators import (
     GRPO,
     Estimator,
     advantage_table,
-    binomial_pmf,
+    binomial_means,
     check_group_size,
 )
 
@@ -189,9 +189,10 @@ def _pull_and_noise(
     if not (math.isfinite(wrong_over_right) and wrong_over_right > 0.0):
         raise ArgumentError(f"wrong_over_right must be above 0, got {wrong_over_right!r}")
     unpaid, paid = advantage_table(size, estimator, rewards=rewards)
-    pmf = binomial_pmf(size - 1, channel.observed_rate(a))
-    pull = channel.youden * a * (1.0 - a) * (pmf @ (paid[1:] - unpaid[:-1]))
-    if_paid, if_unpaid = pmf @ paid[1:] ** 2, pmf @ unpaid[:-1] ** 2
+    gains, if_paid, if_unpaid = binomial_means(
+        size - 1, channel.observed_rate(a), paid[1:] - unpaid[:-1], paid[1:] ** 2, unpaid[:-1] ** 2
+    )
+    pull = channel.youden * a * (1.0 - a) * gains
     right = a * ((1.0 - channel.fnr) * if_paid + channel.fnr * if_unpaid)
     wrong = (1.0 - a) * (channel.fpr * if_paid + (1.0 - channel.fpr) * if_unpaid)
     return pull, right + wrong_over_right * wrong

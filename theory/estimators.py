@@ -35,6 +35,7 @@ __all__ = [
     "Estimator",
     "advantage_table",
     "advantages",
+    "binomial_means",
     "binomial_pmf",
     "check_group_size",
     "estimator_named",
@@ -104,6 +105,7 @@ def estimator_named(name: str) -> Estimator:
 
 # Every sum over a group has as many terms as it has rollouts; beyond, take the infinite group.
 MOST_ROLLOUTS: Final = 1_000_000
+MOST_REWARD: Final = 1e150
 
 
 def check_group_size(group_size: int) -> int:
@@ -121,7 +123,8 @@ def advantages(rewards_G: ArrayLike, estimator: Estimator = GRPO) -> FloatArray:
     """Advantages of actual groups, any real rewards.
 
     rewards_G: shape [..., G], one group along the last axis, G >= 2. Returns the same shape.
-    Raises ArgumentError for a group of fewer than two rollouts or a reward that is not finite.
+    Raises ArgumentError for a group of fewer than two rollouts, or a reward that is not finite or, where they are
+    scaled, above MOST_REWARD.
     """
     rewards = np.asarray(rewards_G, dtype=np.float64)
     if rewards.ndim == 0:
@@ -129,6 +132,10 @@ def advantages(rewards_G: ArrayLike, estimator: Estimator = GRPO) -> FloatArray:
     size = check_group_size(rewards.shape[-1])
     if not np.all(np.isfinite(rewards)):
         raise ArgumentError("rewards must be finite; leave unscorable rollouts out of their group")
+    if estimator.scale != "none" and np.abs(rewards).max(initial=0.0) > MOST_REWARD:
+        raise ArgumentError(
+            f"rewards must be at most {MOST_REWARD:g} in size: their squares are summed"
+        )
     if estimator.baseline == "none":
         centred = rewards
     elif estimator.baseline == "group":
@@ -223,6 +230,35 @@ def binomial_pmf(trials: int, rate: FloatArray) -> FloatArray:
     return np.exp(log_choose + s * hit + (trials - s) * miss)
 
 
+# Outcomes times rates that are laid out at once: 64 MiB.
+MOST_CELLS: Final = 1 << 23
+
+
+def binomial_means(trials: int, rate: FloatArray, *values: FloatArray) -> tuple[FloatArray, ...]:
+    """E[value(S)], S ~ Binomial(trials, rate), of each of `values`, arrays over s = 0 … trials; each of rate's shape.
+
+    Where the outcomes of all rates are too many to lay out, rate by rate over those whose chance is not 0.
+    """
+    if (trials + 1) * rate.size <= MOST_CELLS:
+        pmf = binomial_pmf(trials, rate)
+        return tuple(pmf @ value for value in values)
+    log_factorial = np.cumsum(np.log(np.maximum(np.arange(trials + 1, dtype=np.float64), 1.0)))
+    means = np.empty((len(values), rate.size))
+    for place, q in enumerate(rate.flat):
+        # At 39 standard deviations, or 400 outcomes where few are expected, exp gives exactly 0.
+        width = 40.0 * math.sqrt(trials * q * (1.0 - q)) + 400.0
+        low = max(0, math.floor(trials * q - width))
+        some = slice(low, min(trials, math.ceil(trials * q + width)) + 1)
+        s = np.arange(some.start, some.stop, dtype=np.float64)
+        log_choose = log_factorial[-1] - log_factorial[some] - log_factorial[::-1][some]
+        hit = math.log(q) if q > 0.0 else -800.0
+        miss = math.log1p(-q) if q < 1.0 else -800.0
+        pmf = np.exp(log_choose + s * hit + (trials - s) * miss)
+        for mean, value in zip(means, values, strict=True):
+            mean[place] = pmf @ value[some]
+    return tuple(mean.reshape(rate.shape) for mean in means)
+
+
 def gain(
     observed_rate: ArrayLike,
     group_size: int,
@@ -241,7 +277,7 @@ def gain(
     rate = check_rates("observed_rate", observed_rate)
     unpaid, paid = advantage_table(size, estimator, rewards=rewards)
     # Given its own reward, the others' S' is Binomial(G - 1, q): no division by q(1 - q) anywhere.
-    return binomial_pmf(size - 1, rate) @ (paid[1:] - unpaid[:-1])
+    return binomial_means(size - 1, rate, paid[1:] - unpaid[:-1])[0]
 
 
 def mean_field_gain(observed_rate: ArrayLike, *, estimator: Estimator = GRPO) -> FloatArray:

@@ -29,8 +29,9 @@ from theory.estimators import (
     GRPO,
     Estimator,
     advantage_table,
-    binomial_pmf,
+    binomial_means,
     check_group_size,
+    gain,
 )
 from theory.moments import drift
 
@@ -138,17 +139,15 @@ class PopulationFlow:
         ability = np.asarray(theta, dtype=np.float64)
         solved = special.expit(ability[..., np.newaxis] - self.difficulties)
         q = channel.observed_rate(self.ceiling * solved)
-        pmf = binomial_pmf(self.group_size - 1, q)
-        unpaid, paid = advantage_table(self.group_size, self.estimator)
         slope = self.ceiling * solved * (1.0 - solved)
-        drifts = channel.youden * slope * (pmf @ (paid[1:] - unpaid[:-1]))
+        drifts = channel.youden * slope * gain(q, self.group_size, estimator=self.estimator)
         mean = drifts.mean(axis=-1)
         if self.optimiser == "sgd":
             return self.rate * mean
         noise = np.zeros_like(mean)
         if self.noise != "along":
-            square = _mean_square(q, pmf, unpaid, paid).mean(axis=-1)
-            noise = square / (self.group_size * self.prompts_per_step)
+            square = mean_square_advantage(q, self.group_size, estimator=self.estimator)
+            noise = square.mean(axis=-1) / (self.group_size * self.prompts_per_step)
         if self.noise != "orthogonal":
             # A right branch is right with probability `ceiling`: another channel behind the ability.
             reached = VerifierChannel(0.0, 1.0 - self.ceiling).compose(channel)
@@ -167,14 +166,10 @@ def mean_square_advantage(
     """E[A_i^2] of one rollout, same shape; GRPO with eps = 0: ((G - 1)/G)(1 - q^G - (1 - q)^G)."""
     size = check_group_size(group_size)
     q = check_rates("observed_rate", observed_rate)
-    return _mean_square(q, binomial_pmf(size - 1, q), *advantage_table(size, estimator))
-
-
-def _mean_square(
-    q: FloatArray, pmf: FloatArray, unpaid: FloatArray, paid: FloatArray
-) -> FloatArray:
-    """E[A_i^2] from the law of the G - 1 other rollouts' rewards."""
-    return q * (pmf @ paid[1:] ** 2) + (1.0 - q) * (pmf @ unpaid[:-1] ** 2)
+    unpaid, paid = advantage_table(size, estimator)
+    # From the law of the G - 1 other rollouts' rewards.
+    if_paid, if_unpaid = binomial_means(size - 1, q, paid[1:] ** 2, unpaid[:-1] ** 2)
+    return q * if_paid + (1.0 - q) * if_unpaid
 
 
 def ability(flow: PopulationFlow, channel: VerifierChannel, steps: ArrayLike) -> FloatArray:

@@ -21,6 +21,7 @@ from theory.channel import FloatArray, VerifierChannel, check_rates
 from theory.effective_rollouts import effective_rollouts, phi2, snr2_weight
 from theory.estimators import (
     GRPO,
+    MOST_CELLS,
     Estimator,
     advantage_table,
     binomial_pmf,
@@ -76,7 +77,7 @@ def drift(
 
     pass_rate: P(right) per prompt, in [0, 1], any shape. group_size: rollouts per prompt, >= 2.
     rewards: what an unpaid and a paid rollout are worth (`theory.corrections`).
-    Returns a `Drift` of arrays of that shape. Memory grows as pass_rate.size * group_size.
+    Returns a `Drift` of arrays of that shape.
     Raises ArgumentError naming the argument that is out of range.
     """
     size = check_group_size(group_size)
@@ -85,24 +86,14 @@ def drift(
     signal = channel.youden * a * (1.0 - a)
     gains = gain(q, size, estimator=estimator, rewards=rewards)
 
-    unpaid, paid = advantage_table(size, estimator, rewards=rewards)
-    # Where q is 0 or 1 one of the two conditionals is of an event that never happens: any value does.
-    right_if_paid = quotient(a * (1.0 - channel.fnr), q)
-    right_if_unpaid = quotient(a * channel.fnr, 1.0 - q)
-    s = np.arange(size + 1, dtype=np.float64)
-    pull_paid, pull_unpaid = paid * s, unpaid * (size - s)
-    pmf = binomial_pmf(size, q)
-    given_s = (
-        (right_if_paid - a)[..., np.newaxis] * pull_paid
-        + (right_if_unpaid - a)[..., np.newaxis] * pull_unpaid
-    ) / size
     expected = channel.youden * a * (1.0 - a) * gains
-    between = (pmf * (given_s - expected[..., np.newaxis]) ** 2).sum(axis=-1)
-    within = (
-        (right_if_paid * (1.0 - right_if_paid)) * (pmf @ (paid * pull_paid))
-        + (right_if_unpaid * (1.0 - right_if_unpaid)) * (pmf @ (unpaid * pull_unpaid))
-    ) / size**2
-    variance = between + within
+    table = advantage_table(size, estimator, rewards=rewards)
+    if (size + 1) * a.size <= MOST_CELLS:
+        variance = _variance(a, q, expected, channel, *table)
+    else:  # rate by rate, since the outcomes of all are too many to lay out
+        each = zip(a.flat, q.flat, expected.flat, strict=True)
+        parts = [_variance(*map(np.asarray, one), channel, *table) for one in each]
+        variance = np.array(parts).reshape(a.shape)
 
     limit = mean_field_gain(q, estimator=estimator)
     return Drift(
@@ -121,3 +112,31 @@ def drift(
         effective_rollouts=effective_rollouts(a, channel, size),
         snr2_weight=snr2_weight(a, channel, size, estimator=estimator, rewards=rewards),
     )
+
+
+def _variance(
+    a: FloatArray,
+    q: FloatArray,
+    expected: FloatArray,
+    channel: VerifierChannel,
+    unpaid: FloatArray,
+    paid: FloatArray,
+) -> FloatArray:
+    """Variance of X at pass rates `a`, from the advantages by the number paid."""
+    size = len(paid) - 1
+    # Where q is 0 or 1 one of the two conditionals is of an event that never happens: any value does.
+    right_if_paid = quotient(a * (1.0 - channel.fnr), q)
+    right_if_unpaid = quotient(a * channel.fnr, 1.0 - q)
+    s = np.arange(size + 1, dtype=np.float64)
+    pull_paid, pull_unpaid = paid * s, unpaid * (size - s)
+    pmf = binomial_pmf(size, q)
+    given_s = (
+        (right_if_paid - a)[..., np.newaxis] * pull_paid
+        + (right_if_unpaid - a)[..., np.newaxis] * pull_unpaid
+    ) / size
+    between = (pmf * (given_s - expected[..., np.newaxis]) ** 2).sum(axis=-1)
+    within = (
+        (right_if_paid * (1.0 - right_if_paid)) * (pmf @ (paid * pull_paid))
+        + (right_if_unpaid * (1.0 - right_if_unpaid)) * (pmf @ (unpaid * pull_unpaid))
+    ) / size**2
+    return between + within

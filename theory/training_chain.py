@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +43,8 @@ __all__ = [
     "training_chain",
 ]
 
+MOST_IN_LAW: Final = 128
+
 
 def step_law(
     pass_rate: ArrayLike,
@@ -52,9 +55,13 @@ def step_law(
 ) -> tuple[FloatArray, FloatArray]:
     """(values, probabilities) of X, the gradient of one group along the ability coordinate.
 
-    pass_rate: in [0, 1], any shape. Both results have that shape + [atoms]; atoms may coincide.
+    pass_rate: in [0, 1], any shape. Both results have that shape + [atoms]; atoms may coincide. Their number grows as
+    group_size**3, so that this is for groups of up to MOST_IN_LAW rollouts.
+    Raises ArgumentError naming the argument.
     """
     size = check_group_size(group_size)
+    if size > MOST_IN_LAW:
+        raise ArgumentError(f"group_size must be at most {MOST_IN_LAW} here, got {size}")
     a = check_rates("pass_rate", pass_rate)[..., np.newaxis]
     paid, right_paid, right_unpaid = (
         part.astype(np.float64)

@@ -499,7 +499,10 @@ def test_a_metric_is_not_ignored_where_columns_have_names(name: str, tmp_path: P
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        ('{"kind": "eval", "step": [1], "accuracy": 0.5}', r"line 2, step: \[1\] is no number of steps"),
+        (
+            '{"kind": "eval", "step": [1], "accuracy": 0.5}',
+            r"line 2, step: \[1\] is no number of steps",
+        ),
         ('{"kind": "eval", "step": 1%s, "accuracy": 0.5}' % ("0" * 5000), "line 2: Exceeds"),
         ('{"kind": "eval", "x": %s' % ("[" * 100000), "line 2: is nested more than 64 levels"),
     ],
