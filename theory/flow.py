@@ -185,7 +185,7 @@ def ability(flow: PopulationFlow, channel: VerifierChannel, steps: ArrayLike) ->
         raise ArgumentError("steps must be finite and at least 0")
     clock = flow.progress(t)
     start = float(flow.velocity(flow.theta, channel))
-    if start == 0.0 or t.size == 0:
+    if abs(start) <= _STILL or t.size == 0:
         return np.full_like(clock, flow.theta)
     horizon = float(clock.max())
     way = math.copysign(_SEGMENT, start)
@@ -195,9 +195,10 @@ def ability(flow: PopulationFlow, channel: VerifierChannel, steps: ArrayLike) ->
         ends = edges[-1][-1] + way * np.arange(_SEGMENTS_AT_ONCE + 1)
         inside = ends[:-1, np.newaxis] + way * nodes
         speed = flow.velocity(inside, channel) / math.copysign(1.0, start)
-        # Where the gradient has underflowed the clock stands still for good.
+        # Where the gradient has underflowed, or nearly, the clock stands still for good.
         lasts = (
-            np.divide(_SEGMENT, speed, out=np.full_like(speed, np.inf), where=speed > 0.0) @ weights
+            np.divide(_SEGMENT, speed, out=np.full_like(speed, np.inf), where=speed > _STILL)
+            @ weights
         )
         edges.append(ends[1:])
         times.append(times[-1][-1] + np.cumsum(lasts))
@@ -217,6 +218,7 @@ def accuracy(flow: PopulationFlow, channel: VerifierChannel, steps: ArrayLike) -
 
 
 _SEGMENT = 0.125
+_STILL = 1e-300  # a speed whose inverse no float holds
 _SEGMENTS_AT_ONCE = 8
 
 

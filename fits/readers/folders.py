@@ -14,7 +14,7 @@ from fits.errors import InputError
 from fits.readers.axes import read_rows
 from fits.readers.history import KNOWN, Ask, Raw, evaluations, frame_of
 from fits.readers.jsonl import read_json, read_json_lines
-from fits.readers.run_folder import DONE, METRICS, SPEC_COLUMNS, holds_kinds, read_run_log
+from fits.readers.run_folder import DONE, METRICS, SPEC_COLUMNS, is_ours, read_run_log
 from fits.table import ORIGIN
 
 __all__ = [
@@ -28,6 +28,7 @@ def is_run_folder(path: Path) -> bool:
     """Whether `path` is one run: ours, or one that TRL's trainer wrote."""
     return (
         (path / METRICS).is_file()
+        or is_ours(path)
         or (path / "trainer_state.json").is_file()
         or bool(_checkpoints(path))
     )
@@ -53,7 +54,7 @@ def read_run_folder(path: Path, ask: Ask) -> Raw:
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder")
-    if (path / METRICS).is_file():
+    if (path / METRICS).is_file() or is_ours(path):
         return _read_ours(path, ask)
     states = [path / "trainer_state.json"] if (path / "trainer_state.json").is_file() else []
     states = states or _checkpoints(path)[-1:]
@@ -64,10 +65,8 @@ def read_run_folder(path: Path, ask: Ask) -> Raw:
 
 def _read_ours(path: Path, ask: Ask) -> Raw:
     file = path / METRICS
-    if not holds_kinds(path):
-        lines, torn = read_json_lines(file)
-        if lines:
-            return _read_metrics(file, lines, torn, ask)
+    if not is_ours(path):
+        return _read_metrics(file, *read_json_lines(file), ask)
     if ask.metric is not None:
         raise InputError(
             f"{path}: a run folder of ours holds one accuracy; drop --metric {ask.metric}"
@@ -78,6 +77,7 @@ def _read_ours(path: Path, ask: Ask) -> Raw:
     )
     fixed = {name: log.spec[name] for name in SPEC_COLUMNS if log.spec.get(name) is not None}
     fixed.setdefault("run_id", path.name)
+    done = log.done
     found, said = log.evaluations()
     if not found:
         raise InputError(f"{file}: no line of kind 'eval': nothing was evaluated yet")
@@ -86,7 +86,7 @@ def _read_ours(path: Path, ask: Ask) -> Raw:
         own = {k: v for k, v in line.items() if k in KNOWN and v is not None}
         rows.append({**fixed, **own, ORIGIN: f"{path.name}/{METRICS} line {number}"})
     notes += said
-    if not log.done:
+    if not done:
         notes.append(f"not finished (no {DONE})")
     return Raw(frame_of(rows), tuple(f"{path.name}: {note}" for note in notes))
 

@@ -31,7 +31,7 @@ __all__ = [
     "SPEC_COLUMNS",
     "Row",
     "RunLog",
-    "holds_kinds",
+    "is_ours",
     "read_run_log",
     "read_spec",
     "sealed",
@@ -137,9 +137,12 @@ def _asked(spec: Mapping[str, Any]) -> list[int]:
     return [step for step in place if type(step) is int] if isinstance(place, list) else []
 
 
-def holds_kinds(folder: Path) -> bool:
-    """Whether the log in a folder is one of ours: some line in it has a kind."""
-    return b'"kind"' in file_bytes(folder / METRICS)
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is a run of ours: a spec with a log or DONE beside it, or a log some line of which has a kind."""
+    log = (folder / METRICS).is_file()
+    if (folder / SPEC).is_file():
+        return log or (folder / DONE).exists()
+    return log and b'"kind"' in file_bytes(folder / METRICS)
 
 
 def read_run_log(folder: Path) -> RunLog:

@@ -319,58 +319,77 @@ def _watched(samples: list[list[Any]], *, began: float) -> Generator[None]:
         thread.join()
 
 
+def _references() -> tuple[Path, list[dict[str, Any]], float]:
+    """The folder of the long study and sweep, what they leave uninterrupted, and the minutes that took; made once.
+
+    One for both backends: that Ray leaves what a local run does is part of what is shown.
+    """
+    folder = PARTS / "reference"
+    part = kept("reference")
+    if not part:
+        _fresh(folder)
+        wanted = tiny_study(
+            training={"steps": STEPS, "prompts_per_step": 4, "learning_rate": 1e-3},
+            evaluation={"steps": [0, STEPS // 2, STEPS], "samples": 64, "greedy": True},
+            running={"processes": 1, "checkpoint_every": 20, "save_completions": "all"},
+        )
+        content = yaml.safe_dump(wanted.model_dump(mode="json"))
+        (folder / "study.yaml").write_text(content, encoding="utf-8")
+        (folder / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+        part["memory"] = []
+        began = time.monotonic()
+        with _watched(part["memory"], began=began):
+            _uninterrupted(_train(folder / "study.yaml", folder / "study"))
+            _uninterrupted(_simulate(folder / "sweep.yaml", folder / "sweep"))
+        part["left"] = [left(folder / "study"), left(folder / "sweep")]
+        part["minutes"] = (time.monotonic() - began) / 60.0
+        keep("reference", part)
+    return folder, part["left"], part["minutes"]
+
+
 def long_run(backend: str, minutes: float) -> None:
-    """A study and a sweep, again and again for `minutes`, a kill every one or two; each held to its reference."""
+    """A study and a sweep, again and again for `minutes`, a kill every one or two; each held to its reference.
+
+    Once the minutes are over nothing more is killed, and what has begun ends.
+    """
     name = f"long-{backend}"
+    made, references, _ = _references()
     part = kept(name) or {
-        "minutes": 0.0, "reference_minutes": 0.0, "by": {}, "rounds": 0, "lost": [], "tracebacks": [],
-        "launches": 0, "memory": [],
+        "minutes": 0.0, "by": {}, "rounds": 0, "lost": [], "tracebacks": [], "launches": 0, "memory": [],
     }  # fmt: skip
-    began = time.monotonic() - 60.0 * (part["minutes"] + part["reference_minutes"])
+    began = time.monotonic() - 60.0 * part["minutes"]
     folder = PARTS / name
-    study, spec = folder / "study.yaml", folder / "sweep.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
     options = ["--backend", backend]
+
+    def so_far() -> float:
+        part["minutes"] = (time.monotonic() - began) / 60.0
+        keep(name, part)
+        return part["minutes"]
+
     with _watched(part["memory"], began=began):
-        if not (folder / "references").exists():
-            _fresh(folder)
-            wanted = tiny_study(
-                training={"steps": STEPS, "prompts_per_step": 4, "learning_rate": 1e-3},
-                evaluation={"steps": [0, STEPS // 2, STEPS], "samples": 64, "greedy": True},
-                running={"processes": 1, "checkpoint_every": 20, "save_completions": "all"},
-            )
-            study.write_text(yaml.safe_dump(wanted.model_dump(mode="json")), encoding="utf-8")
-            spec.write_text(SWEEP, encoding="utf-8")
-            _uninterrupted(_train(study, folder / "study"))
-            _uninterrupted(_simulate(spec, folder / "sweep"))
-            references = left(folder / "study"), left(folder / "sweep")
-            (folder / "references").write_text(json.dumps(references), encoding="utf-8")
-            part["reference_minutes"] = (time.monotonic() - began) / 60.0
-            keep(name, part)
-        references = json.loads((folder / "references").read_text(encoding="utf-8"))
         while part["minutes"] < minutes:
             rng = random.Random(f"{name} {part['rounds']}")
-            outs = folder / f"study-{part['rounds']}", folder / f"sweep-{part['rounds']}"
-            for out, command, reference in zip(
-                outs,
-                (_train(study, outs[0], *options), _simulate(spec, outs[1], *options)),
-                references,
-                strict=True,
+            study, sweep = (folder / f"{kind}-{part['rounds']}" for kind in ("study", "sweep"))
+            for out, command, reference in (
+                (study, _train(made / "study.yaml", study, *options), references[0]),
+                (sweep, _simulate(made / "sweep.yaml", sweep, *options), references[1]),
             ):
-                said = Said()
-                for _ in carried_on(
-                    command, folder, rng=rng, pause=lambda r=rng: r.uniform(60, 120), said=said
-                ):
-                    sys.stderr.write(f"{name}: {said.kills}\n")
-                for key, number in said.kills.items():
-                    part["by"][key] = part["by"].get(key, 0) + number
+                said, before = Said(), dict(part["by"])
+
+                def pause(rng: random.Random = rng) -> float:
+                    return rng.uniform(60.0, 120.0) if so_far() < minutes else 3600.0
+
+                for _ in carried_on(command, folder, rng=rng, pause=pause, said=said):
+                    now = {key: before.get(key, 0) + n for key, n in said.kills.items()}
+                    part["by"] = before | now
+                    sys.stderr.write(f"{name}: {so_far():.0f} minutes, {part['by']}\n")
                 part["launches"] += said.launches
                 part["tracebacks"] += said.tracebacks
-                if json.loads(json.dumps(left(out))) != reference:
+                if json.loads(json.dumps(left(out))) != json.loads(json.dumps(reference)):
                     part["lost"].append(out.name)
                 else:
                     shutil.rmtree(out)
-                part["minutes"] = (time.monotonic() - began) / 60.0 - part["reference_minutes"]
-                keep(name, part)
+                so_far()
             part["rounds"] += 1
-            keep(name, part)
-            sys.stderr.write(f"{name}: {part['minutes']:.0f} minutes, differ: {part['lost']}\n")
+            sys.stderr.write(f"{name}: {so_far():.0f} minutes, differ: {part['lost']}\n")

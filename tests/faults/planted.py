@@ -7,7 +7,9 @@ suite itself checks only that every line is still there (tests/faults/test_plant
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,10 +32,12 @@ class Planted:
     tests: str
 
 
+SECONDS: Final = 60  # of the CPU, that the tests of one safeguard may take
 _LAUNCH: Final = "tests/empirical/training/test_launch.py"
 _VERIFIERS: Final = "tests/empirical/test_verifiers.py"
 _INPUTS: Final = "tests/faults/test_inputs.py"
 _FOLDER: Final = "empirical/training/folder.py"
+_RUN_FOLDER: Final = "fits/readers/run_folder.py"
 
 PLANTED: Final = (
     Planted(
@@ -65,7 +69,32 @@ PLANTED: Final = (
         _LAUNCH,
     ),
     Planted(
-        "the rows behind DONE", _FOLDER, ".exists() and not self.missing()", ".exists()", _LAUNCH
+        "the rows behind DONE",
+        _RUN_FOLDER,
+        "if self.says_done and (missing := self.missing()):",
+        "if (missing := self.missing()) and False:",
+        _LAUNCH,
+    ),
+    Planted(
+        "the seal of a spec",
+        _RUN_FOLDER,
+        "if _SEAL in content and content[_SEAL] != _hash(content):",
+        "if False:",
+        "tests/fits/test_run_folder.py",
+    ),
+    Planted(
+        "a row of another run",
+        _RUN_FOLDER,
+        "if name in spec and name in row and row[name] != spec[name]:",
+        "if False:",
+        "tests/fits/test_run_folder.py",
+    ),
+    Planted(
+        "a row that was being written",
+        _RUN_FOLDER,
+        '*lines, rest = raw.split(b"\\n")',
+        'lines, rest = raw.split(b"\\n"), b""',
+        "tests/fits/test_run_folder.py",
     ),
     Planted(
         "the hash of a checkpoint's file",
@@ -177,18 +206,18 @@ def noticed_by(planted: Planted) -> str | None:
             "-p",
             "no:cacheprovider",
         ]
-        try:
-            done = subprocess.run(
-                [*command, planted.tests],
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-        except subprocess.TimeoutExpired:
-            return "hangs: not over after 60 s"
+        done = subprocess.run(
+            [*command, planted.tests],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            # Of the CPU, so that a busy machine makes nothing hang.
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS)),
+        )
+    if done.returncode == -signal.SIGXCPU or done.returncode == -signal.SIGKILL:
+        return f"hangs: not over after {SECONDS} s"
     failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if done.returncode == 0:
         return None

@@ -169,9 +169,8 @@ def _forecasts(call: Callable[[forecast.Fit, list[adam_flow.Condition], object],
 
 def _calibrations() -> Cases:
     condition = [adam_flow.Condition(VerifierChannel(0.1, 0.2))]
-    for low, high, n_eval in itertools.product(
-        (0.0, 1e-300, 0.5), (1e-300, 1.0 - 1e-16, 1.0), (1.0, 1e9)
-    ):
+    ends = ((0.0, 0.0), (1e-300, 1.0 - 1e-16), (0.0, 1.0), (1.0, 1.0))
+    for (low, high), n_eval in zip(ends, (1.0, 1e9, 1e9, 1.0), strict=True):
         accuracy = np.linspace(low, high, 4)
         yield (
             f"{low:g} to {high:g} of {n_eval:g}",
@@ -186,7 +185,7 @@ def _calibrations() -> Cases:
 
 
 def _paths() -> Cases:
-    path = mean_field.mode_path([1e-300, 0.1], [0.4, 0.4])
+    path = mean_field.mode_path([1e-300, 0.1], [0.4, 0.5])
     yield from each_group(
         lambda c, g, e: mean_field.time_to(path, c, group_size=g, estimator=e), sizes=(2, 64)
     )
@@ -381,7 +380,7 @@ ABSENT: Final = {
 def _differences(fit: forecast.Fit, wanted: list[adam_flow.Condition], step: object) -> object:
     spread = forecast.spread(fit, wanted, np.zeros(3, int), np.asarray(step), most=16)
     paths = [
-        forecast.Path(spread.accuracy[:, at], spread.clean[:, at], spread.start[:, at], 0.01)
+        forecast.Path(spread.accuracy[:, at], spread.clean[:, at], spread.start, 0.01)
         for at in (0, 2)
     ]
     return forecast.difference(*paths)
