@@ -223,17 +223,17 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _train(study: Path, out: Path, *options: str) -> list[str]:
+def train_line(study: Path, out: Path, *options: str) -> list[str]:
     line = [sys.executable, "-m", "verigap", "train", str(study), "--out", str(out), "--json"]
     return [*line, *options]
 
 
-def _simulate(spec: Path, out: Path, *options: str) -> list[str]:
+def simulate_line(spec: Path, out: Path, *options: str) -> list[str]:
     line = [sys.executable, "-m", "verigap", "simulate", str(spec), "--out", str(out), "--json"]
     return [*line, "--force", "--workers", "1", *options]
 
 
-def _uninterrupted(command: Sequence[str]) -> float:
+def uninterrupted(command: Sequence[str]) -> float:
     """Seconds that a command takes. Raises SystemExit where it fails."""
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -242,7 +242,7 @@ def _uninterrupted(command: Sequence[str]) -> float:
     return time.monotonic() - began
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -251,7 +251,7 @@ def _fresh(folder: Path) -> Path:
 def kills(count: int) -> None:
     """Kill launchers, workers or both until there are `count` kills in all; compare each study with its reference."""
     part = kept("kills") or {"by": {}, "studies": 0, "lost": [], "tracebacks": [], "launches": 0}
-    folder = _fresh(PARTS / "kills")
+    folder = fresh(PARTS / "kills")
     with forking():
         _kills(count, part, folder)
 
@@ -259,10 +259,10 @@ def kills(count: int) -> None:
 def _kills(count: int, part: Part, folder: Path) -> None:
     study = folder / "study.yaml"
     study.write_text(yaml.safe_dump(tiny_study().model_dump(mode="json")), encoding="utf-8")
-    _uninterrupted(_train(study, folder / "reference"))
+    uninterrupted(train_line(study, folder / "reference"))
     reference = left(folder / "reference")
     shutil.copytree(folder / "reference" / "models", folder / "again" / "models")
-    taken = _uninterrupted(_train(study, folder / "again"))
+    taken = uninterrupted(train_line(study, folder / "again"))
     while sum(part["by"].values()) < count:
         rng = random.Random(f"kills {part['studies']}")
         out = folder / f"study-{part['studies']}"
@@ -273,7 +273,7 @@ def _kills(count: int, part: Part, folder: Path) -> None:
         wanted = count - sum(before.values())
         # A study that never ends compares nothing: after a dozen it is left in peace.
         for _ in carried_on(
-            _train(study, out), folder, rng=rng, pause=pause, said=said, most=min(12, wanted)
+            train_line(study, out), folder, rng=rng, pause=pause, said=said, most=min(12, wanted)
         ):
             pass
         for name, number in said.kills.items():
@@ -327,7 +327,7 @@ def _references() -> tuple[Path, list[dict[str, Any]], float]:
     folder = PARTS / "reference"
     part = kept("reference")
     if not part:
-        _fresh(folder)
+        fresh(folder)
         wanted = tiny_study(
             training={"steps": STEPS, "prompts_per_step": 4, "learning_rate": 1e-3},
             evaluation={"steps": [0, STEPS // 2, STEPS], "samples": 64, "greedy": True},
@@ -339,8 +339,8 @@ def _references() -> tuple[Path, list[dict[str, Any]], float]:
         part["memory"] = []
         began = time.monotonic()
         with _watched(part["memory"], began=began):
-            _uninterrupted(_train(folder / "study.yaml", folder / "study"))
-            _uninterrupted(_simulate(folder / "sweep.yaml", folder / "sweep"))
+            uninterrupted(train_line(folder / "study.yaml", folder / "study"))
+            uninterrupted(simulate_line(folder / "sweep.yaml", folder / "sweep"))
         part["left"] = [left(folder / "study"), left(folder / "sweep")]
         part["minutes"] = (time.monotonic() - began) / 60.0
         keep("reference", part)
@@ -372,8 +372,8 @@ def long_run(backend: str, minutes: float) -> None:
             rng = random.Random(f"{name} {part['rounds']}")
             study, sweep = (folder / f"{kind}-{part['rounds']}" for kind in ("study", "sweep"))
             for out, command, reference in (
-                (study, _train(made / "study.yaml", study, *options), references[0]),
-                (sweep, _simulate(made / "sweep.yaml", sweep, *options), references[1]),
+                (study, train_line(made / "study.yaml", study, *options), references[0]),
+                (sweep, simulate_line(made / "sweep.yaml", sweep, *options), references[1]),
             ):
                 said, before = Said(), dict(part["by"])
 
