@@ -54,6 +54,7 @@ _KNOTS: Final = 1024  # of the tables over the observed rate, evenly spaced in a
 _DENSE: Final = 72
 _STRIDE: Final = 0.25  # logits that one step of the integration may move
 _LEAST: Final = {"theta": -math.inf, "spread": 0.0, "jitter": 0.0, "between": 0.0}
+MOST_PACE: Final = 1e6  # each step of a run is integrated, as many times over
 RELAXATION: Final = 40.0  # steps; curves cannot tell 10 from 40 (LOG.md)
 
 
@@ -94,7 +95,8 @@ class Condition:
 
     channel: its verifier. group_size, prompts_per_step: G and B. warmup_steps, warmup_from: the learning
     rate rises linearly from warmup_from times itself, 0 steps for none. beta2: Adam's, in [0, 1); 0
-    forgets at once. optimiser: "adam" or "sgd". pace: of the clock, at least 0: 0 stands still.
+    forgets at once. optimiser: "adam" or "sgd". pace: of the clock, in [0, MOST_PACE]: 0 stands
+    still.
     """
 
     channel: VerifierChannel
@@ -114,8 +116,8 @@ class Condition:
             raise ArgumentError(f"beta2 must be at least 0 and below 1, got {self.beta2!r}")
         if self.optimiser not in get_args(FlowOptimiser):
             raise ArgumentError(f"optimiser must be adam or sgd, got {self.optimiser!r}")
-        if not 0.0 <= self.pace < math.inf:
-            raise ArgumentError(f"pace must be at least 0, got {self.pace!r}")
+        if not 0.0 <= self.pace <= MOST_PACE:
+            raise ArgumentError(f"pace must lie in [0, {MOST_PACE:g}], got {self.pace!r}")
         if self.prompts_per_step < 1:
             raise ArgumentError(f"prompts_per_step must be at least 1, got {self.prompts_per_step}")
         if not 0.0 <= self.warmup_steps < math.inf:

@@ -27,7 +27,6 @@ from theory.estimators import (
     binomial_pmf,
     check_group_size,
     gain,
-    mean_field_gain,
     quotient,
     zero_advantage_probability,
 )
@@ -83,6 +82,9 @@ def drift(
     size = check_group_size(group_size)
     a = check_rates("pass_rate", pass_rate)
     q = channel.observed_rate(a)
+    unpaid = a * channel.fnr + (1.0 - a) * (
+        1.0 - channel.fpr
+    )  # 1 - q, whose digits q near 1 has lost
     signal = channel.youden * a * (1.0 - a)
     gains = gain(q, size, estimator=estimator, rewards=rewards)
 
@@ -95,15 +97,16 @@ def drift(
         parts = [_variance(*map(np.asarray, one), channel, *table) for one in each]
         variance = np.array(parts).reshape(a.shape)
 
-    limit = mean_field_gain(q, estimator=estimator)
+    # At the ends J a(1 - a)/sigma tends to 0 with sigma.
+    scaled = estimator.scale != "none"
+    mean_field = quotient(signal, np.sqrt(q * unpaid)) if scaled else signal
     return Drift(
         youden=channel.youden,
         observed_rate=q,
         gain=gains,
         drift=expected,
         variance=variance,
-        # J a(1 - a)/sigma tends to 0 wherever sigma does, so 0 * inf is 0 here.
-        mean_field_drift=np.multiply(signal, limit, out=np.zeros_like(a), where=signal != 0.0),
+        mean_field_drift=mean_field,
         snr=quotient(expected, np.sqrt(variance)),
         zero_advantage_fraction=zero_advantage_probability(
             q, size, estimator=estimator, rewards=rewards

@@ -88,15 +88,17 @@ def rest_points(
             return j * gains
         # J = 0 beside an infinite gain is no push.
         signal = np.multiply(j, gains, out=np.zeros_like(gains), where=j != 0.0)
+        # Nor is an infinite one at an end, whose pull goes as a root.
+        pull = np.multiply(signal, a * p, out=np.zeros_like(signal), where=a * p > 0.0)
         match form:
             case "objective":
                 return signal - beta * (ell - ref)
             case "rlver":
-                return signal * a * p * concentration - beta * (ell - ref)
+                return pull * concentration - beta * (ell - ref)
             case "k3":
                 # a - a_ref as a product that keeps its digits on both sides of 1/2.
                 apart = a * p * 0.0 + np.where(ell > 0.0, special.expit(-ref) - p, a - reference)
-                return signal * a * p - beta * apart
+                return pull - beta * apart
 
     return _all_roots(push, ref, reach=_reach(j, beta, ref, channel, group_size, form))
 

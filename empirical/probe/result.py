@@ -185,12 +185,15 @@ class Probe:
         raise StudyError(f"the probe has no group size {group_size}; it has {self.group_sizes}")
 
 
+MOST_MEASURED: Final = 1e100  # of any number in a stored probe
+
+
 def _refuse_impossible(probe: Probe, *, source: str) -> None:
     """Raise StudyError where a stored probe holds what no probe measures: it would forecast all the same."""
 
     def walk(value: Any, where: str) -> None:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise StudyError(f"{source}: {where} is {value}, not a finite number")
+        if isinstance(value, float) and not abs(value) <= MOST_MEASURED:
+            raise StudyError(f"{source}: {where} is {value}, which no probe measures")
         for name, inner in value.items() if isinstance(value, dict) else ():
             walk(inner, f"{where}.{name}" if where else str(name))
         for place, inner in enumerate(value) if isinstance(value, list | tuple) else ():
@@ -199,8 +202,11 @@ def _refuse_impossible(probe: Probe, *, source: str) -> None:
     walk(asdict(probe), "")
     rates = {"pass_rate": probe.pass_rate}
     rates |= {f"pass_rates[{i}]": rate for i, rate in enumerate(probe.pass_rates)}
-    for i, arm in enumerate(probe.arms):
-        rates |= {f"arms[{i}].fpr": arm.fpr, f"arms[{i}].fnr": arm.fnr}
+    listed = {"arms": probe.arms}
+    listed |= {f"by_group_size[{i}].arms": one.arms for i, one in enumerate(probe.by_group_size)}
+    for name, arms in listed.items():
+        for i, arm in enumerate(arms):
+            rates |= {f"{name}[{i}].fpr": arm.fpr, f"{name}[{i}].fnr": arm.fnr}
     for name, rate in rates.items():
         if rate is not None and not 0.0 <= rate <= 1.0:
             raise StudyError(f"{source}: {name} is {rate:g}, outside [0, 1]")
@@ -208,6 +214,11 @@ def _refuse_impossible(probe: Probe, *, source: str) -> None:
         value = getattr(probe, name)
         if value is not None and value < 0.0:
             raise StudyError(f"{source}: {name} is {value:g}, below 0")
+    for i, one in enumerate(probe.by_group_size):
+        if not 2 <= one.group_size <= MOST_ROLLOUTS:
+            raise StudyError(
+                f"{source}: by_group_size[{i}].group_size is {one.group_size}, outside [2, {MOST_ROLLOUTS:,}]"
+            )
     for name in ("group_size", "prompts_per_step", "rollouts", "weights", "weights_total"):
         if getattr(probe, name) < 1:
             raise StudyError(f"{source}: {name} is {getattr(probe, name)}, below 1")

@@ -202,7 +202,10 @@ class Calibration:
             if name != "conditions"
         }
         fit["conditions"] = tuple(_condition(one) for one in document["fit"]["conditions"])
-        fit["law"] = fit["law"].astype(np.intp)
+        law = fit["law"]
+        if np.any((law != np.round(law)) | (law < 0.0) | (law >= len(LAWS))):
+            raise ValueError(f"fit.law must index {', '.join(LAWS)}")
+        fit["law"] = law.astype(np.intp)
         if fit["members"].shape != (fit["weight"].size, len(NAMES)):
             raise ValueError(
                 f"fit.members must have {len(NAMES)} columns and a row for each weight"
@@ -214,9 +217,17 @@ class Calibration:
             raise ValueError(f"timed must be true or false, got {document['timed']!r}")
         if set(document["given"]) != set(DEFAULTS):
             raise ValueError(f"given must hold {', '.join(DEFAULTS)}")
+        given = dict(document["given"])
+        # On trial: what a forecast would be of.
+        Condition(
+            VerifierChannel(0.0, 0.0),
+            prompts_per_step=given["prompts_per_step"],
+            estimator=estimator_named(given["estimator"]),
+            beta2=given["beta2"],
+        )
         return cls(
             Fit(**fit),
-            document["given"],
+            given,
             float(document["step"]),
             document["timed"],
             document["optimiser"],
@@ -225,6 +236,11 @@ class Calibration:
             int(document["reference"]),
             str(document.get("signal_basis", "")),
         )
+
+
+MOST_COORDINATE: Final = (
+    200.0  # of a stored member: logarithms and logits, beyond which exp overflows
+)
 
 
 def _refuse_impossible(fit: Mapping[str, Any]) -> None:
@@ -245,14 +261,18 @@ def _refuse_impossible(fit: Mapping[str, Any]) -> None:
         raise ValueError("fit.weight must be weights, at least 0 and 1 in all")
     if np.any((fit["own"] < 0.0) | (fit["own"] > 1.0)):
         raise ValueError("fit.own must lie in [0, 1]")
-    if np.any((fit["law"] < 0) | (fit["law"] >= len(LAWS))):
-        raise ValueError(f"fit.law must index {', '.join(LAWS)}")
     if np.any(fit["prior_sd"] <= 0.0):
         raise ValueError("fit.prior_sd must be above 0")
+    if np.any(np.abs(fit["members"]) > MOST_COORDINATE):
+        raise ValueError(f"fit.members must be at most {MOST_COORDINATE:g} in size")
     for name in ("discrepancy", "white", "scatter", "rmse"):
-        if fit[name] < 0.0:
-            raise ValueError(f"fit.{name} must be at least 0")
-    place = fit["cells"][0]
+        if not 0.0 <= fit[name] <= 1.0:
+            raise ValueError(f"fit.{name} must lie in [0, 1]")
+    place, step, mean, rows = fit["cells"]
+    if np.any(step < 0.0) or np.any((mean < 0.0) | (mean > 1.0)) or np.any(rows < 1.0):
+        raise ValueError(
+            "fit.cells must hold steps of at least 0, accuracies and rows of at least 1"
+        )
     if np.any((place < 0) | (place >= len(fit["conditions"])) | (place != np.round(place))):
         raise ValueError("fit.cells must point at fit.conditions")
 

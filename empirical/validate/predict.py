@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from empirical.fields import first_complaint
 from empirical.validate.calibrate import Calibration
 from empirical.validate.clock import PACE
 from empirical.validate.forecast import Validation
@@ -100,9 +101,18 @@ def _found(validation: Validation) -> Found:
 
 
 def _read_found(document: Any) -> Found:
-    fields: dict[str, Any] = dict(document)
-    fields["not_beaten"] = tuple(fields["not_beaten"])
-    return Found(**fields)
+    """What validation found, of a stored calibration. Raises ValueError where a field is of another kind."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        found = TypeAdapter(Found).validate_python(document)
+    except ValidationError as error:
+        raise ValueError(f"found.{first_complaint(error)}") from None
+    for name in ("rmse", "coverage90", "width90", "best_baseline_rmse"):
+        value = getattr(found, name)
+        if value is not None and not 0.0 <= value <= 1.0:
+            raise ValueError(f"found.{name} must lie in [0, 1], got {value:g}")
+    return found
 
 
 def read_calibration(path: Path) -> Stored:

@@ -148,7 +148,7 @@ def joined(parts: Sequence[Raw], *, source: str, chosen: str) -> Raw:
         for row in part.frame.to_dict("records")
     ]
     taken = frozenset[str]().union(*(part.taken for part in parts))
-    return Raw(frame_of(rows), tuple(notes), parts[0].measured, taken)
+    return Raw(frame_of(rows, source=source), tuple(notes), parts[0].measured, taken)
 
 
 def _one(

@@ -88,7 +88,7 @@ def _read_ours(path: Path, ask: Ask) -> Raw:
     notes += said
     if not done:
         notes.append(f"not finished (no {DONE})")
-    return Raw(frame_of(rows), tuple(f"{path.name}: {note}" for note in notes))
+    return Raw(frame_of(rows, source=str(path)), tuple(f"{path.name}: {note}" for note in notes))
 
 
 def _read_metrics(
@@ -98,7 +98,7 @@ def _read_metrics(
     if not any("step" in line for _, line in lines):
         raise InputError(f"{file}: neither a kind nor a step in its lines")
     raw = read_rows(
-        frame_of([{**line, ORIGIN: f"line {number}"} for number, line in lines]),
+        frame_of([{**line, ORIGIN: f"line {number}"} for number, line in lines], source=str(file)),
         run_column=None,
         run_id=file.parent.name,
         calls="step",

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fits.errors import InputError
 from fits.files import DEEPEST
+from fits.readers.text import refuse_wide
 from fits.table import COLUMNS, LARGEST_INTEGER, ORIGIN
 
 __all__ = [
@@ -115,9 +116,13 @@ _PER_ROW: Final = ("rollouts", "tokens", "flops", "gpu_hours", "n_eval", "observ
 _NOTHING: Final = frozenset({"", "nan", "none", "null", "-nan"})
 
 
-def frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Raw rows as a frame of untyped cells; what a row does not say is None, never NaN."""
+def frame_of(rows: Sequence[Mapping[str, Any]], *, source: str) -> pd.DataFrame:
+    """Raw rows as a frame of untyped cells; what a row does not say is None, never NaN.
+
+    Raises InputError naming `source` where that would be more empty cells than are laid out.
+    """
     names = dict.fromkeys(name for row in rows for name in row)
+    refuse_wide(len(names), rows=len(rows), values=sum(map(len, rows)), source=source)
     return pd.DataFrame(
         {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
     )
@@ -295,7 +300,7 @@ def evaluations(
     if not rows:
         raise InputError(f"{source}: {chosen!r} never has a value: nothing was evaluated")
     taken = {"accuracy", *mapped} & set(ask.columns)
-    return Raw(frame_of(rows), tuple(notes), chosen, frozenset(taken))
+    return Raw(frame_of(rows, source=source), tuple(notes), chosen, frozenset(taken))
 
 
 _Logged = dict[str, tuple[Any, str]]  # name -> (value, place)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fits.errors import InputError
 from fits.files import DEEPEST
-from fits.readers.text import frame_from_arrow, lines_of, places, read_text
+from fits.readers.text import frame_from_arrow, lines_of, places, read_text, refuse_wide
 from fits.table import COLUMNS, ORIGIN
 
 __all__ = ["TornJsonError", "json_table", "parse_json", "read_json", "read_json_lines"]
@@ -133,6 +133,8 @@ def json_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         for number, row in lines
     ]
     names = dict.fromkeys(name for _, row in lines for name in row)
+    values = sum(len(row) for _, row in lines)
+    refuse_wide(len(names), rows=len(lines), values=values, source=str(path))
     cells: dict[str, Any] = {
         name: pd.Series([row.get(name) for _, row in lines], dtype=object) for name in names
     }
@@ -161,6 +163,10 @@ def _flat(row: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     return flat
 
 
+MOST_NAMES_OF_ARROW: Final = 200
+_NAME: Final = re.compile(rb'"([^"\\]{0,200})"[ \t]*:')
+
+
 def _plain_lines(path: Path) -> int | None:
     """How many lines a file has, where each begins the one object in it and none is odd; else None."""
     ends = begins = objects = 0
@@ -170,6 +176,8 @@ def _plain_lines(path: Path) -> int | None:
             while block := file.read(1 << 24):
                 if b"\r" in block or b"\0" in block:
                     return None
+                if not ends and len(set(_NAME.findall(block))) > MOST_NAMES_OF_ARROW:
+                    return None  # which would lay out a cell of each in every row
                 ends += block.count(b"\n")
                 objects += block.count(b"{")
                 begins += block.count(b"\n{") + (last == b"\n" and block[:1] == b"{")

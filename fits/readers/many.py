@@ -148,7 +148,7 @@ def read_folder(top: Path, ask: Ask) -> Raw:
     measured = {raw.measured for _, raw in parts}
     taken = frozenset.intersection(*(raw.taken for _, raw in parts))
     name = measured.pop() if len(measured) == 1 else "accuracy"
-    return Raw(frame_of(rows), tuple(dict.fromkeys(notes)), name, taken)
+    return Raw(frame_of(rows, source=str(top)), tuple(dict.fromkeys(notes)), name, taken)
 
 
 def _one_metric(top: Path, parts: list[tuple[Found, Raw]]) -> None:

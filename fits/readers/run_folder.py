@@ -176,4 +176,13 @@ def read_run_log(folder: Path) -> RunLog:
                 )
         rows.append((number, row))
     torn = len(lines) + 1 if rest else None
-    return RunLog(folder, spec, tuple(rows), torn, (folder / DONE).exists())
+    return RunLog(folder, spec, tuple(rows), torn, _says_done(folder))
+
+
+def _says_done(folder: Path) -> bool:
+    """Whether DONE is there and written whole: what a full disk or a crash left of it says nothing."""
+    try:
+        read_json(folder / DONE)
+    except (InputError, OSError):
+        return False
+    return True

@@ -35,6 +35,7 @@ __all__ = [
     "read_csv",
     "read_parquet",
     "read_text",
+    "refuse_wide",
 ]
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -47,6 +48,10 @@ _CHUNK: Final = 50_000  # rows held as Python objects at a time
 MOST_CELLS: Final = 1_000_000
 MOST_UNPACKED: Final = 64 << 20
 _CELLS_A_BYTE: Final = 4
+# Of tables and logs: a column costs as much whatever stands in it, and so does a cell of a log that is empty.
+MOST_COLUMNS: Final = 5_000
+MOST_LAID_OUT: Final = 4_000_000
+_LAID_OUT_A_VALUE: Final = 16
 _UNPACKED_A_BYTE: Final = 16
 # Only what ends a line in a file does; str.splitlines also breaks inside cells (U+2028, form feeds).
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
@@ -129,6 +134,7 @@ def csv_header(path: Path, text: str) -> list[str]:
     Raises InputError where that line is no CSV.
     """
     first = _first_line(text)
+    refuse_wide(first.count(_delimiter(path, first)) + 1, source=str(path))
     try:
         return [
             name.strip()
@@ -136,6 +142,19 @@ def csv_header(path: Path, text: str) -> list[str]:
         ]
     except csv.Error as error:
         raise InputError(f"{path}, line 1: {error}") from None
+
+
+def refuse_wide(columns: int, *, rows: int = 0, values: int = 0, source: str) -> None:
+    """Raise InputError where a table, or a log laid out as one, has more columns or empty cells than are read.
+
+    rows, values: of a log whose lines name what they hold, so that few values may ask for a cell in every row.
+    """
+    if columns > MOST_COLUMNS:
+        raise InputError(f"{source}: more than {MOST_COLUMNS:,} columns: not read")
+    if columns * rows > MOST_LAID_OUT + _LAID_OUT_A_VALUE * values:
+        raise InputError(
+            f"{source}: {columns:,} names over {rows:,} rows and nearly every cell empty: not read"
+        )
 
 
 def _first_line(text: str) -> str:
@@ -221,6 +240,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     raw = read_bytes(path)
     header = _first_line(raw[: 1 << 20].decode("utf-8", "replace"))
     delimiter = _delimiter(path, header)
+    refuse_wide(header.count(delimiter) + 1, source=str(path))
     raw = raw[_said_first(raw[:8].decode("latin-1")) :]
     frame = _split_by_arrow(raw, delimiter)
     notes: tuple[str, ...] = ()
@@ -328,7 +348,9 @@ def _arrow_of(block: list[list[str]], width: int) -> pa.Table:
 
 def parquet_names(path: Path) -> list[str]:
     """The columns of a Parquet file. Raises InputError where it is none."""
-    return list(_opened(path).schema_arrow.names)
+    names = list(_opened(path).schema_arrow.names)
+    refuse_wide(len(names), source=str(path))
+    return names
 
 
 def _opened(path: Path) -> Any:
@@ -398,6 +420,7 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     than MOST_CELLS or MOST_UNPACKED, beside a multiple of the file's own size.
     """
     file = _opened(path)
+    refuse_wide(len(file.schema_arrow.names), source=str(path))
     most = MOST_UNPACKED + _UNPACKED_A_BYTE * path.stat().st_size
     batches: list[pa.RecordBatch] = []
     held = 0

@@ -10,7 +10,7 @@ Source: trackio's sqlite_storage.py (schema only), versions 0.4 to 0.43.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -26,6 +26,8 @@ from fits.table import ORIGIN
 __all__ = ["is_trackio", "is_trackio_database", "read_trackio", "read_trackio_database"]
 
 SECONDS_READ: Final = 60.0
+LONGEST: Final = 16 << 20  # bytes of a row or text
+_HELD_A_BYTE: Final = 4  # of the file: what is read of it at most, beside LONGEST
 _MAGIC: Final = b"SQLite format 3\0"
 
 
@@ -83,6 +85,8 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
         # Read only, and whatever else is writing to it goes on.
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
+            # A column that is computed makes texts of any length of nothing.
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
             # A view may compute for ever; so may a query over a damaged index.
             deadline = monotonic() + SECONDS_READ
             connection.set_progress_handler(lambda: monotonic() > deadline, 100_000)
@@ -95,10 +99,12 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
             run_id = "run_id" if "run_id" in have else "run_name"
             logged = connection.execute(
                 f"SELECT id, {run_id}, run_name, step, metrics FROM metrics ORDER BY id"
-            ).fetchall()
+            )
+            logged = _within(logged, path)
             configs: list[tuple[str, str]] = []
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'configs'").fetchone():
-                configs = connection.execute("SELECT run_name, config FROM configs").fetchall()
+                asked = connection.execute("SELECT run_name, config FROM configs")
+                configs = _within(asked, path)
         finally:
             connection.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -111,7 +117,19 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
         own = {"run_name": name, "step": step, ORIGIN: f"metrics row {number}"}
         rows.append({**values, **own, **({"run_id": run} if run_id == "run_id" else {})})
     config = {name: _object(text, source=f"{path}, config of {name}") for name, text in configs}
-    return read_trackio(frame_of(rows), source=str(path), ask=ask, config=config)
+    return read_trackio(frame_of(rows, source=str(path)), source=str(path), ask=ask, config=config)
+
+
+def _within(rows: Iterable[tuple[Any, ...]], path: Path) -> list[tuple[Any, ...]]:
+    """The rows of a query. Raises InputError where they hold far more than the file does: they were computed."""
+    left = 4 * LONGEST + _HELD_A_BYTE * path.stat().st_size
+    held: list[tuple[Any, ...]] = []
+    for row in rows:
+        left -= 64 + sum(len(cell) for cell in row if isinstance(cell, str | bytes))
+        if left < 0:
+            raise InputError(f"{path}: its rows hold far more than the file: not read")
+        held.append(row)
+    return held
 
 
 def _object(text: object, *, source: str) -> dict[str, Any]:

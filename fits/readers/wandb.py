@@ -317,5 +317,5 @@ def _read_table(frame: pd.DataFrame, names: Sequence[str], *, source: str, ask: 
         notes.append(f"no {chosen!r}: left out: {', '.join(without[:8])}")
     if unfinished:
         notes.append(f"not finished, their last values stand: {', '.join(unfinished[:8])}")
-    table = frame_of(rows)
+    table = frame_of(rows, source=source)
     return Raw(table, tuple(notes), chosen, frozenset(set(ask.columns) & set(table.columns)))

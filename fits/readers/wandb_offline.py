@@ -77,7 +77,7 @@ def read_offline_run(path: Path, ask: Ask) -> Raw:
     if not rows:
         raise InputError(f"{file}: an offline run with no history")
     raw = read_rows(
-        frame_of(rows),
+        frame_of(rows, source=str(file)),
         run_column=None,
         run_id=name,
         calls="_step",

@@ -159,7 +159,7 @@ def test_a_study_edited_interrupted_listed_and_gone_on_with(tmp_path: Path):
     (first / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
     rows = [{"kind": "eval", "step": step, "accuracy": 0.5} for step in (0, 10)]
     (second / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (second / "DONE").touch()
+    (second / "DONE").write_text("{}")
     listed = json.loads(verigap(*base, "--list", "--json").stdout)
     assert [run["state"] for run in listed["states"][:2]] == ["interrupted", "complete"]
     assert listed["complete"] == [second.name]

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import yaml
 
+from fits.errors import InputError
 from tests.builders import ROOT, tiny_study
 from tests.faults.killing import forking, fresh, left, train_line, uninterrupted
 from tests.faults.parts import PARTS, Part, keep, kept
@@ -59,7 +60,10 @@ def _again(study: Path, out: Path, reference: dict[str, Any]) -> tuple[str, str]
         return ("refused" if named else "refused without a name"), told
     if done.returncode:
         return f"exit {done.returncode}", told
-    return ("whole" if left(out) == reference else "differs"), told
+    try:
+        return ("whole" if left(out) == reference else "differs"), told
+    except (InputError, OSError) as error:
+        return f"left unreadable: {error}", told
 
 
 @contextmanager

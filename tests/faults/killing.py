@@ -29,6 +29,7 @@ import psutil
 import yaml
 
 from empirical.training.folder import COMPLETIONS, TIMINGS, RunFolder
+from fits.readers.jsonl import read_json
 from tests.builders import ROOT, tiny_study
 from tests.faults.parts import PARTS, Part, keep, kept
 
@@ -202,7 +203,7 @@ def left(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(out.glob("*/spec.json")):
         folder = RunFolder(path.parent)
-        done = json.loads((folder.path / "DONE").read_text(encoding="utf-8"))
+        done = read_json(folder.path / "DONE")
         found[path.parent.name] = {
             "rows": [{k: v for k, v in r.items() if k not in TIMINGS} for r in folder.rows()],
             "weights": done["final_weights_sha256"],

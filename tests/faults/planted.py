@@ -110,7 +110,13 @@ PLANTED: Final = (
         "if False:",
         _LAUNCH,
     ),
-    Planted("the id of a spec", _FOLDER, "if named != spec.run_id:", "if False:", _LAUNCH),
+    Planted(
+        "the id of a spec",
+        _FOLDER,
+        "if named != spec.run_id:",
+        "if False:",
+        "tests/fits/test_run_folder.py",
+    ),
     Planted(
         "workers stopped with their launcher",
         "empirical/training/launch.py",

@@ -1,6 +1,6 @@
-"""Faults at length: kills at random moments, fuzzed inputs, safeguards taken away, into RESULTS.md.
+"""Faults at length, into RESULTS.md: kills, long runs, harmed files, damaged runs, safeguards taken away.
 
-    python -m tests.faults.results [--part NAME]... [--kills N] [--fuzz N]    (make faults)
+    python -m tests.faults.results [--part NAME]...    (make faults)
 
 Each part adds to what it did before (build/faults/PART.json), so that an interrupted one goes on and a long one may be
 done in pieces; RESULTS.md is written from whatever is there, and says how much that is.
@@ -9,304 +9,221 @@ done in pieces; RESULTS.md is written from whatever is there, and says how much 
 from __future__ import annotations
 
 import argparse
-import json
-import random
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
-from fits.errors import InputError
 from fits.files import write_text
-from fits.readers import read_runs
-from tests.builders import ROOT, tiny_study
-from tests.faults.inputs import history
+from tests.faults import damage, fuzzing, killing
+from tests.faults.parts import Part, keep, kept
 from tests.faults.planted import PLANTED, noticed_by
 
-PARTS: Final = ROOT / "build" / "faults"
 TABLE: Final = Path(__file__).with_name("RESULTS.md")
-WANTED: Final = {"kills": 200, "fuzz": 100_000}
-SIGNALS: Final = ("SIGKILL", "SIGTERM", "SIGINT")
-Part = dict[str, Any]
-
-
-def _kept(name: str) -> Part:
-    path = PARTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _keep(name: str, part: Part) -> None:
-    write_text(PARTS / f"{name}.json", json.dumps(part, indent=1, sort_keys=True) + "\n")
-
-
-# --- kills -----------------------------------------------------------------------------------------
-
-
-def _train(study: Path, out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "verigap", "train", str(study), "--out", str(out), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        cwd=ROOT,
-    )
-
-
-def _told(out: Path) -> dict[str, Any]:
-    """What a study left, but for timings: its rows and final weights, by run."""
-    from empirical.training.folder import TIMINGS, RunFolder
-
-    found: dict[str, Any] = {}
-    for path in sorted(out.glob("*/DONE")):
-        folder = RunFolder(path.parent)
-        rows = [{k: v for k, v in r.items() if k not in TIMINGS} for r in folder.rows()]
-        weights = json.loads(path.read_text(encoding="utf-8"))["final_weights_sha256"]
-        found[path.parent.name] = [rows, weights]
-    return found
-
-
-def kills(count: int) -> None:
-    """Kill launchers, workers or both until there are `count` kills in all; compare each study with its reference."""
-    import psutil
-    import yaml
-
-    part = _kept("kills") or {"kills": 0, "by": {}, "studies": 0, "lost": 0, "tracebacks": 0}
-    rng = random.Random(f"kills {part['kills']}")
-    with TemporaryDirectory() as folder:
-        study = Path(folder) / "study.yaml"
-        study.write_text(yaml.safe_dump(tiny_study().model_dump(mode="json")), encoding="utf-8")
-        began = time.monotonic()
-        whole = _train(study, Path(folder) / "reference")
-        _, said = whole.communicate()
-        if whole.returncode:
-            raise SystemExit(f"the uninterrupted reference failed: {said}")
-        taken = time.monotonic() - began
-        reference = _told(Path(folder) / "reference")
-        while part["kills"] < count:
-            out = Path(folder) / f"study-{part['studies']}"
-            while True:
-                process = _train(study, out)
-                who, how = rng.choice(("launcher", "worker", "both")), rng.choice(SIGNALS)
-                try:
-                    _, said = process.communicate(timeout=rng.uniform(0.1, 0.8) * taken)
-                    break
-                except subprocess.TimeoutExpired:
-                    root = psutil.Process(process.pid)
-                    workers = root.children(recursive=True)
-                targets = {"launcher": [root], "worker": workers, "both": [root, *workers]}[who]
-                for target in targets:
-                    try:
-                        target.send_signal(getattr(signal, how))
-                    except psutil.Error:
-                        continue
-                _, said = process.communicate(timeout=600)
-                part["kills"] += 1
-                key = f"{who}, {how}"
-                part["by"][key] = part["by"].get(key, 0) + 1
-                part["tracebacks"] += "Traceback" in said
-                psutil.wait_procs(workers, timeout=120)
-                _keep("kills", part)
-                if part["kills"] >= count:
-                    process = _train(study, out)
-                    _, said = process.communicate()
-                    break
-            part["tracebacks"] += "Traceback" in said
-            part["studies"] += 1
-            part["lost"] += _told(out) != reference
-            _keep("kills", part)
-            sys.stderr.write(f"kills: {part['kills']} of {count}, {part['lost']} studies differ\n")
-
-
-# --- fuzz ------------------------------------------------------------------------------------------
-
-
-def _mutated(raw: bytes, rng: random.Random) -> bytes:
-    """The bytes with one to four small harms: flips, cuts, repeats, splices, odd numbers and texts."""
-    out = bytearray(raw)
-    odd = (
-        b"1e999",
-        b"NaN",
-        b"\\ud800",
-        b"[" * 70,
-        b'"',
-        b"\0",
-        b"\xe2\x80\xa8",
-        b"9" * 400,
-        b"true",
-    )
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(out) + 1)
-        match rng.randrange(5):
-            case 0 if at < len(out):
-                out[at] ^= 1 << rng.randrange(8)
-            case 1:
-                del out[at : at + rng.randint(1, 40)]
-            case 2:
-                out[at:at] = out[max(0, at - rng.randint(1, 80)) : at]
-            case 3:
-                out[at:at] = rng.choice(odd)
-            case _:
-                out = out[: max(1, at)]
-    return bytes(out)
-
-
-def _seeds() -> dict[str, bytes]:
-    """One small sound file for each reader, by the name it is read under."""
-    data = ROOT / "tests" / "fits" / "data"
-    table = b"run_id,step,accuracy,arm\na,0,0.1,x\na,1,0.5,x\nb,0,0.2,y\n"
-    line = b'{"run_id": "a", "step": %d, "accuracy": 0.5}\n'
-    kept = {
-        "table.csv": table,
-        "table.jsonl": line % 1 + line % 2,
-        "trainer_state.json": (data / "trl-run-a" / "trainer_state.json").read_bytes(),
-        "verl.log": b"step:1 - val-core/x/acc/mean@1:0.5\nstep:2 - val-core/x/acc/mean@1:0.6\n",
-        "trl.log": b"{'loss': 1.0, 'eval_accuracy': 0.5, 'step': 1}\n{'loss': 0.5, 'step': 2}\n",
-        "events.out.tfevents.0": (
-            data / "trl-run-a" / "runs" / "first" / "events.out.tfevents.0"
-        ).read_bytes()[:20_000],
-    }
-    with TemporaryDirectory() as folder:
-        import pandas as pd
-
-        frame = pd.DataFrame({"run_id": ["a", "a"], "step": [0, 1], "accuracy": [0.1, 0.5]})
-        frame.to_parquet(Path(folder) / "t.parquet")
-        kept["table.parquet"] = (Path(folder) / "t.parquet").read_bytes()
-        logged = [((b"_step", b"%d" % i), (b"eval/accuracy", b"0.5")) for i in range(4)]
-        kept["run.wandb"] = b":W&B\0\0\0" + b"".join(history(*items) for items in logged)
-        connection = sqlite3.connect(Path(folder) / "v.db")
-        connection.execute("create table metrics (id integer primary key, run_name, step, metrics)")
-        logged = [(i, "a", i, json.dumps({"eval/accuracy": i / 9})) for i in range(1, 9)]
-        connection.executemany("insert into metrics values (?, ?, ?, ?)", logged)
-        connection.commit()
-        connection.close()
-        kept["project.db"] = (Path(folder) / "v.db").read_bytes()
-    return kept
-
-
-def fuzz(count: int, *, seconds: float = float("inf")) -> None:
-    """Read `count` harmed files by every reader: each is refused by InputError or read, in under 2 s of CPU."""
-    for name, raw in _seeds().items():
-        part = _kept(f"fuzz-{name}") or {"done": 0, "refused": 0, "raised": {}, "slow": 0}
-        ends = time.monotonic() + seconds
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            while part["done"] < count and time.monotonic() < ends:
-                path.write_bytes(_mutated(raw, random.Random(f"{name} {part['done']}")))
-                began = time.process_time()
-                try:
-                    read_runs(path)
-                except InputError:
-                    part["refused"] += 1
-                except Exception as error:  # what a user would see as a traceback
-                    key = f"{type(error).__name__}: {str(error)[:60]}"
-                    part["raised"][key] = part["raised"].get(key, f"input {part['done']}")
-                part["slow"] += time.process_time() - began > 2.0
-                part["done"] += 1
-                if part["done"] % 500 == 0:
-                    _keep(f"fuzz-{name}", part)
-        _keep(f"fuzz-{name}", part)
-        sys.stderr.write(f"fuzz {name}: {part['done']}, raised {part['raised']}\n")
-
-
-# --- safeguards taken away -------------------------------------------------------------------------
+FIGURE: Final = Path(__file__).with_name("memory.png")
+KILLS, FUZZ, GUIDED, MINUTES = 200, 100_000, 5_000, 30.0
+BACKENDS: Final = ("local", "ray")
+SETTLED: Final = 1.0  # minutes after which a process has imported what it will
 
 
 def planted() -> None:
     """Take away each safeguard that has no answer yet."""
-    part = _kept("planted")
+    part = kept("planted")
     for one in PLANTED:
         key = f"{one.safeguard}: {one.new}"
         if key not in part:
             part[key] = noticed_by(one) or "none"
-            _keep("planted", part)
-            sys.stderr.write(f"{one.safeguard}: {part[key]}\n")
+            keep("planted", part)
+
+
+def _long_runs() -> None:
+    for backend in BACKENDS:
+        killing.long_run(backend, MINUTES)
+
+
+def _fuzz() -> None:
+    for name in fuzzing.READERS:
+        fuzzing.fuzz(name, FUZZ)
+        fuzzing.guided(name, GUIDED)
+
+
+def _kills_told() -> list[str]:
+    part = kept("kills")
+    if not part:
+        return ["Not run yet."]
+    number = sum(part["by"].values())
+    return [
+        f"{number} of {KILLS} kills over {part['studies']} studies of three runs, each carried on by the same command to its"
+        f" end ({part['launches']} launches) and held to an uninterrupted reference: rows without timings, final weights,"
+        f" completions, run table. **{len(part['lost'])} studies differed, {len(part['tracebacks'])} launchers printed a"
+        " traceback.** Launchers and workers are forked from a process that has imported torch, which takes ten times as"
+        " long as the work; in the long runs below they are started as a user starts them.",
+        "",
+        "| who, how | kills |",
+        "|---|---:|",
+        *(f"| {key} | {count} |" for key, count in sorted(part["by"].items())),
+    ]
+
+
+def _long_told() -> list[str]:
+    lines: list[str] = []
+    reference = kept("reference")
+    if reference:
+        lines += [
+            f"One reference, uninterrupted, for both backends: a study of three runs of {killing.STEPS} steps and a sweep of"
+            f" six, {reference['minutes']:.0f} minutes. Then the two again and again, a kill every one or two minutes.",
+            "",
+            "| backend | minutes under kills | kills | rounds | differed | tracebacks | growth of the launcher, of a worker |",
+            "|---|---:|---:|---:|---:|---:|---|",
+        ]
+    for backend in BACKENDS:
+        part = kept(f"long-{backend}")
+        if part:
+            launcher, worker = (growth(part["memory"], role) for role in ("launcher", "worker"))
+            lines.append(
+                f"| {backend} | {part['minutes']:.0f} | {sum(part['by'].values())} | {part['rounds']} | {len(part['lost'])} |"
+                f" {len(part['tracebacks'])} | {launcher}, {worker} |"
+            )
+    if lines:
+        lines += [
+            "",
+            f"Growth: MiB a minute of the process that grew most, of those seen for three minutes, after its first"
+            f" {SETTLED:g}. Memory of every process is in [the figure](memory.png).",
+        ]
+    return lines or ["Not run yet."]
+
+
+def growth(samples: list[list[float | str]], role: str) -> str:
+    """The steepest line through a process's memory against minutes, its first minute left out."""
+    import numpy as np
+
+    steepest = []
+    for pid in {one[1] for one in samples if one[2] == role}:
+        at, size = np.array(
+            [(one[0], one[3]) for one in samples if one[1] == pid and one[2] == role], float
+        ).T
+        late = at > at.min() + SETTLED
+        if at.max() - at.min() >= 3.0 and late.sum() > 3:
+            steepest.append(float(np.polyfit(at[late], size[late], 1)[0]))
+    return f"{max(steepest, key=abs):+.2f}" if steepest else "none lived so long"
+
+
+def figure(path: Path) -> None:
+    """Memory of launchers and workers over the minutes of the reference and of both long runs."""
+    import matplotlib.pyplot as plt
+
+    shown = [("reference, uninterrupted", kept("reference"))]
+    shown += [(f"{backend}, under kills", kept(f"long-{backend}")) for backend in BACKENDS]
+    shown = [(title, part["memory"]) for title, part in shown if part.get("memory")]
+    fig, axes = plt.subplots(
+        1, len(shown), figsize=(4.0 * len(shown), 3.0), sharey=True, squeeze=False
+    )
+    for ax, (title, samples) in zip(axes[0], shown, strict=True):
+        for role, colour in (("launcher", "C0"), ("worker", "C1")):
+            for number, pid in enumerate(sorted({one[1] for one in samples if one[2] == role})):
+                at = [(one[0], one[3]) for one in samples if one[1] == pid and one[2] == role]
+                label = f"{role}s" if number == 0 else None
+                ax.plot(
+                    *zip(*at, strict=True), color=colour, lw=1.0, marker=".", ms=2.0, label=label
+                )
+        ax.set(title=title, xlabel="minutes", ylim=(0.0, None))
+    axes[0][0].set_ylabel("resident memory of a process, MiB")
+    axes[0][0].legend(frameon=False, loc="lower right")
+    fig.tight_layout()
+    fig.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _fuzz_told() -> list[str]:
+    found = {name: part for name in fuzzing.READERS if (part := kept(f"fuzz-{name}"))}
+    if not found:
+        return ["Not run yet."]
+    return [
+        "Sound files with one to three small harms (flips, cuts, repeats, numbers no float holds, halves of characters,"
+        " depth), drawn by hypothesis; guided by coverage, atheris. Each is read, or refused by an exception of ours,"
+        f" in at most {fuzzing.SECONDS:g} s.",
+        "",
+        "| read as | by hypothesis | of | refused | guided, by atheris | raised or over time |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(
+            f"| {name} | {one['done']:,} | {FUZZ:,} | {one['refused']:,} | {one.get('guided', 0):,} | {len(one['wrong'])} |"
+            for name, one in found.items()
+        ),
+        "",
+        *(f"- {name}: {wrong}" for name, one in found.items() for wrong in one["wrong"]),
+    ]
+
+
+def _damage_told() -> list[str]:
+    part = kept("damage")
+    if not part:
+        return ["Not run yet."]
+    lost = damage.lost(part)
+    return [
+        f"{len(part)} harms, each alone: every file of a run that is done and of one that was stopped between checkpoints,"
+        " and what befalls disks and clocks; then the command again. Whole: what it leaves is, to the byte, what an"
+        f" undisturbed run leaves. **{len(lost)} came to anything but whole or refused by name.**",
+        "",
+        "| what befell | what came of it, and the first line printed | times |",
+        "|---|---|---:|",
+        *(f"| {what} | {came} | {number} |" for what, came, number in damage.rows(part)),
+    ]
+
+
+def _planted_told(part: Part) -> list[str]:
+    if not part:
+        return ["Not run yet."]
+    found = {
+        one.safeguard: part.get(f"{one.safeguard}: {one.new}", "not run yet") for one in PLANTED
+    }
+    missed = Counter(found.values())
+    return [
+        "| safeguard | first test that fails without it |",
+        "|---|---|",
+        *(
+            f"| {name} | {'**none**' if test == 'none' else f'`{test}`'} |"
+            for name, test in found.items()
+        ),
+        "",
+        f"{len(PLANTED) - missed['none'] - missed['not run yet']} of {len(PLANTED)} noticed.",
+    ]
 
 
 def written() -> str:
     """RESULTS.md, from the parts that are there."""
+    parts = {
+        "Kills at random moments": _kills_told(),
+        "Half an hour under kills": _long_told(),
+        "What befalls a run's folder": _damage_told(),
+        "Harmed files": _fuzz_told(),
+        "Safeguards taken away": _planted_told(kept("planted")),
+    }
     lines = [
         "# Faults",
         "",
         "Written by `make faults` from the parts that were run; each can be run on.",
         "",
     ]
-    part = _kept("kills")
-    lines += ["## Kills at random moments", ""]
-    if part:
-        lines += [
-            f"{part['kills']} of {WANTED['kills']} kills, {part['studies']} studies carried on to their end, each compared"
-            " with an uninterrupted reference (rows without timings, final weights):",
-            f"{part['lost']} differed, {part['tracebacks']} printed a traceback.",
-            "",
-            "| who, how | kills |",
-            "|---|---:|",
-            *(f"| {key} | {number} |" for key, number in sorted(part["by"].items())),
-            "",
-        ]
-    else:
-        lines += ["Not run yet.", ""]
-    lines += ["## Fuzzed inputs", ""]
-    found = {name: one for name in _seeds() if (one := _kept(f"fuzz-{name}"))}
-    if found:
-        lines += [
-            "| read as | inputs | of | refused in one line | raised | over 2 s |",
-            "|---|---:|---:|---:|---:|---:|",
-        ]
-        lines += [
-            f"| {name} | {one['done']:,} | {WANTED['fuzz']:,} | {one['refused']:,} | {len(one['raised'])} | {one['slow']} |"
-            for name, one in found.items()
-        ]
-        lines += [
-            f"- {name}: {key} ({at})"
-            for name, one in found.items()
-            for key, at in one["raised"].items()
-        ]
-        lines.append("")
-    else:
-        lines += ["Not run yet.", ""]
-    lines += ["## Safeguards taken away", ""]
-    part = _kept("planted")
-    if part:
-        lines += ["| safeguard | first test that fails without it |", "|---|---|"]
-        for one in PLANTED:
-            test = part.get(f"{one.safeguard}: {one.new}", "not run yet")
-            lines.append(f"| {one.safeguard} | {'**none**' if test == 'none' else f'`{test}`'} |")
-        count = Counter(part.values())["none"]
-        lines += ["", f"{len(part) - count} of {len(PLANTED)} noticed.", ""]
-    else:
-        lines += ["Not run yet.", ""]
-    lines += [
-        "## Not run",
-        "",
-        "Half an hour under random kills, local and on Ray, with memory plotted; a full disk; a read-only folder; two"
-        " launchers at real training; a clock set back under a run.",
-        "",
-    ]
+    for title, told in parts.items():
+        lines += [f"## {title}", "", *told, ""]
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run the parts asked for, then write RESULTS.md."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--part", action="append", choices=["kills", "fuzz", "planted"])
-    parser.add_argument("--kills", type=int, default=WANTED["kills"])
-    parser.add_argument("--fuzz", type=int, default=WANTED["fuzz"])
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="a reader, of fuzz")
-    given = parser.parse_args()
     parts: dict[str, Callable[[], None]] = {
         "planted": planted,
-        "fuzz": lambda: fuzz(given.fuzz, seconds=given.seconds),
-        "kills": lambda: kills(given.kills),
+        "damage": damage.damages,
+        "kills": lambda: killing.kills(KILLS),
+        "long": _long_runs,
+        "fuzz": _fuzz,
+        "written": lambda: None,
     }
-    for name in given.part or parts:
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--part", action="append", choices=list(parts))
+    for name in parser.parse_args().part or parts:
         parts[name]()
+        if kept("reference"):
+            figure(FIGURE)
         write_text(TABLE, written())
 
 

@@ -110,9 +110,20 @@ def test_a_run_whose_spec_is_of_an_older_release_is_read(tmp_path: Path) -> None
     assert read_runs(folder.path).frame["step"].tolist() == [0, 10]
 
 
-def test_a_run_without_done_is_said_to_go_on(tmp_path: Path) -> None:
+def test_an_edited_spec_of_an_older_release_is_refused_by_its_id(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    _edited(folder.path / SPEC, lambda spec: spec.pop("sha256"))
+    _edited(folder.path / SPEC, lambda spec: spec["spec"]["training"].update(temperature=0.5))
+    with pytest.raises(StudyError, match="says it is .*edited after the run began"):
+        folder.refuse_damaged()
+
+
+@pytest.mark.parametrize("left", [None, "", '{"step": 1'])
+def test_a_run_without_a_whole_done_is_said_to_go_on(left: str | None, tmp_path: Path) -> None:
     folder = made(tmp_path)
     (folder.path / DONE).unlink()
+    if left is not None:  # by a full disk
+        (folder.path / DONE).write_text(left)
     assert not folder.done
     assert any("not finished" in note for note in read_runs(folder.path).notes)
     assert (folder.path / METRICS).exists()

@@ -338,7 +338,7 @@ def run_folder(
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
     if done:
-        (folder / "DONE").touch()
+        (folder / "DONE").write_text("{}")
     return folder
 
 

@@ -208,7 +208,7 @@ def _uniforms() -> Cases:
             f"seed {seed}, step {step}",
             lambda s=seed, t=step: rng.uniforms(
                 s,
-                rng.Purpose.NOISE,
+                next(iter(rng.Purpose)),
                 step=t,
                 prompt=np.array([0, 2**32 - 1]),
                 index=np.array([0, 2**31]),
