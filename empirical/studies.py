@@ -110,11 +110,13 @@ class FewShotArithmeticSpec(Spec):
 class Gsm8kSpec(Spec):
     """GSM8K from the Hub, from a folder of `train.jsonl` and `test.jsonl`, or from one JSONL file.
 
-    source: Hub name, folder or file; one file is split, its last eval_problems lines for evaluation.
+    source: Hub name, folder or file; one file is split, its last eval_problems lines for evaluation. revision: of a
+    Hub's data set; without it, today's.
     """
 
     kind: Literal["gsm8k"]
     source: str = "openai/gsm8k"
+    revision: str | None = None
     train_problems: int | None = Field(default=None, ge=1)
     eval_problems: int | None = Field(default=None, ge=1)
     instruction: str = (

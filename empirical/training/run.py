@@ -60,7 +60,9 @@ from empirical.training.rewards import METRIC_PREFIX, NoisyVerifier
 from empirical.training.shared_prompts import SharedPrompts
 from empirical.training.tasks import Task, load_task, prompts_of
 from empirical.verifiers import Verdict
+from fits.errors import InputError
 from fits.files import replacing, write_text
+from fits.readers.jsonl import read_json
 from theory.estimators import estimator_named
 from theory.rng import Purpose
 
@@ -440,6 +442,9 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
     task.validate()
     policy = load_policy(spec.model, tiny=tiny, stop=task.stop)
     checkpoint = folder.checkpoint(say=logging.warning)
+    made_of = {"initial_weights_sha256": policy.weights_sha256, "data_sha256": task.sha256()}
+    if checkpoint is not None:
+        _refuse_another(folder, made_of)
     main_process = os.environ.get("RANK", "0") == "0"
     if main_process:
         # Later ones are damaged, or of a branch that ends here.
@@ -496,7 +501,8 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "processes": trainer.accelerator.num_processes,
             "torch_threads": torch.get_num_threads(),
-            "initial_weights_sha256": policy.weights_sha256,
+            **made_of,
+            "model_revision": getattr(policy.model.config, "_commit_hash", None),
             "resumed_from_step": None if checkpoint is None else checkpoint[0],
         }
         write_text(folder.path / "env.json", json.dumps(env, indent=1) + "\n")
@@ -523,6 +529,25 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
         if not running.keep_checkpoints:
             shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
     return True
+
+
+def _refuse_another(folder: RunFolder, made_of: Mapping[str, str]) -> None:
+    """Raise StudyError where a run would go on with another model or data set than it began with.
+
+    A Hub's name without a revision may mean another one by then. What env.json does not say is not held against it.
+    """
+    path = folder.path / "env.json"
+    try:
+        began = read_json(path)
+    except (InputError, OSError):
+        return
+    for name, now in made_of.items():
+        if began.get(name, now) != now:
+            what = "model" if name.startswith("initial") else "data set"
+            raise StudyError(
+                f"{path}: the run began with another {what} ({name} {str(began[name])[:12]}, now {now[:12]}): name its"
+                " revision in the study, or remove the folder to make the run anew"
+            )
 
 
 def main(arguments: Sequence[str]) -> int:

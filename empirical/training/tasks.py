@@ -7,6 +7,8 @@ Fails first when a gold answer is not what the verifier reads: that is an error 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +71,14 @@ class Task:
     verifier: Verifier
     reference: Verifier
     stop: str | None = None
+
+    def sha256(self) -> str:
+        """A hash of what is asked and answered, whatever it was read from: which revision the Hub served."""
+        content = [
+            [[problem.id, problem.prompt, problem.gold] for problem in part]
+            for part in (self.train, self.evaluation)
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def validate(self) -> None:
         """Judge every gold answer: right as it stands, not right when it is off by one.
@@ -191,7 +201,7 @@ def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
             )
         train, test = records[:-held_out], records[-held_out:]
     else:
-        train, test = _gsm8k_from_hub(spec.source)
+        train, test = _gsm8k_from_hub(spec.source, spec.revision)
     first_test = len(train)
     return (
         tuple(_gsm8k_problem(r, i, spec) for i, r in enumerate(train[: spec.train_problems])),
@@ -202,12 +212,12 @@ def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     )
 
 
-def _gsm8k_from_hub(name: str) -> tuple[list[Record], list[Record]]:
+def _gsm8k_from_hub(name: str, revision: str | None) -> tuple[list[Record], list[Record]]:
     extras.require("datasets")
     from datasets import load_dataset
 
     try:
-        both = load_dataset(name, "main")
+        both = load_dataset(name, "main", revision=revision)
         splits = [[dict(row) for row in both[split]] for split in ("train", "test")]
     except Exception as error:
         # The hub client raises its own zoo of exceptions; offline it is mostly ConnectionError.

@@ -114,7 +114,7 @@ def test_an_edited_spec_of_an_older_release_is_refused_by_its_id(tmp_path: Path)
     folder = made(tmp_path)
     _edited(folder.path / SPEC, lambda spec: spec.pop("sha256"))
     _edited(folder.path / SPEC, lambda spec: spec["spec"]["training"].update(temperature=0.5))
-    with pytest.raises(StudyError, match="says it is .*edited after the run began"):
+    with pytest.raises(StudyError, match=r"says it is .*edited after the run began"):
         folder.refuse_damaged()
 
 
