@@ -35,6 +35,7 @@ __all__ = [
 # Far beyond any study, and short of what memory or an integer holds.
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 PRESETS: Final = resources.files("empirical") / "studies" / "simulated"
+MOST_RUNS: Final = 100_000
 MOST_LOGITS: Final = 100_000_000
 # What a panel can draw, beside pass_at_k.
 COLUMNS: Final = (
@@ -179,7 +180,7 @@ class Arm(Errors):
 
     base: Channel = Channel()
     correction: Literal["none", "backward", "forward"] = "none"
-    votes: int = Field(default=1, ge=1, le=10_000)
+    votes: int = Field(default=1, ge=1, le=100_000)
     series: str | None = None
     colour: str | None = None
     dash: str | None = None
@@ -267,6 +268,9 @@ class SimulatedStudy(Spec):
     def _consistent(self) -> SimulatedStudy:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds must be distinct")
+        runs = len(self.seeds) * len(self.arms)
+        if runs > MOST_RUNS:
+            raise ValueError(f"asks for {runs:,} runs; a study has at most {MOST_RUNS:,}")
         columns = {*COLUMNS, f"pass_at_{self.pass_at}"}
         for panel in self.panels:
             for name in set(panel.arms or []) - set(self.arms):

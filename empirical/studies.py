@@ -26,6 +26,7 @@ from empirical.noise import Arm, Arms
 from empirical.verifiers import VerifierName
 from fits.errors import InputError
 from fits.files import load_yaml
+from theory.estimators import MOST_ROLLOUTS
 
 __all__ = [
     "Evaluation",
@@ -56,14 +57,19 @@ Verifier = Annotated[VerifierName, Field(strict=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$")]
 
 
+MOST_COUNTED: Final = 1_000_000_000  # of whatever a study counts: steps, samples, problems
+MOST_RUNS: Final = 10_000
+Count = Annotated[int, Field(ge=1, le=MOST_COUNTED)]
+
+
 class TwoStepArithmeticSpec(Spec):
     """`a±b±c` with operands in [low, high], answered in GSM8K's format (`9+16=25`, ..., `#### 12`)."""
 
     kind: Literal["two_step_arithmetic"]
     low: int = 1
     high: int = 20
-    train_problems: int = Field(default=4096, ge=1)
-    eval_problems: int = Field(default=2048, ge=1)
+    train_problems: int = Field(default=4096, ge=1, le=MOST_COUNTED)
+    eval_problems: int = Field(default=2048, ge=1, le=MOST_COUNTED)
 
     @model_validator(mode="after")
     def _room(self) -> TwoStepArithmeticSpec:
@@ -85,9 +91,9 @@ class FewShotArithmeticSpec(Spec):
     """
 
     kind: Literal["few_shot_arithmetic"]
-    low: int = Field(default=1, ge=0)
+    low: int = Field(default=1, ge=0, le=MOST_COUNTED)
     high: int = Field(default=20, le=999)
-    eval_problems: int = Field(default=128, ge=1)
+    eval_problems: int = Field(default=128, ge=1, le=MOST_COUNTED)
 
     @property
     def problems(self) -> int:
@@ -129,8 +135,8 @@ class ReasoningGymSpec(Spec):
 
     kind: Literal["reasoning_gym"]
     dataset: Literal["gsm_symbolic", "chain_sum"]
-    train_problems: int = Field(default=4096, ge=1)
-    eval_problems: int = Field(default=1024, ge=1)
+    train_problems: int = Field(default=4096, ge=1, le=MOST_COUNTED)
+    eval_problems: int = Field(default=1024, ge=1, le=MOST_COUNTED)
     seed: Seed = 0
     options: dict[str, int | float | bool] = Field(default_factory=dict[str, int | float | bool])
     instruction: str = (
@@ -152,9 +158,9 @@ class WarmStart(Spec):
     once, both of which end in a wrong answer.
     """
 
-    steps: int = Field(default=1600, ge=0)
-    mixture_steps: int = Field(default=200, ge=0)
-    batch_size: int = Field(default=64, ge=1)
+    steps: int = Field(default=1600, ge=0, le=MOST_COUNTED)
+    mixture_steps: int = Field(default=200, ge=0, le=MOST_COUNTED)
+    batch_size: int = Field(default=64, ge=1, le=MOST_COUNTED)
     learning_rate: float = Field(default=5e-3, gt=0.0)
     right: float = Field(default=0.4, ge=0.0, le=1.0)
     seed: Seed = 0
@@ -193,8 +199,8 @@ class TinyQwen2Spec(Spec):
 class Lora(Spec):
     """Low-rank adapters (peft) instead of full fine-tuning."""
 
-    rank: int = Field(default=16, ge=1)
-    alpha: int = Field(default=32, ge=1)
+    rank: int = Field(default=16, ge=1, le=MOST_COUNTED)
+    alpha: int = Field(default=32, ge=1, le=MOST_COUNTED)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
 
@@ -212,7 +218,7 @@ class PretrainedSpec(Spec):
     parameters: float = Field(gt=0)
     layers: int | None = Field(default=None, ge=1)
     hidden_size: int | None = Field(default=None, ge=1)
-    vocabulary: int = Field(default=151_936, ge=1)
+    vocabulary: int = Field(default=151_936, ge=1, le=MOST_COUNTED)
     gguf_file: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     lora: Lora | None = None
@@ -239,11 +245,11 @@ class Training(Spec):
     to rounding, several times sooner where prompts are longer than completions (not with vLLM).
     """
 
-    steps: int = Field(ge=1)
-    prompts_per_step: int = Field(default=8, ge=1)
+    steps: Count
+    prompts_per_step: Annotated[int, Field(ge=1, le=MOST_ROLLOUTS)] = 8
     learning_rate: float = Field(gt=0.0)
     schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=MOST_COUNTED)
     adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     adam_beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
@@ -253,8 +259,8 @@ class Training(Spec):
     epsilon: float = Field(default=0.2, gt=0.0)
     iterations: Literal[1] = 1
     temperature: float = Field(default=1.0, gt=0.0)
-    max_completion_length: int = Field(default=32, ge=1)
-    gradient_accumulation: int = Field(default=1, ge=1)
+    max_completion_length: int = Field(default=32, ge=1, le=MOST_COUNTED)
+    gradient_accumulation: int = Field(default=1, ge=1, le=MOST_COUNTED)
     share_prompts: bool = False
     unscorable: Literal["wrong", "drop"] = "wrong"
     vllm: Vllm | None = None
@@ -272,10 +278,10 @@ class Evaluation(Spec):
     samples: how many samples stand behind each accuracy (`n_eval`); problems are revisited in order.
     """
 
-    steps: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    samples: int = Field(ge=1)
+    steps: list[Annotated[int, Field(ge=0, le=MOST_COUNTED)]] = Field(min_length=1)
+    samples: Count
     greedy: bool = False
-    batch_size: int = Field(default=512, ge=1)
+    batch_size: int = Field(default=512, ge=1, le=MOST_COUNTED)
     temperature: float = Field(default=1.0, gt=0.0)
 
     @field_validator("steps")
@@ -294,10 +300,10 @@ class Hardware(Spec):
     """
 
     name: str = "2-core CPU"
-    gpus: int = Field(default=0, ge=0)
+    gpus: int = Field(default=0, ge=0, le=MOST_COUNTED)
     flops_per_second: float = Field(gt=0.0)
-    prompt_tokens: int = Field(ge=1)
-    completion_tokens: int = Field(ge=1)
+    prompt_tokens: int = Field(ge=1, le=MOST_COUNTED)
+    completion_tokens: int = Field(ge=1, le=MOST_COUNTED)
     source: str
 
 
@@ -309,9 +315,9 @@ class Running(Spec):
     transformers names them (wandb, tensorboard, ...).
     """
 
-    processes: int = Field(default=1, ge=1)
-    gpus_per_run: int = Field(default=1, ge=1)
-    checkpoint_every: int = Field(default=50, ge=1)
+    processes: int = Field(default=1, ge=1, le=MOST_COUNTED)
+    gpus_per_run: int = Field(default=1, ge=1, le=MOST_COUNTED)
+    checkpoint_every: int = Field(default=50, ge=1, le=MOST_COUNTED)
     keep_checkpoints: bool = False
     save_completions: Literal["none", "last", "all"] = "last"
     report_to: list[Module] = Field(default_factory=list[str])
@@ -322,7 +328,7 @@ class RunSpec(Spec):
 
     arm: Name
     noise: Arm
-    group_size: int = Field(ge=2)
+    group_size: int = Field(ge=2, le=MOST_ROLLOUTS)
     seed: Seed
     model: ModelSpec
     task: TaskSpec
@@ -387,7 +393,7 @@ class Block(Spec):
     """A part of the grid with arms, group sizes or seeds of its own; None takes the study's."""
 
     arms: list[Name] | None = None
-    group_sizes: list[Annotated[int, Field(ge=2)]] | None = None
+    group_sizes: list[Annotated[int, Field(ge=2, le=MOST_ROLLOUTS)]] | None = None
     seeds: list[Seed] | None = None
     models: list[Name] | None = None
 
@@ -409,7 +415,7 @@ class Study(Spec):
     reference_verifier: Verifier | None = None
     models: list[ModelSpec] = Field(min_length=1)
     arms: Arms[Name, Arm]
-    group_sizes: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+    group_sizes: list[Annotated[int, Field(ge=2, le=MOST_ROLLOUTS)]] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
     blocks: list[Block] = Field(default_factory=list[Block])
     training: Training
@@ -428,6 +434,16 @@ class Study(Spec):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         names = [model.name for model in self.models]
+        blocks = self.blocks or [Block()]
+        count = sum(
+            len(block.models or names)
+            * len(block.seeds or self.seeds)
+            * len(block.group_sizes or self.group_sizes)
+            * len(block.arms or self.arms)
+            for block in blocks
+        )
+        if count > MOST_RUNS:
+            raise ValueError(f"asks for {count:,} runs; a study has at most {MOST_RUNS:,}")
         if len(set(names)) != len(names):
             raise ValueError(f"models: names must not repeat, got {names}")
         if self.evaluation.steps[-1] > self.training.steps:

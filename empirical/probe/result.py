@@ -28,6 +28,7 @@ from fits.hypotheses import jackknife_error
 from fits.inference import wilson
 from fits.readers.jsonl import TornJsonError, parse_json
 from theory.channel import FloatArray
+from theory.estimators import MOST_ROLLOUTS
 
 if TYPE_CHECKING:
     import pandas as pd
