@@ -7,6 +7,7 @@ other exception is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -92,6 +93,7 @@ app.command()(validate)
 
 def main() -> None:
     """Run the command line and exit: 0 on success, 2 with one line on a user's mistake."""
+    _spell_what_the_terminal_lacks()
     try:
         result = app(standalone_mode=False)
         sys.stdout.flush()
@@ -117,6 +119,13 @@ def main() -> None:
         sys.stderr.write("verigap: " + visible(" ".join(message.split())) + "\n")
         code = 2
     raise SystemExit(code)
+
+
+def _spell_what_the_terminal_lacks() -> None:
+    """Where a locale has no such character, print its escape instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_stdout() -> None:

@@ -113,6 +113,8 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
         raise InputError(f"{path}: nothing was logged")
     rows: list[dict[str, Any]] = []
     for number, run, name, step, text in logged:
+        if isinstance(name, bytes) or isinstance(run, bytes) or isinstance(step, bytes):
+            raise InputError(f"{path}, metrics row {number}: its run or step is no text or number")
         values = _object(text, source=f"{path}, metrics row {number}")
         own = {"run_name": name, "step": step, ORIGIN: f"metrics row {number}"}
         rows.append({**values, **own, **({"run_id": run} if run_id == "run_id" else {})})
