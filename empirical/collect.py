@@ -225,7 +225,7 @@ def compare(study: Study, study_file: Path, out: Path) -> tuple[Rerun, ...]:
         rows = run.rows()
         log = pd.read_parquet(folder / "steps" / f"g{spec.group_size}-s{spec.seed}.parquet")
         steps = _small(pd.DataFrame([row for row in rows if row["kind"] == "train"]))
-        evaluations, differ = _differing(pd.DataFrame(eval_rows(rows)), old)
+        evaluations, differ = _differing(pd.DataFrame(run.evaluations()), old)
         common, also = _differing(steps, log[log["run_id"] == spec.run_id])
         found.append(Rerun(spec.run_id, evaluations, common, (*differ, *also)))
     if not found:
