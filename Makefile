@@ -5,7 +5,8 @@
 #   make results remake paper/generated/results.md, its numbers and figures from the committed tables
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md
 #                (leave the machine alone meanwhile)
-#   make faults kills, fuzzed inputs, safeguards taken away, into tests/faults/RESULTS.md (hours; goes on where it was)
+#   make faults kills, long runs, harmed files and runs, safeguards taken away, into tests/faults/RESULTS.md
+#                (hours; goes on where it was; one part: make faults PART=kills)
 #   make docs    the site, API pages included, into site/index.html; every warning is an error
 #   make format  apply ruff's formatting and safe fixes
 
@@ -40,8 +41,11 @@ bench: $(VENV)/.installed-tests
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
 	$(BIN)/python -m tests.benchmarks.results
 
+# atheris guides some of the fuzzing where it installs. One thread, so that forks inherit no others.
 faults: $(VENV)/.installed-tests
-	$(BIN)/python -m tests.faults.results
+	-$(PIP) atheris
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	  $(BIN)/python -m tests.faults.results $(if $(PART),--part $(PART))
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,11 +14,13 @@ import pytest
 import fits
 from fits import (
     advice,
+    answers,
     arms,
     asymmetry,
     baselines,
     batch,
     collapse,
+    curves,
     exchange,
     fit,
     floors,
@@ -304,7 +305,6 @@ CLEAN: Final = selection.parse_selection(["arm=clean"])
 CASES: Final[dict[str, Callable[[], Cases]]] = {
     "advice.compounding": lambda: each_report(advice.compounding),
     "advice.dearer": lambda: each_report(lambda r: advice.dearer(r.exchange_rate.fpr, r.exchange_rate.fnr)),
-    "advice.fix_first": lambda: each_report(advice.fix_first),
     "advice.interval_in_words": lambda: each_interval(advice.interval_in_words),
     "advice.multiplier_in_words": lambda: each_report(
         lambda r: [advice.multiplier_in_words(one) for one in _multipliers(r)]
@@ -313,14 +313,9 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
         lambda r: [advice.per_ten_points(one) for one in (r.exchange_rate.fpr, r.exchange_rate.fnr)]
     ),
     "advice.still_behind": lambda: each_report(
-        lambda r: [advice.still_behind(_measured(one), r.delta) for one in r.arms]
+        lambda r: [advice.still_behind(one, r.delta) for one in r.arms]
     ),
-    "advice.verdict_means": lambda: each_report(
-        lambda r: [
-            advice.verdict_means(one, _measured(one), final, r.delta)
-            for one, final in zip(r.arms, r.exchange_rate.arms, strict=False)
-        ]
-    ),
+    "answers.three_answers": lambda: each_report(answers.three_answers),
     "arms.common_end": lambda: each_pair(lambda a, b: [arms.common_end(a, b, paired=p) for p in (True, False)]),
     "arms.difference": lambda: (
         (f"{a}, {b}", lambda a=a, b=b: [arms.difference({"0": a, "1": b}, {"0": b, "1": b}, paired=p) for p in (True, False)])
@@ -352,6 +347,9 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
     "collapse.find_turn": lambda: each_curve(lambda x, y, n: collapse.find_turn(x, y, n_eval=n)),
     "collapse.may_have_turned": lambda: each_curve(
         lambda x, y, n: collapse.may_have_turned(np.stack([y, y]), None if n is None else int(n[0]))
+    ),
+    "curves.mean_curves": lambda: each_table(
+        lambda rows: curves.mean_curves(rows, "rollouts", group="arm")
     ),
     "exchange.exchange_rate_of": lambda: each_pair(lambda a, b: exchange.exchange_rate_of([(a, b)], GENERATOR)),
     "fit.allow_for_laws": lambda: each_pair(lambda a, b: fit.allow_for_laws(a.own, a.tried)),
@@ -395,9 +393,6 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
     "hypotheses.support": lambda: _estimates(hypotheses.support),
     "inference.aic": lambda: each_optimum(lambda law, data, at: inference.aic(at, losses.LEAST_SQUARES)),
     "inference.aicc": lambda: each_optimum(lambda law, data, at: inference.aicc(at, losses.LEAST_SQUARES)),
-    "inference.aicc_penalty": lambda: (
-        (f"{n}, {k}", lambda n=n, k=k: inference.aicc_penalty(n, k)) for n, k in ((1, 4), (5, 4), (6, 4), (10**9, 1))
-    ),
     "inference.choose_loss": lambda: each_optimum(lambda law, data, at: inference.choose_loss("auto", law, data).name),
     "inference.evaluation_variance": lambda: each_curve(
         lambda x, y, n: inference.evaluation_variance(y, n), samples=(1.0, 1e9)
@@ -452,6 +447,7 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
 }  # fmt: skip
 EXEMPT: Final = {
     "advice.listed": "joins words",
+    "answers.no_answers": "takes text",
     "drawing": "draws; what it is given is checked before",
     "each.in_turn": "calls what it is given",
     "figures": "draws",
@@ -478,11 +474,10 @@ EXEMPT: Final = {
 }
 
 
-# What may be infinite, by what it means: no amount of compute makes up for it; no correction for so few rows.
+# What may be infinite, by what it means: no amount of compute makes up for it.
 INFINITE: Final = {
     "exchange.exchange_rate_of": frozenset({".ci[0]"}),
     "gap.gap_report": frozenset({".ci[0]"}),
-    "inference.aicc_penalty": frozenset({""}),
 }
 # What is NaN for being unknown: the spread of one replicate, the parameters of a law that the design refuses.
 ABSENT: Final = {
@@ -491,18 +486,6 @@ ABSENT: Final = {
     "floors.floor_under_laws": frozenset({".spread"}),
     "joint.fit_surface": frozenset({".theta_P"}),
 }
-
-
-@dataclass(frozen=True)
-class _End:
-    """What `fits.advice` is told of an arm's end."""
-
-    measured: float
-    ci: tuple[float, float] | None
-
-
-def _measured(one: gap.ArmGap) -> _End:
-    return _End(one.end, one.end_ci)
 
 
 def _between(one: fit.CurveFit, other: fit.CurveFit) -> object:

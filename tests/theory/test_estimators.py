@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 import theory
 from tests.shared_data import shared_data
-from theory.estimators import PRESETS, advantage_table, mean_field_gain
+from theory.estimators import (
+    PRESETS,
+    advantage_table,
+    binomial_means,
+    binomial_pmf,
+    mean_field_gain,
+)
 from theory.training_chain import step_law
 
 NAMES = tuple(PRESETS)
@@ -291,3 +297,15 @@ def test_bad_estimators_and_rewards_are_named() -> None:
         theory.Estimator("group", "group", eps=float("nan"))
     with pytest.raises(theory.ArgumentError, match="finite"):
         theory.advantages([1.0, float("nan")])
+
+
+def test_means_over_many_outcomes_are_those_of_all_outcomes_laid_out() -> None:
+    rates = np.array([0.0, 1e-300, 1e-6, 0.3, 0.999, 1.0])
+    trials = 2_000_000
+    counts = np.arange(trials + 1.0)
+    mean, square = binomial_means(trials, rates, counts, counts**2)
+    np.testing.assert_allclose(mean, trials * rates, rtol=1e-6)
+    expected = trials * rates * (1.0 - rates) + (trials * rates) ** 2
+    np.testing.assert_allclose(square, expected, rtol=1e-6)
+    few = binomial_means(1000, rates, counts[:1001])[0]
+    np.testing.assert_allclose(few, binomial_pmf(1000, rates) @ counts[:1001])

@@ -274,6 +274,10 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
         ],
         most=1000,
     ),
+    "estimators.binomial_means": lambda: (
+        (f"{n}", lambda n=n: estimators.binomial_means(n, rates, np.arange(n + 1.0)))
+        for n in (1, 64, LARGE)
+    ),
     "estimators.binomial_pmf": lambda: (
         (f"{n}", lambda n=n: estimators.binomial_pmf(n, rates)) for n in (0, 1, 64, LARGE)
     ),
