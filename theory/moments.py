@@ -93,8 +93,10 @@ def drift(
     if (size + 1) * a.size <= MOST_CELLS:
         variance = _variance(a, q, expected, channel, *table)
     else:  # rate by rate, since the outcomes of all are too many to lay out
-        each = zip(a.flat, q.flat, expected.flat, strict=True)
-        parts = [_variance(*map(np.asarray, one), channel, *table) for one in each]
+        parts = [
+            _variance(np.asarray(one), np.asarray(paid), np.asarray(mean), channel, *table)
+            for one, paid, mean in zip(a.flat, q.flat, expected.flat, strict=True)
+        ]
         variance = np.array(parts).reshape(a.shape)
 
     # At the ends J a(1 - a)/sigma tends to 0 with sigma.

@@ -101,7 +101,6 @@ def _database(path: Path) -> None:
 def _stored(command: str) -> bytes:
     """What `verigap validate --out` or `verigap audit --out` writes, small."""
     from tests.builders import flow_runs
-    from verigap.face import decisions, forecasts  # noqa: F401 - what the commands import
 
     with TemporaryDirectory() as folder:
         table, out = Path(folder) / "t.csv", Path(folder) / "out.json"
@@ -305,7 +304,7 @@ def fuzz(name: str, count: int) -> None:
                 database=None,
                 deadline=None,
                 phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=[*HealthCheck],
             )
             @given(harmed(name))
             def one(files: list[tuple[str, bytes]]) -> None:
@@ -344,10 +343,11 @@ ABSENT: Final = 69  # exit status where atheris is not installed: EX_UNAVAILABLE
 
 def _guided_here(name: str, count: int) -> None:
     try:
-        import atheris
+        import atheris  # pyright: ignore[reportMissingModuleSource]
     except ImportError:
         raise SystemExit(ABSENT) from None
-    with atheris.instrument_imports(
+    fuzzer: Any = atheris  # which has no published types
+    with fuzzer.instrument_imports(
         include=["fits.readers", "fits.files", "fits.table", "empirical"]
     ):
         for module in [
@@ -373,8 +373,8 @@ def _guided_here(name: str, count: int) -> None:
             if part["done"] % 500 == 0 or part["done"] >= count:
                 keep(f"guided-{name}", part)
 
-        atheris.Setup([sys.argv[0], corpus, f"-atheris_runs={count}", "-max_len=20000"], one)
-        atheris.Fuzz()
+        fuzzer.Setup([sys.argv[0], corpus, f"-atheris_runs={count}", "-max_len=20000"], one)
+        fuzzer.Fuzz()
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def carried_on(
             process = subprocess.Popen(
                 command, stdout=stdout, stderr=stderr, start_new_session=True, cwd=ROOT
             )
-            hit, workers = False, list[psutil.Process]()
+            hit, name, workers = False, "", list[psutil.Process]()
             while process.poll() is None:
                 try:
                     process.wait(pause() if most is None or shots < most else 600.0)

@@ -395,11 +395,11 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
     "inference.aicc": lambda: each_optimum(lambda law, data, at: inference.aicc(at, losses.LEAST_SQUARES)),
     "inference.choose_loss": lambda: each_optimum(lambda law, data, at: inference.choose_loss("auto", law, data).name),
     "inference.evaluation_variance": lambda: each_curve(
-        lambda x, y, n: inference.evaluation_variance(y, n), samples=(1.0, 1e9)
+        lambda x, y, n: None if n is None else inference.evaluation_variance(y, n), samples=(1.0, 1e9)
     ),
     "inference.influence": lambda: each_optimum(lambda law, data, at: inference.influence(at, data)),
     "inference.least_gap_variance": lambda: each_curve(
-        lambda x, y, n: inference.least_gap_variance(y, n), samples=(1.0, 1e9)
+        lambda x, y, n: None if n is None else inference.least_gap_variance(y, n), samples=(1.0, 1e9)
     ),
     "inference.least_variance": lambda: each_optimum(
         lambda law, data, at: inference.least_variance(at, data, np.full(8, 1e-300))

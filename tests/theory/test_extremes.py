@@ -32,6 +32,7 @@ from theory import (
     structures,
     training_chain,
 )
+from theory.channel import check_rate, check_rates, youden_index
 
 # In `theory` this name is the function.
 effective_rollouts = importlib.import_module("theory.effective_rollouts")
@@ -160,7 +161,9 @@ def _fit() -> forecast.Fit:
     )
 
 
-def _forecasts(call: Callable[[forecast.Fit, list[adam_flow.Condition], object], object]) -> Cases:
+def _forecasts(
+    call: Callable[[forecast.Fit, list[adam_flow.Condition], np.ndarray], object],
+) -> Cases:
     fit = _fit()
     for channel, size in itertools.product(FEW[::4], (2, LARGE)):
         wanted = [adam_flow.Condition(channel, size)]
@@ -226,9 +229,9 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
     "adam_flow.accuracy_curves": _flows,
     "bandit.population": lambda: each_rate(lambda r: bandit.population([r, 0.5], wrong_modes=3)),
     "bandit.simulate": _simulated,
-    "channel.check_rate": lambda: each_rate(lambda r: theory.channel.check_rate("a", r)),
-    "channel.check_rates": lambda: each_rate(lambda r: theory.channel.check_rates("a", [r])),
-    "channel.youden_index": lambda: each_rate(lambda r: theory.channel.youden_index(r, rates)),
+    "channel.check_rate": lambda: each_rate(lambda r: check_rate("a", r)),
+    "channel.check_rates": lambda: each_rate(lambda r: check_rates("a", [r])),
+    "channel.youden_index": lambda: each_rate(lambda r: youden_index(r, rates)),
     "conditional.given_right": lambda: each_group(
         lambda c, g, e: conditional.given_right([0, 1, g // 2, g], c, g, estimator=e), sizes=(2, 64, 1000)
     ),
@@ -381,7 +384,7 @@ ABSENT: Final = {
 }
 
 
-def _differences(fit: forecast.Fit, wanted: list[adam_flow.Condition], step: object) -> object:
+def _differences(fit: forecast.Fit, wanted: list[adam_flow.Condition], step: np.ndarray) -> object:
     spread = forecast.spread(fit, wanted, np.zeros(3, int), np.asarray(step), most=16)
     paths = [
         forecast.Path(spread.accuracy[:, at], spread.clean[:, at], spread.start, 0.01)
