@@ -66,7 +66,7 @@ def connected(address: str | None = None, *, workers: int | None = None) -> Gene
     try:
         # Workers' output stays in Ray's logs: stdout is for the result alone.
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises the bare class where a node starts too slowly
         raise StudyError(
             f"Ray at {where}: {_one_line(error)} (a cluster that asks for a token needs"
             " RAY_AUTH_MODE=token here too)"
