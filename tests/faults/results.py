@@ -89,7 +89,13 @@ def _long_told() -> list[str]:
             "",
             f"Growth: MiB a minute of the process that grew most, of those seen for three minutes, after its first"
             f" {SETTLED:g}. Memory of every process is in [the figure](memory.png).",
+            "",
         ]
+    for backend in BACKENDS:
+        raised = {
+            one.strip().splitlines()[-1] for one in kept(f"long-{backend}").get("tracebacks", [])
+        }
+        lines += [f"- {backend}: {one}" for one in sorted(raised)]
     return lines or ["Not run yet."]
 
 

@@ -92,8 +92,8 @@ MUTATIONS = (
     Mutation(
         "gain",
         "estimators.py",
-        "@ (paid[1:] - unpaid[:-1])",
-        "@ (paid[1:] + unpaid[:-1])",
+        "rate, paid[1:] - unpaid[:-1])",
+        "rate, paid[1:] + unpaid[:-1])",
         "test_estimators.py",
     ),
     Mutation(
@@ -169,8 +169,8 @@ MUTATIONS = (
     Mutation(
         "majority",
         "corrections.py",
-        "(1.0 - rate) ** (votes - k)",
-        "(1.0 - rate) ** (votes + k)",
+        "votes - need + 1, rate)",
+        "votes - need + 2, rate)",
         "test_corrections.py",
     ),
     Mutation(
@@ -211,15 +211,15 @@ MUTATIONS = (
     Mutation(
         "KL, rlver",
         "rest_points.py",
-        "signal * a * p * concentration",
-        "signal * a * p**2 * concentration",
+        "return pull * concentration",
+        "return pull * p * concentration",
         "test_mean_field.py",
     ),
     Mutation(
         "KL, k3",
         "rest_points.py",
-        "return signal * a * p - beta * apart",
-        "return signal * a - beta * apart",
+        "return pull - beta * apart",
+        "return pull * p - beta * apart",
         "test_mean_field.py",
     ),
     Mutation(
@@ -253,8 +253,8 @@ MUTATIONS = (
     Mutation(
         "mean square advantage",
         "flow.py",
-        "(1.0 - q) * (pmf @ unpaid[:-1] ** 2)",
-        "(1.0 - q) ** 2 * (pmf @ unpaid[:-1] ** 2)",
+        "(1.0 - q) * if_unpaid",
+        "(1.0 - q) ** 2 * if_unpaid",
         "test_flow.py",
     ),
     Mutation(
