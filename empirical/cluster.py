@@ -13,6 +13,7 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -174,6 +175,9 @@ def _alike(
     expected: dict[str, str | None], function: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Result]:
     """`function` of each item, on a worker, unless the worker would compute with other releases."""
+    # A shell's background ignores SIGINT, workers inherit that, and Ray cancels by calling what handles it.
+    if not callable(signal.getsignal(signal.SIGINT)):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, here in _releases().items():
         if here != expected[name]:
             raise StudyError(

@@ -30,7 +30,7 @@ from empirical.errors import StudyError
 from empirical.studies import RunSpec
 from fits.errors import InputError
 from fits.files import file_bytes, write_text
-from fits.readers.jsonl import parse_json
+from fits.readers.jsonl import parse_json, read_json
 from fits.readers.run_folder import (
     DONE,
     METRICS,
@@ -86,16 +86,17 @@ class RunFolder:
     def done(self) -> bool:
         """Whether the run finished: DONE is there, and a row for every evaluation it asks for."""
         try:
-            self.spec()
+            self.refuse_damaged()
             return self.log().done
-        except (StudyError, InputError):
+        except StudyError:
             return False
 
     def refuse_damaged(self) -> None:
         """Raise StudyError, naming the file, where the folder holds what no run of ours leaves."""
         self.spec()
         try:
-            _ = self.log().done
+            if self.log().done:
+                self._refuse_altered()
         except InputError as error:
             raise StudyError(str(error)) from None
 
@@ -264,7 +265,19 @@ class RunFolder:
         """Write DONE. Raises StudyError where an evaluation has no row."""
         if missing := self.log().missing():
             raise StudyError(f"{self.metrics}: lacks the evaluation of step {missing[0]}: not done")
-        write_text(self.path / DONE, json.dumps(result, indent=1) + "\n")
+        kept = sorted((self.path / COMPLETIONS).glob("*"))
+        files = {file.name: _sha256(file) for file in kept}
+        content = sealed({**result, COMPLETIONS: files})
+        write_text(self.path / DONE, json.dumps(content, indent=1) + "\n")
+
+    def _refuse_altered(self) -> None:
+        """Raise StudyError where completions of a run that is done are not what DONE says."""
+        for name, digest in read_json(self.path / DONE).get(COMPLETIONS, {}).items():
+            file = self.path / COMPLETIONS / name
+            if not file.is_file() or _sha256(file) != digest:
+                raise StudyError(
+                    f"{file}: is not what was written: damaged; remove the folder to make the run anew"
+                )
 
     @contextlib.contextmanager
     def lock(self) -> Generator[bool]:

@@ -182,7 +182,7 @@ def read_run_log(folder: Path) -> RunLog:
 def _says_done(folder: Path) -> bool:
     """Whether DONE is there and written whole: what a full disk or a crash left of it says nothing."""
     try:
-        read_json(folder / DONE)
+        content = read_json(folder / DONE)
     except (InputError, OSError):
         return False
-    return True
+    return _SEAL not in content or content[_SEAL] == _hash(content)

@@ -89,6 +89,20 @@ def test_a_damaged_folder_is_refused_alike_by_analysis_and_by_the_launcher(
     assert len(left_out) == 1
 
 
+@pytest.mark.parametrize("harm", ["removed", "altered"])
+def test_completions_of_a_run_that_is_done_are_held_to_done(harm: str, tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    file = folder.path / "completions" / "step-000010.parquet"
+    file.parent.mkdir()
+    file.write_bytes(b"one")
+    folder.finish({"step": 10, "final_weights_sha256": "0"})
+    assert folder.done
+    file.unlink() if harm == "removed" else file.write_bytes(b"two")
+    assert not folder.done
+    with pytest.raises(StudyError, match=r"step-000010\.parquet: is not what was written"):
+        folder.refuse_damaged()
+
+
 def test_a_sound_folder_is_read_alike(tmp_path: Path) -> None:
     folder = made(tmp_path)
     with folder.metrics.open("a") as log:
