@@ -1,7 +1,7 @@
 """Forecasts for any verifier, rollouts and length, as tables that a page can read off: no theory is written twice.
 
-Law. One calibration for each optimiser forecasts accuracy at every node: RATES, Chebyshev's points of the second kind on
-[0, 1/2], for fpr and fnr each; group sizes SIZES, between which nothing is asked; and steps that lie evenly in their
+Law. One calibration for each optimiser forecasts accuracy at every node: RATES, Chebyshev's points of the second kind
+on [0, 1/2], for fpr and fnr each; group sizes SIZES, between which nothing is asked; and steps that lie evenly in their
 root, up to BEYOND of the calibrated ones. Between the nodes of the rates the page takes their polynomial (barycentric),
 between steps the cubic through four nodes.
 Fails first in large groups near J = 0, where harm sets in most steeply (LOG.md has what was measured).

@@ -118,9 +118,9 @@ def report(
     runs: a run table, a data frame of one, or a path; None where there are only results. clean, delta, x, group, law,
     loss: as for `gap`; without a clean arm by default, accuracies are reported and the reason given; x None: rollouts,
     else the first axis that the table has. calibrate_on: rows to calibrate the forecast on (None: no forecast),
-    warmup_steps: as for `validate`. explorer: also sliders over forecasts for any verifier, calibrated on the same rows
-    (the clean arm, where none are named). beside: files that audit, plan, probe or validate printed with --json; those in
-    the folder of a path `runs` are found by themselves. where: rows to keep. title: of the page. words: RUNS and its
+    warmup_steps: as for `validate`. explorer: also sliders over forecasts for any verifier, calibrated on those rows
+    (the clean arm, where none are named). beside: files that audit, plan, probe or validate printed with --json; those
+    in the folder of a path `runs` are found by themselves. where: rows to keep. title: of the page. words: RUNS and its
     options as the page's commands shall name them; command: what remakes the page.
     Returns the answers and all results; `html()` is the page, `write(path)` writes HTML, Markdown or PDF.
     Raises UserError naming what is missing or out of range.
