@@ -249,6 +249,9 @@ class RunFolder:
             for file in sorted(path.rglob("*"))
             if file.is_file() and file.name != _COMPLETE
         }
+        # Evaluations up to it are not made again: what they left belongs to it.
+        for file in sorted((self.path / COMPLETIONS).glob("*")):
+            files[f"../../{COMPLETIONS}/{file.name}"] = _sha256(file)
         content = {"run_id": self.spec().run_id, "files": files}
         write_text(path / _COMPLETE, json.dumps(content, indent=1) + "\n")
 

@@ -34,6 +34,16 @@ class TornJsonError(InputError):
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
+_LONG: Final = re.compile(r"[0-9]{309}")
+
+
+def _float_holds(digits: str) -> int:
+    """A whole number. Raises ValueError where no float holds it, and no step or accuracy is so large."""
+    if len(digits.lstrip("-")) > 308:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
 class _TwiceError(ValueError):
     """A key given twice, which plain JSON answers by forgetting the first."""
 
@@ -55,6 +65,8 @@ def parse_json(text: str, *, source: str) -> Any:
     """
     try:
         value = json.loads(text, object_pairs_hook=_object)
+        if _LONG.search(text):  # in a text it may stand
+            json.loads(text, parse_int=_float_holds)
         if _HALF.search(text):
             json.dumps(value, ensure_ascii=False).encode()
         if text.count("{") + text.count("[") > DEEPEST and _deeper(value, DEEPEST):

@@ -171,8 +171,8 @@ def _readers() -> Mapping[str, Reader]:
         ),
         "run": Reader((("log", folder + b"\0\0" + spec),), _folder),
         "tensorboard": _runs(
-            ("events.out.tfevents.0", events[:6000]),
-            ("t.csv", b"Wall time,Step,Value\n1.5,0,0.1\n2.5,1,0.5\n"),
+            ("events.out.tfevents.0", events),
+            ("run-a-tag-eval_accuracy.csv", b"Wall time,Step,Value\n1.5,0,0.1\n2.5,1,0.5\n"),
         ),
         "wandb": _runs(
             ("r.wandb", b":W&B\0\0\0" + b"".join(history(*items) for items in logged)),

@@ -99,6 +99,9 @@ INPUTS: Final[Mapping[str, Callable[[Path], object]]] = {
     "twice.jsonl": _text(ROW % ', "step": 2'),
     "surrogate.jsonl": _text('{"run_id": "\\ud800", "step": 1, "accuracy": 0.5}\n'),
     "surrogate-elsewhere.jsonl": _text(ROW % ', "note": {"x": "\\udc00"}'),
+    "digits.jsonl": _text(
+        '{"_step": 1, "train/global_step": ' + "9" * 400 + ', "eval/accuracy": 0.5}\n'
+    ),
     "deep.jsonl": _text(ROW % (', "x": ' + "[" * 500 + "]" * 500)),
     "deeper.jsonl": _text(ROW % (', "x": ' + "[" * 100_000)),
     "name.jsonl": lambda path: path.write_bytes(b'{"run_id": "a", "accuracy": 0.5, "\xf4x": 1}\n'),
