@@ -270,7 +270,7 @@ class RunFolder:
             raise StudyError(f"{self.metrics}: lacks the evaluation of step {missing[0]}: not done")
         kept = sorted((self.path / COMPLETIONS).glob("*"))
         files = {file.name: _sha256(file) for file in kept}
-        content = sealed({**result, COMPLETIONS: files})
+        content = sealed({**result, METRICS: _sha256(self.metrics), COMPLETIONS: files})
         write_text(self.path / DONE, json.dumps(content, indent=1) + "\n")
 
     def _refuse_altered(self) -> None:

@@ -90,6 +90,7 @@ class RunLog:
     rows: tuple[tuple[int, Row], ...]
     torn: int | None
     says_done: bool
+    altered: bool  # whether the log is another than DONE says
 
     def missing(self) -> list[int]:
         """Steps of the evaluations that the spec asks for and that have no row."""
@@ -103,6 +104,10 @@ class RunLog:
             raise InputError(
                 f"{self.folder}: says DONE, but the evaluation at step {missing[0]} has no row in {METRICS}:"
                 " damaged; remove the folder to make the run anew"
+            )
+        if self.altered:
+            raise InputError(
+                f"{self.folder / METRICS}: is not what was written: damaged; remove the folder to make the run anew"
             )
         return self.says_done
 
@@ -176,13 +181,16 @@ def read_run_log(folder: Path) -> RunLog:
                 )
         rows.append((number, row))
     torn = len(lines) + 1 if rest else None
-    return RunLog(folder, spec, tuple(rows), torn, _says_done(folder))
+    done = _read_done(folder)
+    said = None if done is None else done.get(METRICS)
+    altered = said is not None and said != hashlib.sha256(raw[: len(raw) - len(rest)]).hexdigest()
+    return RunLog(folder, spec, tuple(rows), torn, done is not None, altered)
 
 
-def _says_done(folder: Path) -> bool:
-    """Whether DONE is there and written whole: what a full disk or a crash left of it says nothing."""
+def _read_done(folder: Path) -> dict[str, Any] | None:
+    """What DONE says; None where it is not there whole: what a full disk or a crash left of it says nothing."""
     try:
         content = read_json(folder / DONE)
     except (InputError, OSError):
-        return False
-    return _SEAL not in content or content[_SEAL] == _hash(content)
+        return None
+    return content if _SEAL not in content or content[_SEAL] == _hash(content) else None

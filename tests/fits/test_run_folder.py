@@ -51,6 +51,10 @@ DAMAGES: dict[str, tuple[Callable[[RunFolder], object], str]] = {
         lambda f: _rows(f, lambda lines: [lines[0], lines[1].replace('"seed": 0', '"seed": 1')]),
         r"line 2: seed is 1, and spec.json says 0",
     ),
+    "an accuracy is altered": (
+        lambda f: _rows(f, lambda lines: [lines[0], lines[1].replace("0.5", "0.7")]),
+        r"metrics.jsonl: is not what was written",
+    ),
     "a row is cut": (lambda f: _rows(f, lambda lines: [lines[0][:30] + "\n", lines[1]]), r"line 1.*no JSON"),
     "a row has no step": (
         lambda f: _rows(f, lambda lines: [lines[0], lines[1].replace('"step": 10', '"step": true')]),
