@@ -143,7 +143,7 @@ def _asked(spec: Mapping[str, Any]) -> list[int]:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder is a run of ours: a spec with a log or DONE beside it, or a log some line of which has a kind."""
+    """Whether a folder is a run of ours: a spec with a log or DONE beside it, or a log with a line of a kind."""
     log = (folder / METRICS).is_file()
     if (folder / SPEC).is_file():
         return log or (folder / DONE).exists()

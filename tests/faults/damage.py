@@ -1,4 +1,4 @@
-"""A run's folder after what befalls disks and clocks: each file of it harmed, a full disk, a read-only one, two launchers.
+"""A run's folder after what befalls disks and clocks: each file harmed, a full disk, a read-only one, two launchers.
 
 Law. The command given again either leads to the bytes of the run that nothing befell, or refuses the folder by name
 in one line and leaves the rest of the study whole.
