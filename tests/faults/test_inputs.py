@@ -116,6 +116,12 @@ def test_yaml_that_expands_is_refused_before_it_does(kind: str) -> None:
         load_yaml(YAML[kind], source="study.yaml")
 
 
+def test_a_whole_number_that_no_float_holds_is_refused_in_yaml() -> None:
+    with pytest.raises(InputError, match=r"^prices\.yaml, line 2: .*no float holds"):
+        load_yaml(f"a: 1\nlabel: {'9' * 400}\n", source="prices.yaml")
+    assert load_yaml("seed: 4294967295\nhex: 0x10\n", source="x") == {"seed": 2**32 - 1, "hex": 16}
+
+
 def test_yaml_that_shares_a_little_is_read() -> None:
     text = "base: &base {fpr: 0.1}\nnoisy: {<<: *base, fnr: 0.2}\nagain: *base\n"
     assert load_yaml(text, source="x")["noisy"] == {"fpr": 0.1, "fnr": 0.2}

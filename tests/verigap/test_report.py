@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ from fits import InputError
 from fits.answers import Answer
 from fits.drawing import Drawing
 from tests.builders import ROOT
+from verigap.pages.beside import document_of, section_of
 from verigap.pages.layout import html_of, markdown_of, write_report
 from verigap.pages.model import (
     Chart,
@@ -145,3 +147,17 @@ def test_what_is_vendored_is_what_its_note_says() -> None:
     for name, digest in told.items():
         assert hashlib.sha256((VENDORED / name).read_bytes()).hexdigest() == digest
     assert b"</script" not in (VENDORED / "uPlot.iife.min.js").read_bytes().lower()
+
+
+@pytest.mark.parametrize("odd", [None, "x", {}, [1], 10**30, True])
+@pytest.mark.parametrize("place", ["arms", "group_size", "pass_rates", "by_group_size"])
+def test_a_damaged_result_beside_is_refused_or_shown_and_never_raises(
+    place: str, odd: object, tmp_path: Path
+) -> None:
+    sound = json.loads((ROOT / "empirical/results/cpu-campaign/probe.json").read_text("utf-8"))
+    path = tmp_path / "probe.json"
+    section_of(document_of(sound, path))
+    with contextlib.suppress(InputError):
+        section_of(document_of(sound | {place: odd}, path))
+    with pytest.raises(InputError, match=r"probe\.json: is not as verigap probe printed it"):
+        section_of(document_of(sound | {"arms": 3}, path))

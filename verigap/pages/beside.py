@@ -7,7 +7,6 @@ only it has. Every number shown is read from the document; a value that is not t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 from fits.errors import InputError
 from fits.files import file_bytes
 from fits.plain import json_text
+from fits.readers.jsonl import parse_json
 from verigap.pages.model import Section, Span, Table
 
 __all__ = [
@@ -74,8 +74,8 @@ def _read(path: Path) -> Document | None:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
+        content = parse_json(raw.decode("utf-8"), source=str(path))
+    except (UnicodeDecodeError, InputError):
         return None
     kind = _kind(content)
     return None if kind is None else Document(kind, path, content, sha256_of(raw))
@@ -103,8 +103,13 @@ def documents_in(folder: Path) -> tuple[Document, ...]:
 
 
 def section_of(one: Document) -> Section:
-    """What a document says, as a section."""
-    return _SECTIONS[one.kind](one)
+    """What a document says, as a section. Raises InputError where it is not laid out as its command does it."""
+    try:
+        return _SECTIONS[one.kind](one)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise InputError(
+            f"{one.path}: is not as verigap {one.kind} printed it: damaged or of another version"
+        ) from None
 
 
 def number(value: Any, spec: str = ".3f") -> str:
