@@ -173,7 +173,8 @@ def read_run_log(folder: Path) -> RunLog:
             raise InputError(f"{where}: is no row of a run (no kind)")
         if type(row.get("step")) is not int:
             raise InputError(f"{where}, step: {str(row.get('step'))[:40]} is no number of steps")
-        for name in SPEC_COLUMNS if spec else ():
+        # A training row's learning rate is its step's: under a warm-up not the run's.
+        for name in SPEC_COLUMNS if spec and row["kind"] == "eval" else ():
             if name in spec and name in row and row[name] != spec[name]:
                 raise InputError(
                     f"{where}: {name} is {row[name]!r}, and {SPEC} says {spec[name]!r}: a row of another run, or a"

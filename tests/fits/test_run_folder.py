@@ -145,3 +145,13 @@ def test_a_run_without_a_whole_done_is_said_to_go_on(left: str | None, tmp_path:
     assert not folder.done
     assert any("not finished" in note for note in read_runs(folder.path).notes)
     assert (folder.path / METRICS).exists()
+
+
+def test_a_training_row_has_the_learning_rate_of_its_step(tmp_path: Path) -> None:
+    """Under a warm-up it is not the run's: such a run was refused as another's."""
+    folder = RunFolder(tmp_path / RUN.run_id)
+    folder.create(RUN, study="s")
+    folder.append({"kind": "train", "step": 1, "learning_rate": 0.0, "true_accuracy": 0.5})
+    assert folder.rows() == [
+        {"kind": "train", "step": 1, "learning_rate": 0.0, "true_accuracy": 0.5}
+    ]
