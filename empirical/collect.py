@@ -156,6 +156,7 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
     known = folder / TABLE
     fresh = run_table(out, complete_only=True)
     table = merged(pd.read_parquet(known) if known.exists() else None, fresh)
+    table = _with_columns(table, study.runs())
     table = table.sort_values(["group_size", "seed", "arm", "run_id", "step"], ignore_index=True)
     write_runs(table, known)
     environments_file = folder / "environments.jsonl"
@@ -258,6 +259,16 @@ def _plain(cell: Any) -> str:
     if isinstance(listed, int | float):
         return repr(float(listed))
     return "nan" if listed is None else repr(listed)
+
+
+def _with_columns(table: pd.DataFrame, runs: Iterable[RunSpec]) -> pd.DataFrame:
+    """The table, with the columns of a run that rows written before these columns were do not have."""
+    by_run = {run.run_id: run.columns for run in runs}
+    for name in next(iter(by_run.values())):
+        known = table["run_id"].map({run: columns[name] for run, columns in by_run.items()})
+        filled = table[name].fillna(known) if name in table else known
+        table[name] = filled.astype(known.dtype) if filled.notna().all() else filled
+    return table
 
 
 def _small(log: pd.DataFrame) -> pd.DataFrame:

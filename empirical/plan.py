@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,9 +216,9 @@ def read_prices(path: Path) -> Prices:
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)
-            or not 0 <= value < math.inf
+            or not 0 <= value <= sys.float_info.max  # a whole number may be larger than any float
         ):
-            raise InputError(f"{path}: {name} must be a price, got {value!r}")
+            raise InputError(f"{path}: {name} must be a price, got {str(value)[:40]}")
     return Prices(**{name: float(value) for name, value in data.items()})
 
 

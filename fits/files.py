@@ -159,19 +159,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
-    value: int = loader.construct_yaml_int(node)
-    try:
-        float(value)
-    except OverflowError:
-        raise yaml.constructor.ConstructorError(
-            None, None, "a whole number that no float holds", node.start_mark
-        ) from None
-    return value
-
-
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 # YAML 1.1 takes 1e-5 for text, YAML 1.2 and everybody who writes a learning rate for a number.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

@@ -207,3 +207,17 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path):
     with (tmp_path / run.run_id / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "eval", "step": 2')
     assert list(run_table(tmp_path)["step"]) == [0, 10]
+
+
+def test_columns_that_came_later_are_filled_from_the_study(tmp_path: Path) -> None:
+    """A run's id is the hash of all that can change its numbers, so its columns are known."""
+    study = Study.model_validate(minimal(seeds=[0], group_sizes=[4], results="results"))
+    run = study.runs()[0]
+    rows = pd.DataFrame([{**run.columns, "step": step, "accuracy": 0.5} for step in (0, 10)])
+    old = rows.assign(settings=None, steps=float("nan")).drop(columns="learning_rate")
+    (tmp_path / "results").mkdir()
+    old.to_parquet(tmp_path / "results" / "runs.parquet")
+    collect(study, tmp_path / "study.yaml", tmp_path / "none")
+    table = pd.read_parquet(tmp_path / "results" / "runs.parquet")
+    for name, value in run.columns.items():
+        assert table[name].tolist() == [value, value], name
