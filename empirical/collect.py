@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec, Study, read_study
-from empirical.training.folder import RunFolder
+from empirical.training.folder import TIMINGS, RunFolder
 from fits.files import write_text
 from fits.readers.jsonl import read_json
 from fits.table import write_runs
@@ -40,7 +40,6 @@ __all__ = [
 
 TABLE = "runs.parquet"
 NOTE = "environments.md"
-TIMINGS = frozenset({"seconds", "step_seconds", "gpu_hours", "base_seconds", "noise_seconds"})
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def run_table(
     for path in sorted(out.glob("*/spec.json")):
         folder = RunFolder(path.parent)
         try:
-            folder.refuse_damaged()
-            if folder.done or not complete_only:
+            log = folder.refuse_damaged()
+            if log.done or not complete_only:
                 rows += folder.evaluations()
         except StudyError as error:
             say(f"left out: {error}")

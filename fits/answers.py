@@ -11,7 +11,7 @@ Source: docs/contract.md#verdicts; docs/theory.md#rate-or-fate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,12 @@ QUESTIONS: Final = (
     "Is the verifier the lever, or compute?",
     "Which error hurts more?",
 )
+_CLOSING: Final = {"closes": "yes", "persists": "no", "undetermined": "undetermined"}
+_LEVERS: Final = {
+    "verifier": "the verifier",
+    "compute": "compute",
+    "undetermined": "undetermined",
+}
 MOST_NAMED: Final = 5  # arms of a sentence: the table has the others
 
 
@@ -86,7 +92,7 @@ def _closes(report: GapReport) -> Answer:
     answer = (
         said[next(iter(counts))]
         if len(counts) == 1
-        else f"It depends on the verifier: {_shares(counts, total)}."
+        else f"It depends on the verifier: {_shares(counts, _CLOSING, total)}."
     )
     seeds = sorted({arm.seeds for arm in report.arms})
     over = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -104,9 +110,9 @@ def _closes(report: GapReport) -> Answer:
     )
 
 
-def _shares(counts: dict[str, int], total: int) -> str:
-    words = {"closes": "yes for", "persists": "no for", "undetermined": "undetermined for"}
-    parts = [f"{said} {counts[name]}" for name, said in words.items() if name in counts]
+def _shares(counts: Mapping[str, int], words: Mapping[str, str], total: int) -> str:
+    """How many arms have each answer, in the order and the words of `words`."""
+    parts = [f"{said} for {counts[name]}" for name, said in words.items() if name in counts]
     return f"{listed(parts)} of {total} arms"
 
 
@@ -138,19 +144,13 @@ def _lever(report: GapReport) -> Answer:
         "compute": "Compute.",
         "undetermined": "Undetermined.",
     }
-    counts: dict[Lever, int] = {name: len(own) for name, own in groups.items()}
-    answer = answers[next(iter(counts))] if len(counts) == 1 else _mixed(counts, len(seen))
-    return Answer(QUESTIONS[1], answer, tuple(sentences), assumes)
-
-
-def _mixed(counts: dict[Lever, int], total: int) -> str:
-    words: tuple[tuple[Lever, str], ...] = (
-        ("verifier", "the verifier for"),
-        ("compute", "compute for"),
-        ("undetermined", "undetermined for"),
+    counts = {str(name): len(own) for name, own in groups.items()}
+    answer = (
+        answers[next(iter(groups))]
+        if len(groups) == 1
+        else f"It depends: {_shares(counts, _LEVERS, len(seen))}."
     )
-    parts = [f"{said} {counts[name]}" for name, said in words if name in counts]
-    return f"It depends: {listed(parts)} of {total} arms."
+    return Answer(QUESTIONS[1], answer, tuple(sentences), assumes)
 
 
 def _error(report: GapReport) -> Answer:

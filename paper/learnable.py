@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from empirical.collect import TABLE
 from empirical.errors import StudyError
@@ -106,8 +107,7 @@ class Learnable:
     """Everything learnable-errors says.
 
     told: empty while all arms are harmful, or none is. coin_fpr: static. missing: runs of the study that are not in its
-    table. large: p of "no arm costs more than LARGE", Holm's over all
-    arms; None while fewer than three seeds can say.
+    table. large: p of "no arm costs more than LARGE", Holm's over all arms; None while fewer than three seeds can say.
     """
 
     arms: tuple[ArmHarm, ...]
@@ -234,8 +234,8 @@ def told(
     )
     rank, ci = None, None
     if np.ptp(score_A) > 0.0 and np.ptp(harm_A) > 0.0:
-        ranks = [pd.Series(values).rank().to_numpy() for values in (score_A, harm_A)]
-        rank = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+        found: Any = spearmanr(score_A, harm_A)
+        rank = float(found.statistic)
     if rank is not None and len(score_A) > 3 and abs(rank) < 1.0 - 1e-9:
         half = 1.959964 * 1.03 / math.sqrt(len(score_A) - 3)
         ci = (math.tanh(math.atanh(rank) - half), math.tanh(math.atanh(rank) + half))

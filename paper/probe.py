@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from empirical.errors import StudyError
 from empirical.probe import ArmProbe, Probe
@@ -222,13 +223,12 @@ def _rms(values: Any) -> float:
 def _checked(rows: list[Compared]) -> Checked:
     probe = np.array([row.probe for row in rows])
     measured = np.array([row.measured for row in rows])
+    ranked: Any = spearmanr(probe, measured)
     return Checked(
         rows=len(rows),
         rmse=_rms(probe - measured),
         bias=float((probe - measured).mean()),
-        rank_correlation=float(
-            np.corrcoef(pd.Series(probe).rank(), pd.Series(measured).rank())[0, 1]
-        ),
+        rank_correlation=float(ranked.statistic),
         within=float(np.mean([abs(row.z) < 1.96 for row in rows])),
         measured_se=_rms(np.array([row.measured_se for row in rows])),
     )

@@ -49,6 +49,16 @@ Figure = Annotated[
     Path | None,
     typer.Option("--figure", help="Draw to .pdf, .svg or .png; its data go to .csv beside."),
 ]
+Clean = Annotated[
+    list[str] | None,
+    typer.Option(help="Which rows are the clean arm (default: fpr=0,fnr=0)."),
+]
+Delta = Annotated[float, typer.Option(help="The smallest gap of interest, accuracy.")]
+Group = Annotated[
+    str | None,
+    typer.Option(help="Columns that make an arm, comma-separated (default: the condition)."),
+]
+Law = Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")]
 Loss = Annotated[
     str,
     typer.Option(

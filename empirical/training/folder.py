@@ -86,19 +86,20 @@ class RunFolder:
     def done(self) -> bool:
         """Whether the run finished: DONE is there, and a row for every evaluation it asks for."""
         try:
-            self.refuse_damaged()
-            return self.log().done
+            return self.refuse_damaged().done
         except StudyError:
             return False
 
-    def refuse_damaged(self) -> None:
-        """Raise StudyError, naming the file, where the folder holds what no run of ours leaves."""
+    def refuse_damaged(self) -> RunLog:
+        """What the folder holds. Raises StudyError, naming the file, where that is what no run of ours leaves."""
         self.spec()
+        log = self.log()
         try:
-            if self.log().done:
+            if log.done:
                 self._refuse_altered()
         except InputError as error:
             raise StudyError(str(error)) from None
+        return log
 
     def create(self, spec: RunSpec, *, study: str) -> None:
         """Write spec.json, unless it is there.

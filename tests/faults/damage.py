@@ -156,9 +156,7 @@ def _full(study: Path, half: Path, copy: Path, reference: dict[str, Any]) -> tup
         first = _again(study, copy / "out", reference)
         again("size=1g")
         second = _again(study, copy / "out", reference)
-    if first[0] not in ("refused", "refused without a name"):
-        return f"full: {first[0]}", first[1]
-    return second[0], f"full: {first[1]}"
+    return _once_mended("full", first, second)
 
 
 def _read_only(study: Path, half: Path, copy: Path, reference: dict[str, Any]) -> tuple[str, str]:
@@ -169,9 +167,14 @@ def _read_only(study: Path, half: Path, copy: Path, reference: dict[str, Any]) -
         first = _again(study, copy / "out", reference)
         again("rw")
         second = _again(study, copy / "out", reference)
+    return _once_mended("read-only", first, second)
+
+
+def _once_mended(what: str, first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
+    """What came of a fault that passes: what the command left afterwards, where it was refused before."""
     if first[0] not in ("refused", "refused without a name"):
-        return f"read-only: {first[0]}", first[1]
-    return second[0], f"read-only: {first[1]}"
+        return f"{what}: {first[0]}", first[1]
+    return second[0], f"{what}: {first[1]}"
 
 
 def _two(study: Path, half: Path, copy: Path, reference: dict[str, Any]) -> tuple[str, str]:

@@ -9,7 +9,11 @@ import typer
 
 from verigap.console import Json, emit, fail, write_json
 from verigap.options import (
+    Clean,
+    Delta,
     Figure,
+    Group,
+    Law,
     Loss,
     Reading,
     reads_runs,
@@ -27,17 +31,11 @@ if TYPE_CHECKING:
 def gap(
     read: Reading,
     *,
-    clean: Annotated[
-        list[str] | None,
-        typer.Option(help="Which rows are the clean arm (default: fpr=0,fnr=0)."),
-    ] = None,
-    delta: Annotated[float, typer.Option(help="The smallest gap of interest, accuracy.")] = 0.01,
+    clean: Clean = None,
+    delta: Delta = 0.01,
     x: Annotated[str, typer.Option(help="The compute column.")] = "rollouts",
-    group: Annotated[
-        str | None,
-        typer.Option(help="Columns that make an arm, comma-separated (default: the condition)."),
-    ] = None,
-    law: Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")] = "auto",
+    group: Group = None,
+    law: Law = "auto",
     loss: Loss = "auto",
     frontier: Annotated[
         bool,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verigap.console import Json, emit
+from verigap.options import Delta
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def power(
     study: Annotated[Path, typer.Argument(help="Study file (YAML).", metavar="STUDY.yaml")],
     *,
-    gap: Annotated[float, typer.Option(help="The smallest gap of interest, accuracy.")] = 0.01,
+    gap: Delta = 0.01,
     pilot: Annotated[
         Path | None, typer.Option(help="RUNS of a pilot: their gaps and their scatter over seeds.")
     ] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verigap.console import Json, emit
-from verigap.options import Loss, Reading, reads_runs, say_what_was_read
+from verigap.options import Clean, Delta, Group, Law, Loss, Reading, reads_runs, say_what_was_read
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,19 +21,13 @@ if TYPE_CHECKING:
 def report(
     read: Reading,
     *,
-    clean: Annotated[
-        list[str] | None,
-        typer.Option(help="Which rows are the clean arm (default: fpr=0,fnr=0)."),
-    ] = None,
-    delta: Annotated[float, typer.Option(help="The smallest gap of interest, accuracy.")] = 0.01,
+    clean: Clean = None,
+    delta: Delta = 0.01,
     x: Annotated[
         str | None, typer.Option(help="The compute column. [default: rollouts, else what there is]")
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(help="Columns that make an arm, comma-separated (default: the condition)."),
-    ] = None,
-    law: Annotated[str, typer.Option(help="auto, sigmoid, power, exponential or log.")] = "auto",
+    group: Group = None,
+    law: Law = "auto",
     loss: Loss = "auto",
     calibrate_on: Annotated[
         list[str] | None,
@@ -67,7 +61,7 @@ def report(
     """
     from verigap.face.reports import format_of
     from verigap.face.reports import report as made_of
-    from verigap.pages.beside import documents_in
+    from verigap.pages.beside import documents_beside
     from verigap.pages.layout import FORMATS, refuse_unless_able
 
     said = read.format if read.format in FORMATS else None
@@ -78,8 +72,7 @@ def report(
     read.check_outputs(None, page)
     refuse_unless_able(form)
     # A folder of results alone is a report too.
-    folder = read.runs if read.runs.is_dir() else read.runs.parent
-    results = documents_in(folder) if folder.is_dir() else ()
+    results = documents_beside(read.runs)
     alone = bool(results) and read.runs.is_dir() and not _has_runs(read.runs)
     table = None if alone else read.load()
     done = made_of(

@@ -7,13 +7,13 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
 from empirical.explorer import Explorer, explorer_of
+from empirical.machine import releases
 from empirical.validate.forecast import Validation, validate_forecast
 from fits import GapReport, InputError, RunTable, gap_report
 from fits.answers import Answer, no_answers, three_answers
@@ -25,7 +25,7 @@ from fits.table import CUMULATIVE, varying
 from verigap import __version__
 from verigap.errors import UserError
 from verigap.face.base import RunsLike, Shown, Words, selection_of, table_of, verb
-from verigap.pages.beside import Document, documents_in, read_document, sha256_of
+from verigap.pages.beside import Document, documents_beside, read_document, sha256_of
 from verigap.pages.contents import contents
 from verigap.pages.layout import FORMATS, html_of, write_report
 from verigap.pages.model import Report
@@ -203,8 +203,7 @@ def _found(runs: RunsLike | None) -> tuple[Document, ...]:
     if not isinstance(runs, str | Path):
         return ()
     path = Path(runs)
-    folder = path if path.is_dir() else path.parent
-    return documents_in(folder) if path.exists() else ()
+    return documents_beside(path) if path.exists() else ()
 
 
 def _called(source: Path) -> str:
@@ -305,9 +304,8 @@ def _data(table: RunTable) -> dict[str, str]:
 def _provenance(
     table: RunTable | None, documents: Sequence[Document], command: str
 ) -> dict[str, str]:
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "numba", "pandas")
-    )
+    installed = releases(("numpy", "scipy", "numba", "pandas"))
+    versions = ", ".join(f"{name} {version}" for name, version in installed.items())
     told: dict[str, str] = {}
     if table is not None:
         path = Path(table.source)

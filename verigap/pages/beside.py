@@ -22,6 +22,7 @@ __all__ = [
     "KINDS",
     "Document",
     "document_of",
+    "documents_beside",
     "documents_in",
     "read_document",
     "section_of",
@@ -100,6 +101,12 @@ def documents_in(folder: Path) -> tuple[Document, ...]:
         if one is not None:
             found.append(one)
     return tuple(found)
+
+
+def documents_beside(runs: Path) -> tuple[Document, ...]:
+    """The results in the folder that `runs` is, or lies in; none where there is no such folder."""
+    folder = runs if runs.is_dir() else runs.parent
+    return documents_in(folder) if folder.is_dir() else ()
 
 
 def section_of(one: Document) -> Section:
