@@ -45,7 +45,8 @@ from paper.public_data import SOURCES
 ROOT: Final = Path(__file__).resolve().parents[1]
 GENERATED: Final = ROOT / "paper" / "generated"
 SHARED: Final = ROOT.parent / "shared" / "data"
-DERIVED: Final = Path("derived/real-groups.json")
+DERIVED: Final = "real-groups.json"
+KEPT: Final = "shared.json"
 STEPS: Final = Path("gradient-level.md")
 PROBE: Final = Path("probe.md")
 PROBE_FIGURE: Final = Path("figures/probe.png")
@@ -88,13 +89,18 @@ def main(arguments: Sequence[str]) -> int:
                 given.campaign,
                 check=given.check or beside(given.campaign),
                 rollouts=given.rollouts,
-                derived=given.out / DERIVED,
+                derived=outside(given.out) / DERIVED,
             )
             write_steps(level, given.out)
     except (InputError, StudyError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def outside(out: Path) -> Path:
+    """Where numbers of data that are not part of the project stand: beside `out`, which may be deleted."""
+    return out.parent / "outside"
 
 
 def _present(path: Path) -> Path | None:
@@ -104,25 +110,26 @@ def _present(path: Path) -> Path | None:
 def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
     """Write findings.json, results.md, gradient-level.md and the figures below `out`.
 
-    From nothing but the tables below `results`, what lies in `shared`, and what `out` keeps of data that do not.
+    From nothing but the tables below `results`, what lies in `shared`, and what is kept of data that do not.
     """
-    kept = read_kept(out / "findings.json")
+    kept = read_kept(outside(out) / KEPT)
     campaign = results / "cpu-campaign"
     level = gradient_level(
         campaign,
         check=beside(campaign),
         rollouts=_present(shared / SOURCES["real groups"]),
-        derived=out / DERIVED,
+        derived=outside(out) / DERIVED,
     )
     write_steps(level, out)
     if _present(campaign / "probe.json"):
         write_probe(campaign, out)
     if _present(results / "learnable-errors" / TABLE):
         write_learnable(results.parent / LEARNABLE_STUDY, out)
-    findings, material = collect(results, shared, kept, level, out / DERIVED)
+    findings, material = collect(results, shared, kept, level, outside(out) / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
     write_text(out / "findings.json", json_text(findings))
+    write_text(outside(out) / KEPT, json_text({"shared": findings.shared}))
     write_text(out / "results.md", render(findings))
     absent = sorted(set(SOURCES) - {n for n in SOURCES if (shared / SOURCES[n]).exists()})
     if absent:
@@ -130,12 +137,12 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
 
 
 def write_steps(level: GradientLevel, out: Path = GENERATED) -> None:
-    """Write gradient-level.md, figures/gradient-level.png (and .csv) and derived/real-groups.json below `out`.
+    """Write gradient-level.md, figures/gradient-level.png (and .csv) and outside/real-groups.json beside `out`.
 
     Raises InputError where the file system refuses.
     """
     if level.real is not None:
-        write_derived(level.real, out / DERIVED)
+        write_derived(level.real, outside(out) / DERIVED)
     save(draw_gradient_level(level), out / STEPS_FIGURE)
     write_text(
         out / STEPS,

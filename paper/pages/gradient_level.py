@@ -202,7 +202,7 @@ def _real(real: RealLevel | None) -> list[str]:
         "",
         f"{real.groups} groups of {real.group_size} rollouts of a 7B model, {real.pass_rate:.3f} of them right, judged anew"
         f" with {real.replicates} seeds per noise. Source: `{real.source}`, sha256 `{real.sha256}`; command:"
-        f" `{real.command}`; the numbers are kept in derived/real-groups.json. On the true rewards our advantages are the"
+        f" `{real.command}`; the numbers are kept in outside/real-groups.json. On the true rewards our advantages are the"
         f" trainer's to {real.advantage_error:.1g}. Independent noise: {told}. In the other rows errors hang together"
         " within a group, at the same marginal rate, and theory is not expected to hold.",
         "",

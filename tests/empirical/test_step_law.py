@@ -170,7 +170,7 @@ def test_the_field_s_own_rollouts() -> None:
     assert pooled["per answer", ZERO] > 100.0
     assert pooled["group-correlated 0.3", WITHIN] < -100.0
     assert pooled["triggered by a box", GRADIENT] > 4.0
-    assert read_derived(ROOT / "paper/generated/derived/real-groups.json") == level
+    assert read_derived(ROOT / "paper/outside/real-groups.json") == level
 
 
 @pytest.mark.parametrize(

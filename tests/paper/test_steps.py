@@ -14,7 +14,7 @@ from empirical.step_law.logged import (
 )
 from empirical.step_law.real import GRADIENT, WITHIN, ZERO
 from paper import __main__ as module
-from paper.__main__ import DERIVED, GENERATED, STEPS, main, write_steps
+from paper.__main__ import DERIVED, GENERATED, STEPS, main, outside, write_steps
 from paper.pages.gradient_level import document
 from tests.builders import independent, logged_campaign, rollouts_csv
 
@@ -40,10 +40,10 @@ def test_logs_made_before_the_variance_within_groups_was_kept(tmp_path: Path) ->
 
 
 def test_the_committed_page_is_that_of_the_committed_tables(tmp_path: Path) -> None:
-    level = gradient_level(derived=GENERATED / DERIVED)
-    write_steps(level, tmp_path)
-    for name in (STEPS, DERIVED):
-        assert (tmp_path / name).read_text() == (GENERATED / name).read_text()
+    level = gradient_level(derived=outside(GENERATED) / DERIVED)
+    write_steps(level, tmp_path / "out")
+    for name in (STEPS, Path("../outside", DERIVED)):
+        assert (tmp_path / "out" / name).read_text() == (GENERATED / name).read_text()
     assert level.zero_advantage.p_value > 1e-3
     assert level.zero_advantage.worst_p > 1e-2
     assert level.rmse_given_right < 2.0 * level.rmse_expected
@@ -57,14 +57,14 @@ def test_bad_input_is_one_line_and_code_2(
     clean = logged_campaign(tmp_path / "clean", [independent("clean", 0, 0.0, 0.0)])
     bare.mkdir()
     pd.read_parquet(clean / "runs.parquet").to_parquet(bare / "runs.parquet")
-    (tmp_path / "derived").mkdir()
-    (tmp_path / "derived" / "real-groups.json").write_text("{}")
+    (tmp_path / "spoiled" / "outside").mkdir(parents=True)
+    (tmp_path / "spoiled" / "outside" / "real-groups.json").write_text("{}")
     for given, message in (
         ((none, honest, out), "no run table"),
         ((bare, honest, out), "no step logs"),
         ((honest, bare, out), "no step logs"),
         ((clean, clean, out), "nothing to hold against theory"),
-        ((honest, honest, tmp_path), "not numbers derived from real groups"),
+        ((honest, honest, tmp_path / "spoiled" / "out"), "not numbers derived from real groups"),
     ):
         told = zip(("--campaign", "--check", "--out"), map(str, given), strict=True)
         assert main(["steps", *(word for pair in told for word in pair)]) == 2
@@ -113,7 +113,7 @@ def test_scatter_that_is_not_theory_s_is_said_in_words(tmp_path: Path) -> None:
 
 def test_derived_numbers_stand_in_for_the_rollouts(honest: Path, tmp_path: Path) -> None:
     """Remade where the source is there, read where it is not: the same document either way."""
-    out, again = tmp_path / "out", tmp_path / "again"
+    out, again = tmp_path / "a" / "out", tmp_path / "b" / "out"
     csv = rollouts_csv(tmp_path / "r.csv")
     level = gradient_level(honest, check=None, rollouts=csv)
     assert level.real is not None
@@ -123,9 +123,9 @@ def test_derived_numbers_stand_in_for_the_rollouts(honest: Path, tmp_path: Path)
         assert agreement.cells > 5
         assert agreement.p_value > 1e-3
     write_steps(level, out)
-    derived = out / "derived" / "real-groups.json"
+    derived = outside(out) / DERIVED
     assert len(json.loads(derived.read_text())["sha256"]) == 64
     kept = gradient_level(honest, check=None, derived=derived)
     write_steps(kept, again)
-    for name in ("gradient-level.md", "derived/real-groups.json", "figures/gradient-level.csv"):
+    for name in ("gradient-level.md", f"../outside/{DERIVED}", "figures/gradient-level.csv"):
         assert (again / name).read_text() == (out / name).read_text()
