@@ -22,8 +22,6 @@ from fits.laws import FloatArray
 
 __all__ = ["MeasuredRollouts", "clean_alike", "measured_rollouts"]
 
-POINTS = 513  # of the grid of log rollouts, on which the nearest curve is looked for
-
 
 @dataclass(frozen=True)
 class MeasuredRollouts:
@@ -56,9 +54,10 @@ def measured_rollouts(noisy: pd.DataFrame, clean: pd.DataFrame) -> MeasuredRollo
     if not steps:
         return MeasuredRollouts(None, None, "no step past 0 that every arm was evaluated at", 0, 0)
     unit = "seed" if "seed" in noisy.columns and noisy["seed"].notna().all() else "run_id"
-    noisy, clean = (frame[frame["step"].isin(steps)] for frame in (noisy, clean))
-    at = _nearest(noisy, clean, sizes, steps)
     units = sorted(noisy[unit].unique())
+    noisy, clean = (frame[frame["step"].isin(steps)] for frame in (noisy, clean))
+    own, levels = _tally(noisy, unit, units, steps), _by_size(clean, sizes, unit, units, steps)
+    at = _nearest(own, levels, sizes)
     if not np.log(sizes[0]) < at < np.log(sizes[-1]):
         side = "fewer than" if at <= np.log(sizes[0]) else "more than"
         end = sizes[0] if at <= np.log(sizes[0]) else sizes[-1]
@@ -68,10 +67,7 @@ def measured_rollouts(noisy: pd.DataFrame, clean: pd.DataFrame) -> MeasuredRollo
     if len(units) < 2:
         return MeasuredRollouts(value, None, "one seed: no interval", len(steps), len(units))
     count = len(units)
-    left_out = [
-        _nearest(noisy[noisy[unit] != one], _without(clean, unit, one), sizes, steps)
-        for one in units
-    ]
+    left_out = [_nearest(own, levels, sizes, without=u) for u in range(count)]
     _, ci = student_interval(count * at - (count - 1) * np.array(left_out))
     assert ci is not None
     half = (ci[1] - ci[0]) / 2.0
@@ -88,21 +84,55 @@ def clean_alike(rows: pd.DataFrame, clean: pd.DataFrame, matched: Sequence[str])
     return clean[alike]
 
 
-def _without(clean: pd.DataFrame, unit: str, one: object) -> pd.DataFrame:
-    """The clean rows without a replicate, where some of every group size are left."""
-    left = clean[clean[unit] != one]
-    return left if left["group_size"].nunique() == clean["group_size"].nunique() else clean
+def _tally(
+    rows: pd.DataFrame, unit: str, units: Sequence[object], steps: Sequence[float]
+) -> FloatArray:
+    """Sums and counts of accuracy, (2, U + 1, T): by replicate, those that are none of `units` last."""
+    place = {one: at for at, one in enumerate(units)}
+    u_N = np.array([place.get(one, len(units)) for one in rows[unit].tolist()], dtype=np.intp)
+    t_N = np.searchsorted(steps, rows["step"].to_numpy(np.float64))
+    tally = np.zeros((2, len(units) + 1, len(steps)))
+    np.add.at(tally[0], (u_N, t_N), rows["accuracy"].to_numpy(np.float64))
+    np.add.at(tally[1], (u_N, t_N), 1.0)
+    return tally
+
+
+def _by_size(
+    clean: pd.DataFrame,
+    sizes: Sequence[int],
+    unit: str,
+    units: Sequence[object],
+    steps: Sequence[float],
+) -> FloatArray:
+    """The same of the clean runs by group size, (G, 2, U + 1, T)."""
+    of_size = [clean[clean["group_size"] == size] for size in sizes]
+    return np.stack([_tally(rows, unit, units, steps) for rows in of_size])
+
+
+def _mean(tally: FloatArray, without: int | None) -> FloatArray:
+    """Mean accuracy at each step, (..., T), without one replicate or with all; NaN where nothing is left."""
+    total, count = np.moveaxis(tally, -3, 0)
+    kept = [u for u in range(total.shape[-2]) if u != without]
+    left = count[..., kept, :].sum(axis=-2)
+    return np.where(left > 0.0, total[..., kept, :].sum(axis=-2) / np.maximum(left, 1.0), np.nan)
 
 
 def _nearest(
-    noisy: pd.DataFrame, clean: pd.DataFrame, sizes: list[int], steps: list[float]
+    own: FloatArray, levels: FloatArray, sizes: list[int], *, without: int | None = None
 ) -> float:
-    """log m of the clean curve nearest the noisy one; an end of the sizes where it lies beyond."""
-    level = clean.groupby(["group_size", "step"])["accuracy"].mean()
-    curves = np.array([[float(level[(size, step)]) for step in steps] for size in sizes])
-    own = noisy.groupby("step")["accuracy"].mean()
-    target = np.array([float(own[step]) for step in steps])
+    """log m of the clean curve nearest the noisy one; an end of the sizes where it lies beyond.
+
+    A replicate is left out of the clean runs too where some of every group size are left at every step.
+    """
+    curves = _mean(levels, without)
+    if np.isnan(curves).any():
+        curves = _mean(levels, None)
+    target = _mean(own, without)
     at = np.log(np.array(sizes, dtype=np.float64))
-    grid = np.linspace(at[0], at[-1], POINTS)
-    read: FloatArray = np.stack([np.interp(grid, at, curve) for curve in curves.T], axis=1)
-    return float(grid[((read - target) ** 2).sum(axis=1).argmin()])
+    # Between two sizes the curve is a line in log m, so the nearest point of each stretch is known exactly.
+    rise = np.diff(curves, axis=0)
+    steep = np.maximum(np.nansum(rise**2, axis=1), np.finfo(np.float64).tiny)
+    off = target - curves[:-1]
+    share = np.clip(np.nansum(off * rise, axis=1) / steep, 0.0, 1.0)
+    best = int(np.nansum((off - share[:, None] * rise) ** 2, axis=1).argmin())
+    return float(at[best] + share[best] * (at[best + 1] - at[best]))
