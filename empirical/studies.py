@@ -154,8 +154,8 @@ class WarmStart(Spec):
     """Supervised training before RL: worked solutions, then a mixture of modes to select between.
 
     steps: in all, of which the last mixture_steps are on the mixture. right: share of worked solutions
-    in the mixture; the rest is split evenly between stopping after the first step and answering at
-    once, both of which end in a wrong answer.
+    in the mixture; of the rest, which ends in a wrong answer, the share `unfinished` stops after the
+    first step and the others answer at once.
     """
 
     steps: int = Field(default=1600, ge=0, le=MOST_COUNTED)
@@ -163,6 +163,7 @@ class WarmStart(Spec):
     batch_size: int = Field(default=64, ge=1, le=MOST_COUNTED)
     learning_rate: float = Field(default=5e-3, gt=0.0)
     right: float = Field(default=0.4, ge=0.0, le=1.0)
+    unfinished: float = Field(default=0.5, ge=0.0, le=1.0)
     seed: Seed = 0
 
 

@@ -37,6 +37,7 @@ from empirical.training.tasks import Problem, Task, load_task
 
 __all__ = [
     "Policy",
+    "demonstration",
     "load_policy",
     "lora_config",
     "prepare_tiny",
@@ -133,7 +134,8 @@ def _warm_start(model: Qwen2ForCausalLM, tokenizer: Any, spec: TinyQwen2Spec, ta
         for i in rng.integers(len(task.train), size=settings.batch_size):
             problem = task.train[int(i)]
             mixed = step >= settings.steps - settings.mixture_steps
-            completion = _demonstration(problem, settings.right if mixed else 1.0, rng)
+            right = settings.right if mixed else 1.0
+            completion = demonstration(problem, right, settings.unfinished, rng)
             prompt_ids: list[int] = tokenizer.encode(problem.prompt)
             rows.append((prompt_ids, [*tokenizer.encode(completion), eos]))
         width = max(len(p) + len(c) for p, c in rows)
@@ -153,14 +155,16 @@ def _warm_start(model: Qwen2ForCausalLM, tokenizer: Any, spec: TinyQwen2Spec, ta
     model.eval()
 
 
-def _demonstration(problem: Problem, right: float, rng: np.random.Generator) -> str:
-    """A worked solution with probability `right`, else one of the two wrong modes."""
+def demonstration(
+    problem: Problem, right: float, unfinished: float, rng: np.random.Generator
+) -> str:
+    """A worked solution with probability `right`, else one of the two wrong modes: unfinished, or at once."""
     if problem.solution is None:
         raise StudyError("a warm start needs a task with worked solutions (two_step_arithmetic)")
     draw = rng.random()
     if draw < right:
         return problem.solution
-    if draw < right + (1.0 - right) / 2.0:
+    if draw < right + (1.0 - right) * unfinished:
         first = problem.solution.split("\n")[0]
         return f"{first}\n#### {first.partition('=')[2]}"
     miss = int(rng.integers(1, 10)) * int(rng.choice((-1, 1)))

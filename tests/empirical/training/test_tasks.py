@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -154,3 +155,13 @@ def test_an_unknown_option_is_the_users_mistake():
     spec = ReasoningGymSpec(kind="reasoning_gym", dataset="chain_sum", options={"min_trems": 2})
     with pytest.raises(StudyError, match="min_trems"):
         load(spec)
+
+
+def test_a_warm_start_shows_the_wrong_modes_it_was_told_to():
+    from empirical.training.models import demonstration
+
+    task = load(TwoStepArithmeticSpec(kind="two_step_arithmetic"))
+    rng = np.random.Generator(np.random.Philox(0))
+    shown = [demonstration(problem, 0.4, 0.25, rng) for problem in task.train]
+    lines = np.array([text.count("\n") for text in shown])  # worked, unfinished, at once
+    assert [(lines == n).mean() for n in (2, 1, 0)] == pytest.approx([0.4, 0.15, 0.45], abs=0.03)
