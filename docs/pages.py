@@ -1,6 +1,6 @@
 """What the site has beside the files of this folder: a hook of MkDocs and an extension of Griffe (see mkdocs.yml).
 
-The home page is the README, and the log, the changelog and the generated pages are shown where they stand in the
+The home page, the README, the log, the changelog and other generated pages are shown where they stand in the
 repository. API pages are made from the sources alone, one a package, each public name of each module by name; nothing
 is imported. A link to a file of the repository that is no page of the site becomes its text.
 """
@@ -23,12 +23,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("theory", "fits", "empirical", "verigap")
 # Pages that stand outside this folder: by their path in the repository, their path in the site.
 ELSEWHERE: Final = {
-    "README.md": "index.md",
+    "paper/generated/home.md": "index.md",
+    "README.md": "readme.md",
     "LOG.md": "log.md",
     "CHANGELOG.md": "changelog.md",
     "paper/generated/results.md": "results/results.md",
     "paper/generated/gradient-level.md": "results/gradient-level.md",
     "paper/generated/learnable-errors.md": "results/learnable-errors.md",
+    "paper/generated/probe.md": "results/probe.md",
     "tests/benchmarks/RESULTS.md": "results/speed.md",
     "tests/benchmarks/COVERAGE.md": "results/coverage.md",
     "empirical/results/cpu-campaign/environments.md": "results/environments.md",

@@ -26,9 +26,11 @@ from empirical.step_law.logged import CAMPAIGN, COMMAND, GradientLevel, beside, 
 from empirical.step_law.real import write_derived
 from empirical.studies import read_study
 from fits import InputError
+from fits.answers import three_answers
 from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
+from paper.figures.answers import draw_answers
 from paper.figures.gradient_level import draw_gradient_level
 from paper.figures.learnable import draw_learnable
 from paper.figures.probe import draw_probe
@@ -36,6 +38,7 @@ from paper.figures.results import draw_forecast, draw_gaps
 from paper.learnable import learnable
 from paper.numbers import collect, read_kept
 from paper.pages import gradient_level as step_page
+from paper.pages import home as home_page
 from paper.pages import learnable as learnable_page
 from paper.pages import probe as probe_page
 from paper.pages.results import FIGURES, render
@@ -128,6 +131,8 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
     findings, material = collect(results, shared, kept, level, outside(out) / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
+    save(draw_answers(material.report), out / home_page.FIGURES["answers"])
+    write_text(out / "home.md", home_page.document(three_answers(material.report), findings))
     write_text(out / "findings.json", json_text(findings))
     write_text(outside(out) / KEPT, json_text({"shared": findings.shared}))
     write_text(out / "results.md", render(findings))

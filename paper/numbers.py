@@ -126,6 +126,7 @@ class Material:
     curves: Curves
     prompts_per_step: int
     forecasts: Validation
+    report: GapReport
 
 
 def read_findings(path: Path) -> Findings | None:
@@ -211,7 +212,7 @@ def collect(
         gradient=None if gradient is None else _gradient(gradient),
     )
     prompts = int(frame["prompts_per_step"].iloc[0])
-    return findings, Material(curves, prompts, done)
+    return findings, Material(curves, prompts, done, campaign_gaps)
 
 
 def _campaign(frame: pd.DataFrame, results: Path) -> Campaign:
