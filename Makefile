@@ -3,6 +3,7 @@
 #   make demo    light core into .venv, then the main job end to end on data in the repository
 #   make test    what the tests need into .venv, then lint, types, layering and every test
 #   make results remake paper/generated/results.md, its numbers and figures from the committed tables
+#   make paper   that, and the argument made of it: paper/verigap.pdf, where TeX is
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md
 #                (leave the machine alone meanwhile)
 #   make faults kills, long runs, harmed files and runs, safeguards taken away, into tests/faults/RESULTS.md
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # Data that are not part of the project; numbers derived from them are kept where they are absent.
 SHARED ?= ../shared/data
 
-.PHONY: demo test lint results bench faults docs format clean
+.PHONY: demo test lint results paper bench faults docs format clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/verigap demo --force
@@ -36,6 +37,14 @@ lint: $(VENV)/.installed-tests
 
 results: $(VENV)/.installed-core
 	$(BIN)/python -m paper results --shared $(SHARED)
+	$(BIN)/python -m paper manuscript
+
+# The same source makes the same bytes: dates are fixed. Lines that stick out are errors.
+paper: results
+	@command -v latexmk >/dev/null || { echo "no latexmk: all but paper/verigap.pdf is made (Debian: latexmk texlive-latex-recommended)"; exit 0; }; \
+	cd paper/manuscript && SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 latexmk -pdf -quiet -halt-on-error \
+	  -interaction=nonstopmode -outdir=../../build/manuscript verigap.tex && cd ../.. && \
+	! grep -E 'Overfull|undefined' build/manuscript/verigap.log && cp build/manuscript/verigap.pdf paper/verigap.pdf
 
 bench: $(VENV)/.installed-tests
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]

@@ -4,9 +4,12 @@ python -m paper results [--results FOLDER] [--shared FOLDER] [--out FOLDER]
 python -m paper steps [--campaign FOLDER] [--check FOLDER] [--rollouts CSV] [--out FOLDER]
 python -m paper probe [--campaign FOLDER] [--out FOLDER]
 python -m paper learnable [--study FILE] [--out FOLDER]
+python -m paper manuscript [--out FOLDER]
 
 `results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
 probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors.
+`manuscript` makes, from findings.json and the committed tables, the numbers, tables and figures of paper/manuscript;
+`make paper` all of it.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from fits.answers import three_answers
 from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
+from paper.argument.write import write_manuscript
 from paper.figures.answers import draw_answers
 from paper.figures.gradient_level import draw_gradient_level
 from paper.figures.learnable import draw_learnable
@@ -79,12 +83,18 @@ def main(arguments: Sequence[str]) -> int:
     errors = parts.add_parser("learnable", help="errors that a policy can learn")
     errors.add_argument("--study", type=Path, default=ROOT / "empirical" / LEARNABLE_STUDY)
     errors.add_argument("--out", type=Path, default=GENERATED)
+    manuscript = parts.add_parser(
+        "manuscript", help="numbers, tables and figures of the manuscript"
+    )
+    manuscript.add_argument("--out", type=Path, default=GENERATED)
     given = parser.parse_args(arguments)
     try:
         if given.part == "results":
             write(given.results, given.shared, given.out)
         elif given.part == "probe":
             sys.stdout.write(write_probe(given.campaign, given.out))
+        elif given.part == "manuscript":
+            write_manuscript(ROOT, given.out)
         elif given.part == "learnable":
             sys.stdout.write(write_learnable(given.study, given.out))
         else:

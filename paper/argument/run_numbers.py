@@ -1,0 +1,520 @@
+"""Numbers of our own runs, of data outside the repository and of the benchmarks, each from what is committed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from empirical.collect import TABLE
+from empirical.errors import StudyError
+from empirical.probe import read_probe
+from empirical.studies import read_study
+from fits import InputError
+from fits.hypotheses import Estimate
+from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
+from paper.learnable import EARLY, HARM, Learnable, learnable
+from paper.numbers import Findings, read_findings
+from paper.probe import ProbeCheck, check
+
+__all__ = ["Material", "Record", "coverage", "evidence", "load"]
+
+ERROR_ARMS: Final = (
+    "fpr0.2",
+    "fpr0.4",
+    "fpr0.6",
+    "fnr0.2",
+    "fnr0.4",
+    "fnr0.6",
+    "both0.2",
+    "both0.4",
+)
+JUDGED: Final = ("supported", "contradicted", "undetermined")
+SHOWN_LEVELS: Final = ("over_training", "end")
+LEARNABLE: Final = "studies/trained/learnable-errors.yaml"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of a table of tests/benchmarks/COVERAGE.md, its cells as they stand there."""
+
+    cells: tuple[str, ...]
+
+    def at(self, column: int) -> float:
+        """A cell as a number."""
+        return float(self.cells[column])
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the numbers, tables and figures of the manuscript are made of. learnable: None before its first runs."""
+
+    findings: Findings
+    runs: pd.DataFrame
+    probe: ProbeCheck
+    learnable: Learnable | None
+    learnable_runs: pd.DataFrame | None
+    learnable_steps: pd.DataFrame | None
+    verdict_tables: dict[str, tuple[Record, ...]]
+    blind: tuple[dict[str, Any], ...]
+    reported: dict[str, dict[str, str]]
+
+
+def load(root: Path) -> Material:
+    """Read everything below the repository's `root`.
+
+    Raises InputError where findings.json is not there or a table is not what it was, StudyError as readers do.
+    """
+    results = root / "empirical" / "results"
+    findings = read_findings(root / "paper" / "generated" / "findings.json")
+    if findings is None:
+        raise InputError(
+            "paper/generated/findings.json: not there; `python -m paper results` makes it"
+        )
+    runs = pd.read_parquet(results / "cpu-campaign" / TABLE)
+    folder = results / "learnable-errors"
+    found = own = steps = None
+    if (folder / TABLE).is_file():
+        try:
+            found = learnable(read_study(root / "empirical" / LEARNABLE), folder)
+        except StudyError:
+            found = None
+        own = pd.read_parquet(folder / TABLE)
+        columns = ["run_id", "step", "wrong", "paid_wrong"]
+        steps = pd.concat(
+            [
+                pd.read_parquet(file, columns=columns)
+                for file in sorted((folder / "steps").glob("*.parquet"))
+            ]
+        )
+    return Material(
+        findings=findings,
+        runs=runs,
+        probe=check(read_probe(results / "cpu-campaign" / "probe.json"), runs),
+        learnable=found,
+        learnable_runs=own,
+        learnable_steps=steps,
+        verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
+        blind=tuple(
+            json.loads(file.read_text(encoding="utf-8"))
+            for file in sorted((root / "paper" / "forecasts").glob("*.json"))
+        ),
+        reported=json.loads(
+            (root / "paper" / "outside" / "reported.json").read_text(encoding="utf-8")
+        ),
+    )
+
+
+def coverage(path: Path) -> dict[str, tuple[Record, ...]]:
+    """The tables of COVERAGE.md by the first cell of their head. Raises InputError where there are none."""
+    tables: dict[str, tuple[Record, ...]] = {}
+    head: str = ""
+    rows: list[Record] = []
+    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if not rows and not head:
+                head = cells[0] if cells[0] != "truth" or len(cells) < 12 else "verdicts"
+            elif not set("".join(cells)) <= set("-: "):
+                rows.append(Record(tuple(cells)))
+        elif head:
+            tables.setdefault(head, tuple(rows))
+            head, rows = "", []
+    if "truth" not in tables or "verdicts" not in tables:
+        raise InputError(f"{path}: holds no table of laws and none of verdicts")
+    return tables
+
+
+def evidence(material: Material) -> dict[str, Numbers]:
+    """Everything, by the name of the function that made it."""
+    makers = (
+        campaign,
+        verdicts,
+        estimates,
+        gaps,
+        floors,
+        probed_speeds,
+        returns,
+        rollouts_worth,
+        forecasts,
+        blind,
+        step_law,
+        errors_learned,
+        one_law,
+        verdict_errors,
+        outside,
+        reported,
+    )
+    return {f"{__name__}.{make.__name__}": make(material) for make in makers}
+
+
+def campaign(material: Material) -> Numbers:
+    """What was trained."""
+    found, frame, probe = material.findings.campaign, material.runs, material.probe.probe
+    seeds = [int(n) for n in found.seeds.values()]
+    return {
+        "campaign.runs": count(found.runs),
+        "campaign.planned": "--" if found.planned is None else count(found.planned),
+        "campaign.rows": count(found.rows),
+        "campaign.samples": count(found.samples),
+        "campaign.steps": count(found.steps),
+        "campaign.seeds": count(min(seeds))
+        if min(seeds) == max(seeds)
+        else f"{min(seeds)} to {max(seeds)}",
+        "campaign.arms": count(frame["arm"].nunique()),
+        "campaign.sizes": ", ".join(str(size) for size in sorted(frame["group_size"].unique())),
+        "campaign.prompts": count(frame["prompts_per_step"].iloc[0]),
+        "campaign.weights": f"{probe.weights_total / 1000:.0f}\\,k",
+        "campaign.pass-rate": number(probe.pass_rate),
+        "size.largest": count(frame["group_size"].max()),
+        "rate.high": number(0.4, 1),
+        "rate.weak": number(0.2, 1),
+        "campaign.rollouts": f"{frame.groupby('run_id')['rollouts'].max().sum() / 1e6:.0f} million",
+    }
+
+
+def verdicts(material: Material) -> Numbers:
+    """The verdict on each claim, and how many were decided."""
+    asked = {one.key: one.finding.verdict for one in material.findings.questions}
+    judged = [
+        one.finding.verdict
+        for one in material.findings.questions
+        if one.finding.rows and one.finding.verdict in JUDGED
+    ]
+    return {f"verdict.{key}": escaped(verdict) for key, verdict in asked.items()} | {
+        "verdicts.judged": count(len(judged)),
+        "verdicts.decided": count(sum(verdict != "undetermined" for verdict in judged)),
+        "verdicts.delta": number(0.01),
+    }
+
+
+def _slug(label: str) -> str:
+    """An estimate's label as a key: "end: 4 rollouts" is end.4, an average "mean"."""
+    label = re.sub(r"mean of [\d, ]+ rollouts", "mean", label)
+    label = re.sub(r"(\d+) against (\d+) rollouts", r"\1-\2", label)
+    label = re.sub(r"(\d+) rollouts", r"\1", label)
+    return re.sub(r"[^A-Za-z0-9.]+", "-", label.replace(": ", ".")).strip("-")
+
+
+def estimates(material: Material) -> Numbers:
+    """Every estimate of every claim that is about accuracy or the log of a ratio: value and 95 % interval."""
+    found: Numbers = {}
+    for one in material.findings.questions:
+        for row in one.finding.rows:
+            key = f"est.{one.key}.{_slug(row.estimate.label)}"
+            found[key] = _spanned(row.estimate)
+    return found
+
+
+def _spanned(estimate: Estimate, digits: int = 3) -> str:
+    return f"{signed(estimate.value, digits)} {interval(estimate.ci, digits)}"
+
+
+def gaps(material: Material) -> Numbers:
+    """Accuracy lost by each arm with independent errors and J > 0, over training and at the end."""
+    found: Numbers = {}
+    for gap in material.findings.gaps:
+        if gap.arm in ERROR_ARMS:
+            for level in SHOWN_LEVELS:
+                one: Estimate = getattr(gap, level)
+                word = "over" if level == "over_training" else "end"
+                found[f"gap.{gap.arm}.{gap.group_size}.{word}"] = number(one.value, 3)
+    return found
+
+
+def floors(material: Material) -> Numbers:
+    """How many arms close, persist or are undetermined by `gap`, of independent errors with J > 0."""
+    own = [
+        floor
+        for floor in material.findings.floors
+        if floor.arm.removeprefix("drgrpo-") in ERROR_ARMS
+    ]
+    tally = Counter(floor.verdict for floor in own)
+    forever = sum(1 for floor in own if floor.verdict == "persists" and floor.basis == "asymptote")
+    return {
+        f"floors.{word}": count(tally[word]) for word in ("closes", "persists", "undetermined")
+    } | {
+        "floors.all": count(len(own)),
+        "floors.forever": count(forever),
+        "floors.delta": number(0.01),
+    }
+
+
+def probed_speeds(material: Material) -> Numbers:
+    """The probe of the initial weights against the first steps and the whole of training."""
+    found, probe = material.probe, material.probe.probe
+    forms = {(one.form, one.until): one for one in found.forms}
+    last = max(until for _, until in forms)
+    checked = found.checked
+    coin = {one.group_size: one for one in found.others if one.arm == "coin" and one.step == 20}
+    numbers = {
+        "probe.rows": count(checked.rows),
+        "probe.rmse": number(checked.rmse, 3),
+        "probe.bias": number(checked.bias, 3),
+        "probe.rank": number(checked.rank_correlation),
+        "probe.within": percent(checked.within),
+        "probe.measured-se": number(checked.measured_se, 3),
+        "probe.clock": number(found.clock_rmse, 3),
+        "probe.clock-runs": number(found.clock_rmse_of_runs, 3),
+        "probe.clock-rows": count(found.clock_rows),
+        "probe.adam": number(forms["adam", last].rmse, 3),
+        "probe.sgd": number(forms["sgd", last].rmse, 3),
+        "probe.signs": number(forms["adam_sign", last].rmse, 3),
+        "probe.prompts": count(probe.prompts),
+        "probe.rollouts": count(probe.rollouts),
+        "probe.weights": count(probe.weights),
+        "probe.v-ratio": number(probe.v0_over_v1 or 1.0, 1),
+        "probe.v-ratio-ci": interval(probe.v0_over_v1_ci, 1),
+        "probe.coin-8": number(coin[8].probe, 2),
+        "probe.coin-8-measured": number(coin[8].measured, 2),
+    }
+    for one in probe.by_group_size:
+        both = next(arm for arm in one.arms if arm.arm == "both0.4")
+        if both.relative_speed is not None:
+            numbers[f"probe.both.{one.group_size}"] = number(both.relative_speed)
+    for size, one in found.by_size.items():
+        numbers[f"probe.rmse.{size}"] = number(one.rmse, 3)
+    phi = [np.log((one.measured - 1.0) / (one.phi2 - 1.0)) for one in found.worth]
+    norms = [np.log((one.measured - 1.0) / (one.with_norms - 1.0)) for one in found.worth]
+    numbers["probe.phi2-error"] = percent(float(np.sqrt(np.mean(np.square(phi)))))
+    numbers["probe.norms-error"] = percent(float(np.sqrt(np.mean(np.square(norms)))))
+    return numbers
+
+
+def returns(material: Material) -> Numbers:
+    """The noise scale's parts, within and between prompts, at the smallest and the largest group."""
+    sizes = material.probe.probe.by_group_size
+    found: Numbers = {}
+    for one in sizes:
+        found[f"returns.snr2.{one.group_size}"] = number(one.snr2, 1)
+        if one.noise_within is not None and one.noise_between is not None:
+            found[f"returns.within.{one.group_size}"] = number(one.noise_within, 1)
+            found[f"returns.between.{one.group_size}"] = number(one.noise_between, 1)
+        if one.clean_speed is not None:
+            found[f"returns.speed.{one.group_size}"] = number(one.clean_speed, 2)
+    return found
+
+
+def rollouts_worth(material: Material) -> Numbers:
+    """Effective rollouts over whole runs: measured beside the law and the probe."""
+    measured = [one for one in material.findings.rollouts if one.measured is not None]
+
+    def missed(pairs: Sequence[tuple[float, float]]) -> str:
+        logs = [np.log((said - 1.0) / (was - 1.0)) for said, was in pairs if was > 1.0]
+        return percent(float(np.sqrt(np.mean(np.square(logs)))))
+
+    held = [one for one in measured if one.measured_ci is not None]
+    inside = [
+        one
+        for one in held
+        if one.measured_ci is not None and one.measured_ci[0] <= one.predicted <= one.measured_ci[1]
+    ]
+    found = {
+        "worthruns.measured": count(len(measured)),
+        "worthruns.all": count(len(material.findings.rollouts)),
+        "worthruns.below": count(
+            sum(
+                "fewer" in (one.reason or "")
+                for one in material.findings.rollouts
+                if one.measured is None
+            )
+        ),
+        "worthruns.phi2-error": missed([(one.predicted, one.measured or 1.0) for one in measured]),
+        "worthruns.probe-error": missed(
+            [(one.probed, one.measured or 1.0) for one in measured if one.probed is not None]
+        ),
+        "worthruns.with-interval": count(len(held)),
+        "worthruns.inside": count(len(inside)),
+    }
+    for one in measured:
+        found[f"worthruns.{one.arm}.{one.group_size}"] = f"{one.measured:.1f}"
+        found[f"worthruns.{one.arm}.{one.group_size}.law"] = f"{one.predicted:.1f}"
+    return found
+
+
+def forecasts(material: Material) -> Numbers:
+    """Scores of `validate` on the three data sets, with the clock slowed by J beside them."""
+    shared = material.findings.shared
+    scores = {
+        "campaign": material.findings.forecast,
+        "grid": shared["seed grid"].score if "seed grid" in shared else None,
+        "math": shared["MATH curves"].score if "MATH curves" in shared else None,
+    }
+    found: Numbers = {}
+    for name, score in scores.items():
+        if score is None:
+            continue
+        found |= {
+            f"forecast.{name}.rows": count(score.rows),
+            f"forecast.{name}.rmse": number(score.rmse, 3),
+            f"forecast.{name}.held": percent(score.coverage90),
+        }
+        if score.noise_floor is not None:
+            found[f"forecast.{name}.floor"] = number(score.noise_floor, 3)
+        for baseline, one in score.baselines.items():
+            if one.rmse is not None:
+                found[f"forecast.{name}.{baseline}"] = number(one.rmse, 3)
+                found[f"forecast.{name}.{baseline}.ci"] = (
+                    f"{signed(one.difference or 0.0, 3)} {interval(one.ci, 3)}"
+                )
+    return found
+
+
+def blind(material: Material) -> Numbers:
+    """Forecasts committed before their answers: how many, and when."""
+    found: Numbers = {
+        "blind.sets": count(len(material.blind)),
+        "blind.rows": count(sum(len(one["forecasts"]) for one in material.blind)),
+        "blind.made": max(one["made"] for one in material.blind),
+    }
+    return found | {
+        f"blind.{one['name']}.rows": count(len(one["forecasts"])) for one in material.blind
+    }
+
+
+def step_law(material: Material) -> Numbers:
+    """The exact law at every training step."""
+    one = material.findings.gradient
+    if one is None:
+        return {}
+    return {
+        "steps.runs": count(one.runs),
+        "steps.steps": count(one.steps),
+        "steps.groups": count(one.groups),
+        "steps.clean": count(one.clean_steps),
+        "steps.exact": count(one.clean_exact),
+        "steps.rmse": number(one.rmse_given_right, 4),
+        "steps.chance": number(one.rmse_expected, 4),
+        "steps.one-rate": number(one.rmse_one_rate, 3),
+        "steps.z2": number(one.zero_mean_square),
+        "steps.p": number(one.zero_p),
+    }
+
+
+def errors_learned(material: Material) -> Numbers:
+    """The study of errors that a policy can learn; nothing before its first runs."""
+    found = material.learnable
+    if found is None:
+        return {}
+    total = found.runs + found.missing
+    ordered = sorted(found.arms, key=lambda one: one.harm.value)
+    least, most = ordered[0], ordered[-1]
+    numbers = {
+        "learnable.runs": count(found.runs),
+        "learnable.planned": count(total),
+        "learnable.missing": count(found.missing),
+        "learnable.steps": count(found.steps),
+        "learnable.arms": count(len(found.arms)),
+        "learnable.seeds": f"{min(a.harm.units for a in found.arms)} to {max(a.harm.units for a in found.arms)}"
+        if len({a.harm.units for a in found.arms}) > 1
+        else str(found.arms[0].harm.units),
+        "learnable.coin-fpr": number(found.coin_fpr),
+        "learnable.harmful": number(HARM),
+        "learnable.early": percent(EARLY),
+        "learnable.least": _harm(least.harm),
+        "learnable.least-arm": escaped(least.static.arm),
+        "learnable.most": _harm(most.harm),
+        "learnable.most-arm": escaped(most.static.arm),
+        "learnable.rules": count(
+            sum(
+                abs(one.static.fpr - found.coin_fpr) <= 0.015 and one.static.fnr == 0.0
+                for one in found.arms
+            )
+        ),
+    }
+    for one in found.arms:
+        arm = one.static.arm
+        numbers[f"learnable.{arm}.harm"] = _harm(one.harm)
+        numbers[f"learnable.{arm}.fpr"] = number(one.static.fpr)
+        numbers[f"learnable.{arm}.early"] = signed(one.early_rise, 2)
+        numbers[f"learnable.{arm}.growth"] = signed(1e3 * one.fpr_growth, 1)
+    for one in found.told:
+        key = re.sub(r"[^a-z]+", "-", one.name.replace("1 − J", "youden").lower()).strip("-")
+        numbers[f"told.{key}.rank"] = "--" if one.rank is None else number(one.rank)
+        numbers[f"told.{key}.ci"] = interval(one.rank_ci, 2)
+        numbers[f"told.{key}.hits"] = count(one.confusion.hits)
+        numbers[f"told.{key}.misses"] = count(one.confusion.misses)
+        numbers[f"told.{key}.false"] = count(one.confusion.false_alarms)
+        numbers[f"told.{key}.quiet"] = count(one.confusion.quiet)
+    return numbers
+
+
+def _harm(estimate: Estimate) -> str:
+    if estimate.ci is None:
+        return number(estimate.value)
+    return f"{number(estimate.value)} {interval(estimate.ci, 2)}"
+
+
+def one_law(material: Material) -> Numbers:
+    """How often an asymptote's interval covers where the law is not the one believed, and by the hull over laws."""
+    rows = material.verdict_tables["truth"]
+    numbers: Numbers = {}
+    for row in rows:
+        truth = re.sub(r"[^a-z0-9]+", "-", row.cells[0].lower())
+        key = f"law.{truth}.{row.cells[1]}.{row.cells[2]}"
+        numbers[f"{key}.sigmoid"] = number(row.at(4))
+        numbers[f"{key}.aic"] = number(row.at(6))
+        numbers[f"{key}.hull"] = number(row.at(8))
+        numbers[f"{key}.hull-identified"] = number(row.at(7))
+    believed = [row.at(6) for row in rows]
+    return numbers | {
+        "law.aic.least": number(min(believed)),
+        "law.aic.most": number(max(believed)),
+        "law.hull.least": number(min(row.at(8) for row in rows if row.at(7) >= 0.5)),
+    }
+
+
+def verdict_errors(material: Material) -> Numbers:
+    """Rates of wrong verdicts of `gap` in worlds whose truth is known."""
+    rows = material.verdict_tables["verdicts"]
+    trials = sum(int(row.cells[4]) for row in rows)
+    wrong = sum(round(int(row.cells[4]) * (row.at(9) + row.at(10))) for row in rows)
+    by_name = {row.cells[0]: row for row in rows}
+    ten = by_name["constant .7, floor 0, ten midpoints"]
+    floor = by_name["constant .7, floor .03, ten midpoints"]
+    return {
+        "verdicts.worlds": count(len(rows)),
+        "verdicts.trials": count(trials),
+        "verdicts.wrong": count(wrong),
+        "verdicts.end-least": number(min(row.at(11) for row in rows)),
+        "verdicts.end-most": number(max(row.at(11) for row in rows)),
+        "verdicts.closes": percent(ten.at(5)),
+        "verdicts.persists": percent(floor.at(6)),
+        "verdicts.floor": number(0.03),
+        "verdicts.midpoints": count(10),
+        # Three in the number of trials, the upper 95 % limit of a rate of which none was seen.
+        "verdicts.upper": percent(3.0 / trials, 3) if wrong == 0 else "--",
+    }
+
+
+def outside(material: Material) -> Numbers:
+    """Numbers of data outside the repository, as they are kept."""
+    shared, found = material.findings.shared, {}
+    if "real groups" in shared:
+        groups = shared["real groups"]
+        found |= {
+            "groups.all": count(groups.numbers["groups"]),
+            "groups.hard": count(groups.numbers["hard prompts"]),
+            "groups.saturation": _spanned(groups.estimates["saturation"]),
+            "groups.ratio.2": number(groups.numbers["ratio at 2"]),
+            "groups.ratio.8": number(groups.numbers["ratio at 8"]),
+            "groups.correlated": _spanned(groups.estimates["correlated grpo"], 2),
+            "groups.correction": number(groups.numbers["backward, J > 0"], 4),
+            "groups.largest": number(groups.numbers["largest advantage"], 1),
+        }
+    if "seed grid" in shared:
+        found["grid.mirrored"] = _spanned(shared["seed grid"].estimates["mirrored"])
+        found["grid.cells"] = count(shared["seed grid"].numbers["cells"])
+    return found
+
+
+def reported(material: Material) -> Numbers:
+    """Numbers that others reported, or that we cannot make again; sources in outside/reported.json."""
+    return {f"reported.{key}": escaped(one["text"]) for key, one in material.reported.items()}

@@ -1,0 +1,118 @@
+"""What noise cost in the campaign by group size, and what a rollout was worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from fits.drawing import (
+    Drawing,
+    Row,
+    blank,
+    in_style,
+    key_above,
+    mark_gap,
+    sample,
+    set_title,
+    shades,
+    strokes,
+)
+
+if TYPE_CHECKING:
+    from paper.numbers import Findings
+
+__all__ = ["draw_lost"]
+
+ARMS: Final = ("fpr0.4", "fnr0.4", "both0.2", "both0.4")
+MARKS: Final = "os^D"
+DELTA: Final = 0.01
+
+
+@in_style
+def draw_lost(findings: Findings) -> Drawing:
+    """Accuracy lost over training and at the last step, 95 % t; measured effective rollouts against the law's."""
+    figure = blank(2.7)
+    axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.15))
+    rows: list[Row] = []
+    looks = strokes(ARMS)
+    sizes = sorted({gap.group_size for gap in findings.gaps})
+    for axis, level, title in (
+        (axes[0], "over_training", "(a) mean over training"),
+        (axes[1], "end", "(b) last step"),
+    ):
+        for (arm, stroke), mark in zip(looks.items(), MARKS, strict=True):
+            found = {gap.group_size: getattr(gap, level) for gap in findings.gaps if gap.arm == arm}
+            at = [sizes.index(size) for size in found]
+            axis.plot(
+                at,
+                [one.value for one in found.values()],
+                mark,
+                color=stroke.colour,
+                linestyle=stroke.dash,
+                linewidth=1.0,
+                markersize=4,
+                label=arm,
+            )
+            for place, (size, one) in zip(at, found.items(), strict=True):
+                if one.ci is not None:
+                    axis.plot([place, place], one.ci, color=stroke.colour, linewidth=1.2)
+                rows.append({"panel": level, "arm": arm, "group_size": size, "value": one.value,
+                             "low": None if one.ci is None else one.ci[0],
+                             "high": None if one.ci is None else one.ci[1]})  # fmt: skip
+        mark_gap(axis, DELTA)
+        axis.set_yscale("symlog", linthresh=0.02, linscale=1.2)
+        axis.set_ylim(-0.004, 0.25)
+        axis.set_yticks([0.0, 0.01, 0.02, 0.05, 0.1, 0.2], ["0", ".01", ".02", ".05", ".1", ".2"])
+        axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        axis.set_xlabel("rollouts per prompt, $G$")
+        set_title(axis, title)
+    axes[0].set_ylabel("accuracy lost to the verifier")
+    key_above(
+        figure,
+        [
+            sample(arm, stroke.colour, dash=stroke.dash, marker=mark)
+            for (arm, stroke), mark in zip(looks.items(), MARKS, strict=True)
+        ],
+    )
+
+    measured = [one for one in findings.rollouts if one.measured is not None]
+    colours = shades(sizes)
+    axis = axes[2]
+    axis.plot([1.0, 40.0], [1.0, 40.0], color="0.6", linewidth=0.8)
+    for one in measured:
+        kind = "fpr" if "fpr" in one.arm else "fnr" if "fnr" in one.arm else "both"
+        mark = {"fpr": "o", "fnr": "s", "both": "^"}[kind]
+        if one.measured_ci is not None:
+            axis.plot(
+                [one.predicted] * 2, one.measured_ci, color=colours[one.group_size], linewidth=1.0
+            )
+        axis.plot(
+            [one.predicted],
+            [one.measured],
+            mark,
+            color=colours[one.group_size],
+            markersize=4,
+            markerfacecolor="white" if one.arm.startswith("drgrpo") else colours[one.group_size],
+        )
+        rows.append({"panel": "worth", "arm": one.arm, "group_size": one.group_size,
+                     "value": one.measured, "law": one.predicted})  # fmt: skip
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log", base=2)
+    ticks = [2, 4, 8, 16, 32]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_yticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xlabel(r"law: $1+\phi^2(G-1)$")
+    axis.set_ylabel("clean rollouts of equal accuracy")
+    shown = sorted({one.group_size for one in measured})
+    entries = [sample(f"G = {size}", colours[size]) for size in shown]
+    entries += [
+        sample(name, "0.2", dash="", marker=mark)
+        for name, mark in (("fpr", "o"), ("fnr", "s"), ("both", "^"))
+    ]
+    entries.append(sample("dr_grpo", "0.2", dash="", marker="o", hollow=True))
+    axis.legend(
+        handles=entries, frameon=False, fontsize="x-small", loc="upper left", handlelength=1.4
+    )
+    set_title(axis, "(c) worth over a whole run")
+    return Drawing(figure, pd.DataFrame(rows))
