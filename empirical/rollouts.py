@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fits.gap import ArmGap
 from fits.inference import Interval
@@ -53,19 +52,20 @@ class RolloutsWorth:
 
 
 def rollouts_worth(
-    arm: ArmGap, rows: pd.DataFrame, group_size: int, *, name: str = "", probe: Probe | None = None
+    arm: ArmGap, group_size: int, *, name: str = "", probe: Probe | None = None
 ) -> RolloutsWorth | None:
     """One arm of `gap` with its prediction joined; None where theory has none for its errors.
 
-    rows: the arm's in the run table. name: of the arm (default: as `gap` calls it). probe: of the initial weights.
+    group_size: at least 2. name: of the arm (default: as `gap` calls it). probe: of the initial weights.
     """
     if arm.fpr is None or arm.fnr is None or not 0.0 < 1.0 - arm.fpr - arm.fnr < 1.0:
         return None
-    if "noise" in rows.columns and (rows["noise"] != "independent").any():
+    if arm.noise not in {None, "independent"} or not arm.curve:
         return None
-    if "step" in rows.columns and (rows["step"] > 0).any():
-        rows = rows[rows["step"] > 0]
-    pass_rate = float(rows["accuracy"].mean())
+    trained = [point for point in arm.curve if point.x > 0.0] or arm.curve
+    pass_rate = float(np.mean([point.accuracy for point in trained]))
+    if not 0.0 < pass_rate < 1.0:
+        return None
     name = name or arm.arm
     probed = None if probe is None else _probed(probe, name, group_size)
     return RolloutsWorth(

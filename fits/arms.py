@@ -107,6 +107,12 @@ class Arm:
         value = float(self.rows[name].iloc[0])
         return value if np.isfinite(value) else None
 
+    @property
+    def noise(self) -> str | None:
+        """The kind of the arm's errors; None where the table does not say, or says several."""
+        kinds = set(self.rows["noise"]) if "noise" in self.rows.columns else set()
+        return str(kinds.pop()) if len(kinds) == 1 else None
+
 
 def fit_arms(
     held: Sequence[tuple[str, pd.DataFrame, bool]], x: str, laws: Sequence[Law], loss: str

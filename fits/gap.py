@@ -125,6 +125,7 @@ class ArmGap:
     x_max: float
     fpr: float | None
     fnr: float | None
+    noise: str | None = None  # the kind of its errors, where the table says and it is one
     effective_rollouts: float | None = None  # measured; see `fits.rollouts`
     effective_rollouts_ci: Interval | None = None
     effective_rollouts_reason: str = ""  # why there is none, or no interval
@@ -535,6 +536,7 @@ def arm_gap(clean: Arm, noisy: Arm, setting: Setting, *, delta: float, paired: b
         x_max=x_max,
         fpr=noisy.rate("fpr"),
         fnr=noisy.rate("fnr"),
+        noise=noisy.noise,
         curve=_paired_curve(clean, noisy, paired=paired),
     )
 

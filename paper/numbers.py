@@ -259,9 +259,8 @@ def _rollouts(
     """Of every arm that theory prices, smaller groups first."""
     found: list[RolloutsWorth] = []
     for arm in report.arms:
-        name, size = arm.arm.split(",")[0], _size(arm, frame)
-        rows = frame[(frame["arm"] == name) & (frame["group_size"] == size)]
-        worth = rollouts_worth(arm, rows, size, name=name, probe=probe)
+        name = arm.arm.split(",")[0]
+        worth = rollouts_worth(arm, _size(arm, frame), name=name, probe=probe)
         if worth is not None:
             found.append(worth)
     return tuple(sorted(found, key=lambda one: one.group_size))

@@ -45,7 +45,7 @@ def runs(worth: float, *, noise: str = "independent") -> pd.DataFrame:
 def joined(frame: pd.DataFrame) -> RolloutsWorth | None:
     report = gap_report(frame, clean=parse_selection(["fpr=0"]))
     (arm,) = [one for one in report.arms if one.fpr == FPR]
-    return rollouts_worth(arm, frame[frame["arm"] == "fp"], 16, name="fp")
+    return rollouts_worth(arm, 16, name="fp")
 
 
 def test_runs_that_are_worth_what_theory_says_are_found_to_be() -> None:

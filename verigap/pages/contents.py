@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from empirical.rollouts import rollouts_worth
 from fits.advice import interval_in_words, multiplier_in_words, per_ten_points
 from fits.answers import Answer
 from fits.drawing import Stroke, strokes
 from fits.figures import draw_progress, gap_reach, without_setting
 from fits.gap import setting_in_words, verdict_in_words
 from fits.plain import plain
-from theory import VerifierChannel
-from theory.effective_rollouts import effective_rollouts
 from verigap.pages.beside import Document, forecast_section, reach, section_of
 from verigap.pages.model import (
     Chart,
@@ -467,6 +466,7 @@ def _worth(gap: GapReport, group_size: int | None) -> Section:
     for arm in gap.arms:
         size = arm.setting.get("group_size")
         size = int(size) if isinstance(size, int | float) else group_size
+        worth = None if size is None or size < 2 else rollouts_worth(arm, size)
         measured = Span(DASH, None)
         if arm.effective_rollouts is not None:
             ci = arm.effective_rollouts_ci
@@ -477,7 +477,7 @@ def _worth(gap: GapReport, group_size: int | None) -> Section:
                 arm.arm,
                 DASH if size is None else str(size),
                 measured,
-                _by_rates(arm, size),
+                DASH if worth is None else f"{worth.predicted:.2f}",
                 arm.effective_rollouts_reason,
             )
         )
@@ -495,19 +495,10 @@ def _worth(gap: GapReport, group_size: int | None) -> Section:
         (
             "Effective rollouts: the clean rollouts a prompt that would learn as fast. Measured: whose clean curve the arm's"
             " is nearest, at equal steps. By its rates: 1 + φ²(G − 1), φ the correlation of right and paid at the arm's mean"
-            " accuracy, if errors are independent and all prompts are equally hard.",
+            " accuracy past step 0, as if all prompts were equally hard; only of independent errors with J between 0 and 1.",
         ),
         tables=(table,),
     )
-
-
-def _by_rates(arm: ArmGap, size: int | None) -> str:
-    if size is None or size < 2 or arm.fpr is None or arm.fnr is None or not arm.curve:
-        return DASH
-    rate = float(np.mean([point.accuracy for point in arm.curve]))
-    if not 0.0 < rate < 1.0:
-        return DASH
-    return f"{float(effective_rollouts(rate, VerifierChannel(arm.fpr, arm.fnr), size)):.2f}"
 
 
 # Forecast
