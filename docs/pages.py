@@ -27,6 +27,7 @@ ELSEWHERE: Final = {
     "README.md": "readme.md",
     "LOG.md": "log.md",
     "CHANGELOG.md": "changelog.md",
+    "paper/generated/five-results.md": "results/five-results.md",
     "paper/generated/results.md": "results/results.md",
     "paper/generated/gradient-level.md": "results/gradient-level.md",
     "paper/generated/learnable-errors.md": "results/learnable-errors.md",

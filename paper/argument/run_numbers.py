@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 
 from empirical.collect import TABLE
 from empirical.errors import StudyError
@@ -23,6 +24,7 @@ from paper.argument.texts import Numbers, count, escaped, interval, number, perc
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
 from paper.probe import ProbeCheck, check
+from theory import DR_GRPO, VerifierChannel, snr2_weight
 
 __all__ = ["Material", "Record", "coverage", "evidence", "load"]
 
@@ -275,6 +277,8 @@ def probed_speeds(material: Material) -> Numbers:
         "probe.coin-8": number(coin[8].probe, 2),
         "probe.coin-8-measured": number(coin[8].measured, 2),
     }
+    for size in probe.group_sizes:
+        numbers[f"unequal.turn.{size}"] = number(_turn(size, probe.v0_over_v1 or 1.0))
     for one in probe.by_group_size:
         both = next(arm for arm in one.arms if arm.arm == "both0.4")
         if both.relative_speed is not None:
@@ -286,6 +290,19 @@ def probed_speeds(material: Material) -> Numbers:
     numbers["probe.phi2-error"] = percent(float(np.sqrt(np.mean(np.square(phi)))))
     numbers["probe.norms-error"] = percent(float(np.sqrt(np.mean(np.square(norms)))))
     return numbers
+
+
+def _turn(size: int, ratio: float, rate: float = 0.4) -> float:
+    """The pass rate at which both errors of one rate leave one weight the same signal-to-noise ratio, under dr_grpo."""
+
+    def ahead(a: float) -> float:
+        fp, fn = (
+            float(snr2_weight(a, one, size, estimator=DR_GRPO, wrong_over_right=ratio))
+            for one in (VerifierChannel(rate, 0.0), VerifierChannel(0.0, rate))
+        )
+        return fp - fn
+
+    return float(brentq(ahead, 0.05, 0.95))
 
 
 def returns(material: Material) -> Numbers:

@@ -6,6 +6,7 @@ A number has a key (`clock.fpr`) and a text; the manuscript writes `\\val{clock.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ Numbers = dict[str, str]
 
 # TeX's own characters; what else stands in names and verdicts is plain.
 ESCAPES: Final = {
+    " %": r"\,\%",
     "%": r"\%",
     "_": r"\_",
     "&": r"\&",
@@ -59,9 +61,7 @@ def count(value: float) -> str:
 
 def escaped(text: str) -> str:
     """Plain text for TeX."""
-    for plain, tex in ESCAPES.items():
-        text = text.replace(plain, tex)
-    return text
+    return re.sub("|".join(map(re.escape, ESCAPES)), lambda found: ESCAPES[found.group()], text)
 
 
 def numbers_tex(parts: Mapping[str, Numbers]) -> str:

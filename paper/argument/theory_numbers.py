@@ -9,7 +9,12 @@ import numpy as np
 from paper.argument.texts import Numbers, count, number, percent
 from theory import DR_GRPO, GRPO, VerifierChannel, drift, effective_rollouts, phi2
 from theory.corrections import majority
-from theory.effective_rollouts import matching_rollouts, snr2_weight
+from theory.effective_rollouts import (
+    matching_rollouts,
+    population_phi2,
+    population_snr2_weight,
+    snr2_weight,
+)
 from theory.flow import PopulationFlow
 from theory.mean_field import mode_path, time_between, time_to
 from theory.rest_points import rest_points
@@ -26,6 +31,7 @@ REST: Final = (0.1, 0.001)  # KL weight, reference pass rate
 WORTH: Final = (0.05, 0.1, 16)  # pass rate, rate of either error, rollouts
 FIXED: Final = (0.35, 0.2, 8, 3)  # pass rate, rate of both errors, rollouts, judgements
 CORRELATED: Final = (0.3, VerifierChannel(0.2, 0.0), 8, 0.53)
+POPULATION: Final = (0.1, 0.7, VerifierChannel(0.3, 0.0))
 SYMMETRIC: Final = (0.15, 0.15)
 UNEQUAL: Final = (0.1, 0.3, 8, 2.0)  # pass rate, rate of either error, rollouts, v0/v1
 
@@ -200,6 +206,24 @@ def correlated() -> Numbers:
     }
 
 
+def population() -> Numbers:
+    """Two prompts under false positives: the law's number, and what grpo makes of two directions."""
+    low, high, channel = POPULATION
+    rates = np.array([low, high])
+    found = {
+        "population.low": number(low, 1),
+        "population.high": number(high, 1),
+        "population.fpr": number(channel.fpr, 1),
+        "population.phi2": number(population_phi2(rates, channel)),
+    }
+    for word, direction in (("shared", (1.0, 1.0)), ("opposed", (1.0, -1.0))):
+        noisy, clean = (
+            population_snr2_weight(rates, one, 8, direction=direction) for one in (channel, CLEAN)
+        )
+        found[f"population.{word}"] = number(noisy / clean)
+    return found
+
+
 def symmetric() -> Numbers:
     """The worth of a rollout at one half under both errors at a rate that others reported."""
     return {
@@ -218,6 +242,7 @@ def theory_numbers() -> dict[str, Numbers]:
         worth,
         unequal_noise,
         correlated,
+        population,
         symmetric,
         rest,
         fixes,

@@ -103,7 +103,7 @@ def draw_lost(findings: Findings) -> Drawing:
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.set_yticks(ticks, [str(tick) for tick in ticks])
     axis.set_xlabel(r"law: $1+\phi^2(G-1)$")
-    axis.set_ylabel("clean rollouts of equal accuracy")
+    axis.set_ylabel("measured rollouts")
     shown = sorted({one.group_size for one in measured})
     entries = [sample(f"G = {size}", colours[size]) for size in shown]
     entries += [
