@@ -2,8 +2,8 @@
 #
 #   make demo    light core into .venv, then the main job end to end on data in the repository
 #   make test    what the tests need into .venv, then lint, types, layering and every test
-#   make results remake paper/generated/results.md, its numbers and figures from the committed tables
-#   make paper   that, and the argument made of it: paper/verigap.pdf, where TeX is
+#   make paper   remake what the committed tables say: numbers, figures and pages in paper/generated and, where TeX is,
+#                the argument, paper/verigap.pdf (make results is the same)
 #   make bench   measure beside what a user would use instead, into tests/benchmarks/RESULTS.md
 #                (leave the machine alone meanwhile)
 #   make faults kills, long runs, harmed files and runs, safeguards taken away, into tests/faults/RESULTS.md
@@ -35,16 +35,16 @@ lint: $(VENV)/.installed-tests
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
-results: $(VENV)/.installed-core
-	$(BIN)/python -m paper results --shared $(SHARED)
-	$(BIN)/python -m paper manuscript
-
 # The same source makes the same bytes: dates are fixed. Lines that stick out are errors.
-paper: results
-	@command -v latexmk >/dev/null || { echo "no latexmk: all but paper/verigap.pdf is made (Debian: latexmk texlive-latex-recommended)"; exit 0; }; \
+results paper: $(VENV)/.installed-core
+	$(BIN)/python -m paper results --shared $(SHARED)
+	@command -v latexmk >/dev/null || { echo "no latexmk (Debian: latexmk texlive-latex-recommended):" \
+	  "all is made but paper/verigap.pdf, which is of older numbers where these have changed"; exit 0; }; \
 	cd paper/manuscript && SOURCE_DATE_EPOCH=0 FORCE_SOURCE_DATE=1 latexmk -pdf -quiet -halt-on-error \
-	  -interaction=nonstopmode -outdir=../../build/manuscript verigap.tex && cd ../.. && \
-	! grep -E 'Overfull|undefined' build/manuscript/verigap.log && cp build/manuscript/verigap.pdf paper/verigap.pdf
+	  -interaction=nonstopmode -outdir=../../build/manuscript verigap.tex >/dev/null 2>&1 || \
+	  { grep -A5 '^!' ../../build/manuscript/verigap.log; exit 1; }; \
+	! grep -E 'Overfull|undefined' ../../build/manuscript/verigap.log && \
+	cp ../../build/manuscript/verigap.pdf ../verigap.pdf
 
 bench: $(VENV)/.installed-tests
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]

@@ -8,8 +8,8 @@ python -m paper manuscript [--out FOLDER]
 
 `results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
 probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors.
-`manuscript` makes, from findings.json and the committed tables, the numbers, tables and figures of paper/manuscript;
-`make paper` all of it.
+`manuscript` makes, from findings.json and the committed tables, the numbers, tables and figures of paper/manuscript, as
+`results` does at its end; `make paper` the PDF as well.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if given.part == "results":
             write(given.results, given.shared, given.out)
+            if given.out == GENERATED:
+                write_manuscript(ROOT, given.out)
         elif given.part == "probe":
             sys.stdout.write(write_probe(given.campaign, given.out))
         elif given.part == "manuscript":

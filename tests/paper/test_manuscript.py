@@ -15,7 +15,7 @@ import pytest
 
 from paper.argument.run_numbers import Material, load
 from paper.argument.texts import interval, number, numbers_tex, signed
-from paper.argument.write import FIGURES, MANUSCRIPT, drawings, texts
+from paper.argument.write import FIGURES, MANUSCRIPT, drawings, stamp, texts
 from tests.builders import ROOT
 from tests.faults.theory_mutations import MUTATIONS
 from tests.theory import test_theorems
@@ -58,6 +58,13 @@ def test_committed_figures_show_what_the_data_give() -> None:
                 )  # fmt: skip
         for suffix in (".png", ".pdf"):
             assert committed.with_suffix(suffix).is_file()
+
+
+def test_the_committed_pdf_is_of_these_sources() -> None:
+    of = re.search(r"Sources \((\w+)\)", stamp(ROOT, texts(material())))
+    assert of is not None
+    pdf = (ROOT / "paper" / "verigap.pdf").read_bytes()
+    assert of[1].encode() in pdf, "text, numbers or tables have changed since: make paper"
 
 
 def test_every_number_that_the_text_names_is_made_once() -> None:
