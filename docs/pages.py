@@ -34,6 +34,7 @@ ELSEWHERE: Final = {
     "paper/generated/probe.md": "results/probe.md",
     "tests/benchmarks/RESULTS.md": "results/speed.md",
     "tests/benchmarks/COVERAGE.md": "results/coverage.md",
+    "tests/benchmarks/WATCH.md": "results/watch.md",
     "empirical/results/cpu-campaign/environments.md": "results/environments.md",
 }
 PICTURES: Final = "paper/generated/figures"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from empirical.training.callbacks import VerigapCallback
     from verigap.errors import UserError
     from verigap.face.checkpoints import probe
     from verigap.face.decisions import audit, plan, power
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from verigap.face.reports import report
     from verigap.face.runs import fit, gap, read_runs
     from verigap.face.sweeps import simulate
+    from verigap.face.watching import watch
 
 __all__ = [
     "UserError",
+    "VerigapCallback",
     "__version__",
     "audit",
     "drift",
@@ -36,11 +39,13 @@ __all__ = [
     "rest_points",
     "simulate",
     "validate",
+    "watch",
 ]
 __version__ = "0.1.0"
 
 _HOME = {
     "UserError": "verigap.errors",
+    "VerigapCallback": "empirical.training.callbacks",
     "audit": "verigap.face.decisions",
     "drift": "verigap.face.exact",
     "fit": "verigap.face.runs",
@@ -55,6 +60,7 @@ _HOME = {
     "rest_points": "verigap.face.exact",
     "simulate": "verigap.face.sweeps",
     "validate": "verigap.face.forecasts",
+    "watch": "verigap.face.watching",
 }
 
 

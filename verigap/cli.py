@@ -32,6 +32,7 @@ from verigap.commands.rest_points import rest_points
 from verigap.commands.simulate import simulate
 from verigap.commands.train import train
 from verigap.commands.validate import validate
+from verigap.commands.watch import watch
 
 __all__ = ["app", "main"]
 
@@ -89,6 +90,7 @@ app.command(name="rest-points")(rest_points)
 app.command()(simulate)
 app.command()(train)
 app.command()(validate)
+app.command()(watch)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
-__all__ = ["Json", "UserError", "emit", "fail", "progress", "write_json"]
+__all__ = ["Json", "UserError", "console_on", "emit", "fail", "progress", "write_json"]
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
@@ -47,10 +47,10 @@ def emit(document: Any, *, as_json: bool, show: Callable[[Console], None]) -> No
     if as_json:
         sys.stdout.write(_text(document))
         return
-    show(_console())
+    show(console_on())
 
 
-def _console() -> Console:
+def console_on() -> Console:
     """A console on stdout that never splits a word or a number, however narrow the terminal is."""
     from rich.console import Console
     from rich.table import Table

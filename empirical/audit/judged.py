@@ -26,7 +26,15 @@ from fits.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["NAMES", "Judged", "gold_answer", "judge_all", "judge_named", "judge_regex"]
+__all__ = [
+    "NAMES",
+    "Judged",
+    "gold_answer",
+    "judge_all",
+    "judge_named",
+    "judge_of",
+    "judge_regex",
+]
 
 _NUMBERS: Final = re.compile(
     r"(?<![\w.,])[-+\u2212]?[$\u20ac\u00a3]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w]|[.,]\d)"
@@ -75,20 +83,29 @@ def judge_named(name: str, completions: Sequence[str], golds: Sequence[str]) -> 
     Raises InputError for a name that is none, StudyError where its package is absent or a gold answer is
     nothing it can compare with.
     """
-    match name:
+    return _one_by_one(judge_of(name), completions, golds)
+
+
+def judge_of(target: str) -> Callable[[str, str], Any]:
+    """The function of (completion, gold) that `target` names: a verifier of ours, or a user's module:function.
+
+    Raises as `judge_named`, and InputError where it cannot be imported.
+    """
+    match target:
         case "contains":
-            one = _contains
+            return _contains
         case "number":
-            one = _number
-        case _ if name in NAMES:
-            if name == VerifierName.MATH_VERIFY:
+            return _number
+        case _ if target in NAMES:
+            if target == VerifierName.MATH_VERIFY:
                 extras.require("math_verify", extra="audit")
-            one = verifier_named(VerifierName(name))
+            return verifier_named(VerifierName(target))
+        case _ if ":" in target:
+            return _imported(target)
         case _:
             raise InputError(
-                f"no verifier {name!r}: name one of {', '.join(NAMES)}, or module:function"
+                f"no verifier {target!r}: name one of {', '.join(NAMES)}, or module:function"
             )
-    return _one_by_one(one, completions, golds)
 
 
 def judge_regex(pattern: str, completions: Sequence[str], golds: Sequence[str]) -> Judged:
@@ -127,9 +144,9 @@ def judge_all(
     function: once, with all completions and the table's columns as keywords.
     Raises InputError where it cannot be imported or returns something else.
     """
+    function = judge_of(target)
     if ":" not in target:
-        return judge_named(target, completions, golds)
-    function = _imported(target)
+        return _one_by_one(function, completions, golds)
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

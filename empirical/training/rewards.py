@@ -31,7 +31,16 @@ from theory.channel import BoolArray
 from theory.estimators import GRPO, Estimator, advantages
 from theory.structures import IntArray, PerAnswer, PerPrompt, Rollouts, Structure
 
-__all__ = ["METRIC_PREFIX", "Judged", "NoisyVerifier", "VerlReward", "answer_id"]
+__all__ = [
+    "METRIC_PREFIX",
+    "Judged",
+    "NoisyVerifier",
+    "Text",
+    "VerlReward",
+    "answer_id",
+    "gold_text",
+    "last_text",
+]
 
 METRIC_PREFIX: Final = "verifier/"
 Text = str | Sequence[dict[str, str]]  # plain, or a chat's messages
@@ -109,7 +118,7 @@ class NoisyVerifier:
         in the step's global batch. index, group: places in the global batch, of rollouts and of groups, where
         the rollouts do not lie there one after another, group by group.
         """
-        answers = [_gold(answer) for answer in gold]
+        answers = [gold_text(answer) for answer in gold]
         keys = np.array([prompt_key(one) for one in prompt_id], dtype=np.int64)
         started = perf_counter()
         with batch():
@@ -175,13 +184,13 @@ class NoisyVerifier:
         **_: Any,  # TRL also passes token ids and every column of the data set
     ) -> list[float | None]:
         """Rewards of one step's rollouts on this process, 0.0 or 1.0, or None where unscorable."""
-        texts = [_last(c) for c in completions]
+        texts = [last_text(c) for c in completions]
         judged = self.judge(
             texts,
             gold=gold,
             prompt_id=prompt_id,
             step=trainer_state.global_step,
-            prompts=None if prompts is None else [_last(p) for p in prompts],
+            prompts=None if prompts is None else [last_text(p) for p in prompts],
             offset=int(os.environ.get("RANK", "0")) * len(texts),
         )
         for name, value in _counts(judged, self.group_size, self.estimator).items():
@@ -259,7 +268,7 @@ class VerlReward:
         return _verl_scores(judged)[0]
 
 
-def _last(text: Text) -> str:
+def last_text(text: Text) -> str:
     """Plain text, or the last message of a chat."""
     return text if isinstance(text, str) else text[-1]["content"]
 
@@ -309,7 +318,7 @@ def _folded(keys: IntArray) -> IntArray:
     return np.where(keys < 2**32, keys, (keys >> 32 ^ keys) & 0xFFFFFFFF)
 
 
-def _gold(answer: object) -> str:
+def gold_text(answer: object) -> str:
     """A gold answer as text; numbers are common in data sets."""
     plain = answer.item() if isinstance(answer, np.generic) else answer
     if isinstance(plain, str):

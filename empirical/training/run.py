@@ -60,6 +60,7 @@ from empirical.training.rewards import METRIC_PREFIX, NoisyVerifier
 from empirical.training.shared_prompts import SharedPrompts
 from empirical.training.tasks import Task, load_task, prompts_of
 from empirical.verifiers import Verdict
+from empirical.watch.steps import STOP
 from fits.errors import InputError
 from fits.files import replacing, write_text
 from fits.readers.jsonl import read_json
@@ -215,8 +216,8 @@ class Recorder(TrainerCallback):
         self.started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
-        """Save and stop if a signal asked for it."""
-        if self.stop:
+        """Save and stop if a signal asked for it, or a file STOP in the run's folder (`verigap watch --stop`)."""
+        if self.stop or (self.folder.path / STOP).exists():
             control.should_save = True
             control.should_training_stop = True
 

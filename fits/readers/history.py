@@ -32,6 +32,7 @@ __all__ = [
     "SETTINGS",
     "Ask",
     "History",
+    "Logged",
     "Raw",
     "choose_metric",
     "evaluations",
@@ -69,6 +70,16 @@ class Raw:
     notes: tuple[str, ...] = ()
     measured: str = "accuracy"
     taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Logged:
+    """All that one run logged: its name, a mapping a logging call in their order, its settings, what was repaired."""
+
+    name: str
+    rows: tuple[Mapping[str, Any], ...]
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
 
 
 # (place in the file, step, values logged there), in the order they were logged.

@@ -19,11 +19,17 @@ import pandas as pd
 
 from fits.errors import InputError
 from fits.readers.axes import read_rows
-from fits.readers.history import Ask, Raw, frame_of
+from fits.readers.history import Ask, Logged, Raw, frame_of
 from fits.readers.jsonl import parse_json
 from fits.table import ORIGIN
 
-__all__ = ["is_trackio", "is_trackio_database", "read_trackio", "read_trackio_database"]
+__all__ = [
+    "is_trackio",
+    "is_trackio_database",
+    "read_trackio",
+    "read_trackio_database",
+    "trackio_histories",
+]
 
 SECONDS_READ: Final = 60.0
 LONGEST: Final = 16 << 20  # bytes of a row or text
@@ -81,6 +87,24 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
 
     Raises InputError where it is no database of trackio's.
     """
+    rows, config = _database(path)
+    return read_trackio(frame_of(rows, source=str(path)), source=str(path), ask=ask, config=config)
+
+
+def trackio_histories(path: Path) -> tuple[Logged, ...]:
+    """All that each run of a project's database logged. Raises InputError where it is no database of trackio's."""
+    rows, config = _database(path)
+    by_run: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        name = str(row["run_name"])
+        by_run.setdefault((name, str(row.get("run_id", name))), []).append(row)
+    return tuple(
+        Logged(name, tuple(own), config.get(name, {})) for (name, _), own in by_run.items()
+    )
+
+
+def _database(path: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Rows and settings by run of a project's database."""
     try:
         # Read only, and whatever else is writing to it goes on.
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
@@ -119,7 +143,7 @@ def read_trackio_database(path: Path, ask: Ask) -> Raw:
         own = {"run_name": name, "step": step, ORIGIN: f"metrics row {number}"}
         rows.append({**values, **own, **({"run_id": run} if run_id == "run_id" else {})})
     config = {name: _object(text, source=f"{path}, config of {name}") for name, text in configs}
-    return read_trackio(frame_of(rows, source=str(path)), source=str(path), ask=ask, config=config)
+    return rows, config
 
 
 def _within(rows: Iterable[tuple[Any, ...]], path: Path) -> list[tuple[Any, ...]]:

@@ -17,13 +17,13 @@ from typing import Any, Final
 from fits.errors import InputError
 from fits.files import file_bytes
 from fits.readers.axes import read_rows
-from fits.readers.history import Ask, Raw, frame_of
+from fits.readers.history import Ask, Logged, Raw, frame_of
 from fits.readers.jsonl import parse_json
 from fits.readers.wandb import COUNTER
 from fits.readers.wire import fields_of
 from fits.table import ORIGIN
 
-__all__ = ["offline_file", "read_offline_run"]
+__all__ = ["offline_file", "offline_history", "read_offline_run"]
 
 _BLOCK: Final = 32768
 _RECORD: Final = struct.Struct("<IHB")  # crc, length, kind: 1 whole, 2 first, 3 middle, 4 last
@@ -42,6 +42,25 @@ def read_offline_run(path: Path, ask: Ask) -> Raw:
 
     Settings named like columns of the run table (seed, fpr, …), or as trainers name them, fill them.
     Raises InputError where the file is no offline run or no single accuracy is logged.
+    """
+    history = offline_history(path)
+    raw = read_rows(
+        frame_of(list(history.rows), source=str(offline_file(path))),
+        run_column=None,
+        run_id=history.name,
+        calls="_step",
+        counter=COUNTER,
+        ask=ask,
+        source=str(path),
+        config={history.name: history.config},
+    )
+    return Raw(raw.frame, (*history.notes, *raw.notes), raw.measured, raw.taken)
+
+
+def offline_history(path: Path) -> Logged:
+    """All that an offline run logged, from its folder or its `.wandb` file.
+
+    Raises InputError where the file is no offline run.
     """
     file = offline_file(path)
     if file is None:
@@ -76,17 +95,7 @@ def read_offline_run(path: Path, ask: Ask) -> Raw:
         raise InputError(f"{file}, record {number}: is no record ({error})") from None
     if not rows:
         raise InputError(f"{file}: an offline run with no history")
-    raw = read_rows(
-        frame_of(rows, source=str(file)),
-        run_column=None,
-        run_id=name,
-        calls="_step",
-        counter=COUNTER,
-        ask=ask,
-        source=str(path),
-        config={name: config},
-    )
-    return Raw(raw.frame, (*notes, *raw.notes), raw.measured, raw.taken)
+    return Logged(name, tuple(rows), config, notes)
 
 
 def _items(message: bytes) -> dict[str, Any]:

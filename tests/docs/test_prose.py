@@ -8,13 +8,14 @@ from typing import Final
 from tests.builders import ROOT
 from tests.docs.prose import WIDTH, long_markdown, long_python, wrap_markdown
 
-# Written by a command: `make results`, `make bench`, `python -m paper.blind`, tests.benchmarks.coverage,
+# Written by a command: `make results`, `make bench`, `python -m paper.blind`, tests.benchmarks.coverage and watch,
 # tests.faults.theory_mutations, `make faults`.
 GENERATED: Final = (
     "paper/generated",
     "paper/forecasts/README.md",
     "tests/benchmarks/COVERAGE.md",
     "tests/benchmarks/RESULTS.md",
+    "tests/benchmarks/WATCH.md",
     "tests/faults/RESULTS.md",
     "tests/faults/THEORY-MUTATIONS.md",
 )

@@ -25,7 +25,7 @@ from tests.commands.command import document
 from verigap.cli import app
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-VERBS = [name for name in vg.__all__ if name not in ("UserError", "__version__")]
+VERBS = [name for name in vg.__all__ if name not in ("UserError", "VerigapCallback", "__version__")]
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +251,9 @@ COMMAND_ONLY = {
     *("json", "out", "figure", "arms", "figure_size", "force", "junit", "sarif"),
     *("format", "manifest", "map", "metric", "runs_from", "scale", "set"),
     *("backend", "address", "preset", "runs"),
+    *("once", "every", "patience", "stop", "keep_on"),
 }
-PYTHON_ONLY = {"each", "report", "on_ray", "path", "words", "command"}
+PYTHON_ONLY = {"each", "report", "on_ray", "path", "words", "command", "seed"}
 
 
 @pytest.mark.parametrize("name", VERBS)

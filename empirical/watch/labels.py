@@ -1,0 +1,74 @@
+"""Audited rollouts of a step: what the training verifier paid, and what a reference or a person says is right.
+
+Law. Labels of one prompt hang together, labels of two prompts do not, given the policy: a unit is the mean over one
+prompt's labels of a step. A label whose prompt is not named is a unit of its own.
+Fails first where several unnamed labels are of one prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Label", "Unit", "choose", "units_of"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One audited rollout. prompt: what names its prompt among the step's; None where unknown."""
+
+    paid: bool
+    right: bool
+    prompt: Hashable = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Labels of one prompt at one step: how many are wrong and paid, wrong, right and unpaid, and in all."""
+
+    paid_wrong: int
+    wrong: int
+    unpaid_right: int
+    labels: int
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """The first three over the fourth."""
+        n = self.labels
+        return self.paid_wrong / n, self.wrong / n, self.unpaid_right / n
+
+
+def units_of(labels: Iterable[Label]) -> list[Unit]:
+    """The units of one step's labels."""
+    by_prompt: dict[Hashable, list[Label]] = {}
+    for number, label in enumerate(labels):
+        key = ("", number) if label.prompt is None else label.prompt
+        by_prompt.setdefault(key, []).append(label)
+    return [
+        Unit(
+            paid_wrong=sum(one.paid and not one.right for one in own),
+            wrong=sum(not one.right for one in own),
+            unpaid_right=sum(one.right and not one.paid for one in own),
+            labels=len(own),
+        )
+        for own in by_prompt.values()
+    ]
+
+
+def choose(prompts: Sequence[Hashable], count: int, rng: np.random.Generator) -> list[int]:
+    """Places of at most `count` rollouts to audit, spread over prompts: of each as many as of any other, or one more.
+
+    prompts: of each rollout. Within a prompt every rollout is as likely as any other.
+    """
+    own: dict[Hashable, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        own.setdefault(prompt, []).append(place)
+    groups = [list(rng.permutation(places)) for places in own.values()]
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(prompts)):
+        for group in rng.permutation(len(groups)):
+            if groups[group] and len(chosen) < count:
+                chosen.append(int(groups[group].pop()))
+    return chosen

@@ -1,0 +1,184 @@
+"""VerigapCallback in TRL's trainer: the script of the how-to as it stands, a resumed run, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from empirical.errors import StudyError
+from empirical.watch.steps import LOG, STOP, read_run
+from fits.errors import InputError
+from tests.builders import ROOT
+from tests.commands.command import verigap
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(find_spec("trl") is None, reason="needs the train extra"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+SCRIPT = re.search(
+    r"```python\n(.*?)```", (ROOT / "docs/how-to/watch.md").read_text(encoding="utf-8"), re.DOTALL
+)[1]  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random model of letters and sums of two digits."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("script")
+    vocabulary = {"<pad>": 0, "<eos>": 1, **{c: i + 2 for i, c in enumerate("0123456789+=")}}
+    letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    letters.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(
+        tokenizer_object=letters, pad_token="<pad>", eos_token="<eos>"
+    ).save_pretrained(folder / "model")
+    config = GPT2Config(
+        vocab_size=len(vocabulary),
+        n_embd=8,
+        n_layer=1,
+        n_head=1,
+        n_positions=32,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder / "model")
+    sums = [{"prompt": f"{a}+{b}=", "gold": a + b} for a in range(10) for b in range(10)]
+    (folder / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in sums))
+    return folder
+
+
+def trainer_of(folder: Path, watch: Any, reward: Any = None, **settings: Any) -> Any:
+    from datasets import load_dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    def pays(completions: list[str], gold: list[int], **_: Any) -> list[float]:
+        return [float(str(g)[0] in text) for text, g in zip(completions, gold, strict=True)]
+
+    given = {"max_steps": 3, "max_completion_length": 4, "use_cpu": True, "bf16": False}
+    args = GRPOConfig(
+        str(folder / "run"), report_to="none", disable_tqdm=True, **(given | settings)
+    )
+    problems = load_dataset("json", data_files=str(folder / "problems.jsonl"), split="train")
+    return GRPOTrainer(
+        str(folder / "model"), reward or pays, args, train_dataset=problems, callbacks=[watch]
+    )
+
+
+def test_the_script_of_the_how_to_runs_as_it_stands(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        line for line in SCRIPT.splitlines() if line and not line.startswith(("from", "def", "  "))
+    ]
+    assert len(lines) <= 10
+    monkeypatch.chdir(made)
+    names: dict[str, Any] = {}
+    exec(compile(SCRIPT, "docs/how-to/watch.md", "exec"), names)
+    # Nearly every answer of a random model is wrong, and many hold a digit of the right one.
+    watched = names["watch"].watched
+    assert watched.alarm
+    assert {alarm.name for alarm in watched.alarms if alarm.on} == {"declared"}
+    assert names["trainer"].state.global_step == watched.step < 20
+    assert "declared rates" in capsys.readouterr().out
+    run = read_run(made / "run")
+    assert (run.done, run.labels_by, run.group_size) == (True, "number, 8 a step", 8)
+    assert [len(step.units) for step in run.steps] == [1] * watched.step  # one prompt a step
+    assert all(step.units[0].labels == 8 for step in run.steps)
+    seen = verigap("watch", made / "run", "--once", "--json")
+    assert seen.code == 1
+    assert seen.document["labels"] == watched.labels
+    assert seen.document["reward"] == pytest.approx(watched.reward)
+
+
+def test_watching_changes_no_weight_and_costs_no_step(made: Path, tmp_path: Path) -> None:
+    import torch
+
+    from empirical.training.callbacks import VerigapCallback
+
+    weights = []
+    for watch in (VerigapCallback("number"), VerigapCallback()):
+        trainer = trainer_of(made, watch, learning_rate=1e-2)
+        trainer.args.output_dir = str(tmp_path / str(len(weights)))
+        trainer.train()
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+        assert watch.overhead < 0.5 * 3
+    assert torch.equal(*weights)
+    assert not any(alarm.can for alarm in watch.watched.alarms)
+
+
+def test_a_resumed_run_goes_on_from_its_log(made: Path, tmp_path: Path) -> None:
+    from empirical.training.callbacks import VerigapCallback
+
+    out = {"save_steps": 2, "save_strategy": "steps"}
+    first = trainer_of(made, VerigapCallback("number"), max_steps=2, **out)
+    first.args.output_dir = str(tmp_path)
+    first.train()
+    before = read_run(tmp_path)
+    again = VerigapCallback("number")
+    second = trainer_of(made, again, max_steps=4, **out)
+    second.args.output_dir = str(tmp_path)
+    (tmp_path / STOP).write_text("by hand")
+    second.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    run = read_run(tmp_path)
+    assert run.identity == before.identity
+    assert [step.step for step in run.steps] == [1, 2, 3]  # STOP ended it after its first step
+    assert again.watched.labels == 24
+    assert len((tmp_path / LOG).read_text().splitlines()) == 3 + 3 + 1
+
+
+def test_an_alarm_is_said_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    from empirical.training.callbacks import VerigapCallback
+
+    watch = VerigapCallback("number", fpr=0.0)
+    watch._path = tmp_path / LOG
+    labels = [[p, 1, 0] for p in range(8)]
+    row = {"kind": "step", "rollouts": 64, "reward": 1.0, "groups": [0, 0, 1], "seconds": 1.0}
+    with caplog.at_level(logging.WARNING):
+        for step in range(1, 6):
+            watch._weigh({**row, "step": step, "zero_advantage": 1.0, "labels": labels})
+    said = [record.message for record in caplog.records if "ALARM" in record.message]
+    assert len(said) == 1
+    assert "left its declared rates" in said[0]
+
+
+def test_what_it_refuses(made: Path) -> None:
+    from empirical.training.callbacks import VerigapCallback
+
+    with pytest.raises(StudyError, match="labels must be at least 1"):
+        VerigapCallback("number", labels=0)
+    with pytest.raises(InputError, match="no verifier 'nubmer'"):
+        VerigapCallback("nubmer")
+    with pytest.raises(StudyError, match="no column 'answer' with the right answer"):
+        trainer_of(made, VerigapCallback("number", gold="answer")).train()
+    with pytest.raises(StudyError, match="the reference returned 'yes'"):
+        trainer_of(made, VerigapCallback(lambda completion, gold: "yes")).train()
+
+    def one(completions: list[str], **_: Any) -> list[float]:
+        return [1.0] * len(completions)
+
+    def two(completions: list[str], **_: Any) -> list[float]:
+        return [0.0] * len(completions)
+
+    async def waits(completions: list[str], **_: Any) -> list[float]:
+        return [0.0] * len(completions)
+
+    with pytest.raises(StudyError, match="several reward functions: name the one that verifies"):
+        trainer_of(made, VerigapCallback(), [one, two]).train()
+    with pytest.raises(StudyError, match="no reward function is called 'three'"):
+        trainer_of(made, VerigapCallback(reward="three"), [one, two]).train()
+    with pytest.raises(StudyError, match="asynchronous"):
+        trainer_of(made, VerigapCallback(), waits).train()
+    watch = VerigapCallback("number", reward="one")
+    trainer_of(made, watch, [two, one], max_steps=1).train()
+    assert watch.watched.reward == 1.0
