@@ -4,10 +4,13 @@ python -m paper results [--results FOLDER] [--shared FOLDER] [--out FOLDER]
 python -m paper steps [--campaign FOLDER] [--check FOLDER] [--rollouts CSV] [--out FOLDER]
 python -m paper probe [--campaign FOLDER] [--out FOLDER]
 python -m paper learnable [--study FILE] [--out FOLDER]
+python -m paper smollm2 [--results FOLDER] [--out FOLDER]
+python -m paper sizes [--results FOLDER] [--out FOLDER]
 python -m paper manuscript [--out FOLDER]
 
 `results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
-probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors.
+probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors, `smollm2` a pretrained
+model foretold and trained, `sizes` the campaign's task at other sizes.
 `manuscript` makes, from findings.json and the committed tables, the numbers, tables and figures of paper/manuscript, as
 `results` does at its end; `make paper` the PDF as well.
 """
@@ -15,10 +18,11 @@ probe of the campaign's initial weights beside its runs, `learnable` the study l
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -37,13 +41,16 @@ from paper.argument.write import write_manuscript
 from paper.figures.answers import draw_answers
 from paper.figures.gradient_level import draw_gradient_level
 from paper.figures.learnable import draw_learnable
+from paper.figures.paces import draw_pretrained, draw_sizes
 from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
 from paper.learnable import learnable
 from paper.numbers import collect, read_kept
+from paper.paces import held, moved, paces
 from paper.pages import gradient_level as step_page
 from paper.pages import home as home_page
 from paper.pages import learnable as learnable_page
+from paper.pages import paces as paces_page
 from paper.pages import probe as probe_page
 from paper.pages.results import FIGURES, render
 from paper.probe import check
@@ -61,6 +68,9 @@ PROBED: Final = "verigap probe empirical/studies/trained/cpu-campaign.yaml"
 LEARNABLE: Final = Path("learnable-errors.md")
 LEARNABLE_FIGURE: Final = Path("figures/learnable-errors.png")
 LEARNABLE_STUDY: Final = Path("studies/trained/learnable-errors.yaml")
+SMOLLM2: Final = "smollm2-arithmetic"
+SIZES: Final = "model-sizes"
+FORECASTS: Final = ROOT / "paper" / "forecasts"
 STEPS_FIGURE: Final = Path("figures/gradient-level.png")
 
 
@@ -87,6 +97,10 @@ def main(arguments: Sequence[str]) -> int:
         "manuscript", help="numbers, tables and figures of the manuscript"
     )
     manuscript.add_argument("--out", type=Path, default=GENERATED)
+    for name, what in (("smollm2", "a pretrained model"), ("sizes", "other sizes of the model")):
+        part = parts.add_parser(name, help=f"{what}, foretold by a probe and trained")
+        part.add_argument("--results", type=Path, default=ROOT / "empirical" / "results")
+        part.add_argument("--out", type=Path, default=GENERATED)
     given = parser.parse_args(arguments)
     try:
         if given.part == "results":
@@ -99,6 +113,10 @@ def main(arguments: Sequence[str]) -> int:
             write_manuscript(ROOT, given.out)
         elif given.part == "learnable":
             sys.stdout.write(write_learnable(given.study, given.out))
+        elif given.part == "smollm2":
+            sys.stdout.write(write_smollm2(given.results, given.out))
+        elif given.part == "sizes":
+            sys.stdout.write(write_sizes(given.results, given.out))
         else:
             level = gradient_level(
                 given.campaign,
@@ -140,6 +158,10 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
         write_probe(campaign, out)
     if _present(results / "learnable-errors" / TABLE):
         write_learnable(results.parent / LEARNABLE_STUDY, out)
+    if _present(results / SMOLLM2 / TABLE):
+        write_smollm2(results, out)
+    if _present(results / SIZES / TABLE):
+        write_sizes(results, out)
     findings, material = collect(results, shared, kept, level, outside(out) / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
@@ -195,6 +217,63 @@ def write_learnable(study_file: Path, out: Path = GENERATED) -> str:
         found, command="python -m paper learnable", figure=LEARNABLE_FIGURE.as_posix()
     )
     write_text(out / LEARNABLE, page)
+    return page
+
+
+def _complete(table: Path, steps: int) -> pd.DataFrame:
+    """The rows of runs that were trained to the end."""
+    runs = pd.read_parquet(table)
+    done: Any = runs.groupby("run_id")["step"].max() == steps
+    return runs[runs["run_id"].isin(done[done].index)]
+
+
+def write_smollm2(results: Path, out: Path = GENERATED) -> str:
+    """Write smollm2.md and figures/smollm2.png (and .csv) below `out`; the page.
+
+    Raises StudyError where probe, forecast or clean runs are absent.
+    """
+    folder = results / SMOLLM2
+    study = read_study(results.parent / f"studies/trained/{SMOLLM2}.yaml")
+    runs = _complete(folder / TABLE, study.training.steps)
+    probe = read_probe(folder / "probe.json")
+    forecast = json.loads((FORECASTS / f"{SMOLLM2}.json").read_text(encoding="utf-8"))
+    found = paces(probe, runs)
+    save(draw_pretrained(found), out / "figures/smollm2.png")
+    page = paces_page.pretrained(
+        found,
+        held(forecast, runs, study, probe),
+        command="python -m paper smollm2",
+        figure="figures/smollm2.png",
+        hours=float(runs.groupby("run_id")["seconds"].max().sum()) / 3600.0,
+    )
+    write_text(out / "smollm2.md", page)
+    return page
+
+
+def write_sizes(results: Path, out: Path = GENERATED) -> str:
+    """Write sizes.md and figures/sizes.png (and .csv) below `out`, of the sizes that are there; the page.
+
+    Raises StudyError where a size has runs and no probe.
+    """
+    study = read_study(results.parent / f"studies/trained/{SIZES}.yaml")
+    runs = _complete(results / SIZES / TABLE, study.training.steps)
+    campaign = _complete(results / "cpu-campaign" / TABLE, study.training.steps)
+    arms = campaign["arm"].isin(list(study.arms)) & (campaign["group_size"] == 8)
+    reference = paces(read_probe(results / "cpu-campaign" / "probe.json"), campaign[arms])
+    others = [
+        paces(read_probe(results / SIZES / f"probe-{model.name}.json"), own)
+        for model in study.models
+        if len(own := runs[runs["model"] == model.name])
+    ]
+    found = sorted([reference, *others], key=lambda one: one.parameters)
+    save(draw_sizes(found), out / "figures/sizes.png")
+    page = paces_page.sizes(
+        found,
+        moved(reference, others),
+        command="python -m paper sizes",
+        figure="figures/sizes.png",
+    )
+    write_text(out / "sizes.md", page)
     return page
 
 

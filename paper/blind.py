@@ -3,7 +3,7 @@
     python -m paper.blind [--shared FOLDER] [--out FOLDER]
 
 writes paper/forecasts: a JSON file for each set, with the sha256 of every file it rests on, the command and the date,
-and a page. Never made anew once scored: a forecast that changed after its answer is none.
+and a page. A file that is there stays as it is: a forecast that changed after its answer is none.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from empirical.probe import read_probe
 from empirical.studies import read_study
 from empirical.validate.calibrate import Calibration, calibrate
+from empirical.validate.clock import read_clock
 from fits.files import write_text
 from fits.plain import json_text
 
@@ -29,12 +33,14 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 SHARED: Final = ROOT.parent / "shared" / "data"
 OUT: Final = ROOT / "paper" / "forecasts"
 STUDIES: Final = ROOT / "empirical" / "studies" / "trained"
+RESULTS: Final = ROOT / "empirical" / "results"
 COMMAND: Final = "python -m paper.blind"
 OLMO: Final = (
     ("grpo_exact_seed0.csv", "grpo"),
     ("dr_grpo_exact_seed0.csv", "dr_grpo"),
     ("dr_grpo_exact_seed1.csv", "dr_grpo"),
 )
+PILOT: Final = "pilot.csv"
 GRID_STEPS: Final = 233.0  # one epoch of the grid, arXiv 2605.25252
 ASKED: Final = [
     "arm",
@@ -51,7 +57,10 @@ ASKED: Final = [
 
 @dataclass(frozen=True)
 class Blind:
-    """One committed set: what it is about, what it rests on, what is not blind about it, and the rows."""
+    """One committed set: what it is about, what it rests on, what is not blind about it, and the rows.
+
+    speeds: each arm's over clean's with 95 %, where a probe of the initial weights measured them.
+    """
 
     name: str
     about: str
@@ -60,25 +69,31 @@ class Blind:
     not_blind: tuple[str, ...]
     assumptions: tuple[str, ...]
     rows: pd.DataFrame
+    speeds: tuple[Mapping[str, Any], ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """As it is written down."""
+        own = {k: v for k, v in asdict(self).items() if k not in ("rows", "speeds")}
+        if self.speeds:
+            own["speeds"] = list(self.speeds)
+        rows = self.rows.astype(object).where(self.rows.notna(), None)
+        return {**own, "forecasts": rows.to_dict("records")}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write every set."""
+    """Write every set that is not there yet, and the page of all."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=main.__doc__)
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    sets = (olmo(options.shared), grid(options.shared), *qwen(options.shared))
-    for one in sets:
-        document = {
-            "made": today,
-            "command": COMMAND,
-            **{k: v for k, v in asdict(one).items() if k != "rows"},
-            "forecasts": one.rows.astype(object).where(one.rows.notna(), None).to_dict("records"),
-        }
-        write_text(options.out / f"{one.name}.json", json_text(document) + "\n")
-    write_text(options.out / "README.md", page(sets, today))
+    for name, make in SETS.items():
+        path = options.out / f"{name}.json"
+        if not path.exists():
+            document = {"made": today, "command": COMMAND, **make(options.shared).document()}
+            write_text(path, json_text(document) + "\n")
+    read = [json.loads((options.out / f"{name}.json").read_text()) for name in SETS]
+    write_text(options.out / "README.md", page(read))
     return 0
 
 
@@ -170,51 +185,105 @@ def grid(shared: Path) -> Blind:
     )
 
 
-def qwen(shared: Path) -> list[Blind]:
-    """Every arm of our two studies of Qwen2.5 on GSM8K, which nobody has run."""
+def qwen(name: str, shared: Path) -> Blind:
+    """Every arm of one of our two studies of Qwen2.5 on GSM8K, which nobody has run."""
     known = _grid(shared)
-    found: list[Blind] = []
-    for name in ("qwen2.5-gsm8k-paper", "qwen2.5-gsm8k-powered"):
-        study = read_study(STUDIES / f"{name}.yaml")
-        asked = pd.DataFrame(
-            [
-                {
-                    "arm": run.arm,
-                    "model": run.model.name,
-                    "fpr": run.noise.fpr,
-                    "fnr": run.noise.fnr,
-                    "group_size": run.group_size,
-                }
-                for run in study.runs()
-            ]
-        ).drop_duplicates(ignore_index=True)
-        lengths = [s for s in study.evaluation.steps if s >= GRID_STEPS]
-        rows = asked.merge(pd.DataFrame({"step": [float(s) for s in lengths]}), how="cross").assign(
-            prompts_per_step=32, n_eval=study.evaluation.samples
-        )
-        parts = [
-            _forecast(calibrate(known[known["model"] == model].reset_index(drop=True)), mine)
-            for model, mine in rows.groupby("model", sort=False)
+    study = read_study(STUDIES / f"{name}.yaml")
+    asked = pd.DataFrame(
+        [
+            {
+                "arm": run.arm,
+                "model": run.model.name,
+                "fpr": run.noise.fpr,
+                "fnr": run.noise.fnr,
+                "group_size": run.group_size,
+            }
+            for run in study.runs()
         ]
-        found.append(
-            Blind(
-                name=name,
-                about=f"accuracy (n = {study.evaluation.samples}) of every arm of {name}.yaml",
-                calibrated_on="the seed grid's cells at 8 rollouts, of the same model",
-                sources={
-                    **_hashes(shared / "seed_grid", ["batch32_r8_metrics.csv"]),
-                    **_hashes(STUDIES, [f"{name}.yaml"]),
-                },
-                not_blind=(),
-                assumptions=(
-                    "prompt, verifier and evaluation are the study's, not the grid's: their difference is in no"
-                    " interval",
-                    f"the grid knows one length, {GRID_STEPS:g} steps: longer runs rest on the law alone",
-                ),
-                rows=pd.concat(parts, ignore_index=True),
-            )
-        )
-    return found
+    ).drop_duplicates(ignore_index=True)
+    lengths = [s for s in study.evaluation.steps if s >= GRID_STEPS]
+    rows = asked.merge(pd.DataFrame({"step": [float(s) for s in lengths]}), how="cross").assign(
+        prompts_per_step=32, n_eval=study.evaluation.samples
+    )
+    parts = [
+        _forecast(calibrate(known[known["model"] == model].reset_index(drop=True)), mine)
+        for model, mine in rows.groupby("model", sort=False)
+    ]
+    return Blind(
+        name=name,
+        about=f"accuracy (n = {study.evaluation.samples}) of every arm of {name}.yaml",
+        calibrated_on="the seed grid's cells at 8 rollouts, of the same model",
+        sources={
+            **_hashes(shared / "seed_grid", ["batch32_r8_metrics.csv"]),
+            **_hashes(STUDIES, [f"{name}.yaml"]),
+        },
+        not_blind=(),
+        assumptions=(
+            "prompt, verifier and evaluation are the study's, not the grid's: their difference is in no interval",
+            f"the grid knows one length, {GRID_STEPS:g} steps: longer runs rest on the law alone",
+        ),
+        rows=pd.concat(parts, ignore_index=True),
+    )
+
+
+def probed(name: str, _: Path) -> Blind:
+    """Every arm of a study whose initial weights were probed, and whose clean arm one pilot run shows."""
+    study, folder = read_study(STUDIES / f"{name}.yaml"), RESULTS / name
+    probe, pilot = read_probe(folder / "probe.json"), pd.read_csv(folder / PILOT)
+    asked = pd.DataFrame(
+        [
+            {
+                "arm": run.arm,
+                "model": run.model.name,
+                "fpr": run.noise.fpr,
+                "fnr": run.noise.fnr,
+                "group_size": run.group_size,
+            }
+            for run in study.runs()
+        ]
+    ).drop_duplicates(ignore_index=True)
+    steps = pd.DataFrame({"step": [float(s) for s in study.evaluation.steps if s > 0]})
+    rows = asked.merge(steps, how="cross").assign(
+        prompts_per_step=study.training.prompts_per_step, n_eval=study.evaluation.samples
+    )
+    return Blind(
+        name=name,
+        about=f"accuracy (n = {study.evaluation.samples}) of every arm of {name}.yaml",
+        calibrated_on="one clean pilot run and a probe of the initial weights",
+        sources={
+            **_hashes(STUDIES, [f"{name}.yaml"]),
+            **_hashes(folder, ["probe.json", PILOT]),
+        },
+        not_blind=(
+            "task, learning rate and length were chosen after the pilot, whose seed is in no study",
+        ),
+        assumptions=(
+            "an arm's speed is that at the initial weights, all along: clean(R t)",
+            "speeds are those of Adam with a long memory",
+        ),
+        rows=_forecast(calibrate(pilot, clock=read_clock(folder / "probe.json")), rows),
+        speeds=tuple(
+            {
+                "arm": arm.arm,
+                "group_size": arm.group_size,
+                "relative_speed": arm.relative_speed,
+                "low95": None if arm.ci is None else arm.ci[0],
+                "high95": None if arm.ci is None else arm.ci[1],
+                "se": arm.se,
+            }
+            for one in probe.by_group_size
+            for arm in one.arms
+        ),
+    )
+
+
+SETS: Final[Mapping[str, Callable[[Path], Blind]]] = {
+    "olmo_gsm8k": olmo,
+    "seed_grid": grid,
+    "qwen2.5-gsm8k-paper": partial(qwen, "qwen2.5-gsm8k-paper"),
+    "qwen2.5-gsm8k-powered": partial(qwen, "qwen2.5-gsm8k-powered"),
+    "smollm2-arithmetic": partial(probed, "smollm2-arithmetic"),
+}
 
 
 def _forecast(model: Calibration, rows: pd.DataFrame) -> pd.DataFrame:
@@ -241,29 +310,38 @@ def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
     }
 
 
-def page(sets: Sequence[Blind], today: str) -> str:
-    """The sets, in Markdown; every row of the last step of each."""
+def page(sets: Sequence[Mapping[str, Any]]) -> str:
+    """The sets' documents, in Markdown; every row of the last step of each."""
     lines = [
         "# Forecasts committed before their answers",
         "",
-        f"Made {today} by `{COMMAND}`. Files hold every row, the sha256 of what it rests on, the command and the date.",
+        f"Made by `{COMMAND}`. Files hold every row, the sha256 of what it rests on, the command and the date.",
         "Accuracies with 90 % intervals of one measured run; gap is what a clean verifier would add.",
         "",
     ]
     for one in sets:
-        rows = one.rows[one.rows["step"] == one.rows["step"].max()]
-        lines += [f"## {one.name}", "", f"{one.about}; calibrated on {one.calibrated_on}.", ""]
-        lines += [f"- Not blind: {text}." for text in one.not_blind]
-        lines += [f"- Assumed: {text}." for text in one.assumptions]
-        lines += ["", f"At step {rows['step'].iloc[0]:g}:", ""]
+        last = max(row["step"] for row in one["forecasts"])
+        rows = [row for row in one["forecasts"] if row["step"] == last]
+        lines += [f"## {one['name']}", ""]
+        lines += [f"{one['about']}; calibrated on {one['calibrated_on']}. Made {one['made']}.", ""]
+        lines += [f"- Not blind: {text}." for text in one["not_blind"]]
+        lines += [f"- Assumed: {text}." for text in one["assumptions"]]
+        if speeds := [arm for arm in one.get("speeds", ()) if arm["se"] is not None]:
+            lines += ["", "Speeds over clean's, as probed, with 95 %:", ""]
+            lines += ["| arm | rollouts | speed |", "|---|---|---|"]
+            lines += [
+                f"| {arm['arm']} | {arm['group_size']} | {arm['relative_speed']:.3f}"
+                f" [{arm['low95']:.3f}, {arm['high95']:.3f}] |"
+                for arm in speeds
+            ]
+        lines += ["", f"At step {last:g}:", ""]
         lines += ["| arm | model | rollouts | accuracy | gap |", "|---|---|---|---|---|"]
-        for row in rows.to_dict("records"):
-            cell: dict[str, Any] = {str(k): v for k, v in row.items()}
-            lines.append(
-                f"| {cell['arm']} | {cell['model']} | {cell.get('group_size', 8)} | {cell['accuracy']:.3f}"
-                f" [{cell['low90']:.3f}, {cell['high90']:.3f}] | {cell['gap']:+.3f} [{cell['gap_low90']:+.3f},"
-                f" {cell['gap_high90']:+.3f}] |"
-            )
+        lines += [
+            f"| {row['arm']} | {row['model']} | {row.get('group_size', 8)} | {row['accuracy']:.3f}"
+            f" [{row['low90']:.3f}, {row['high90']:.3f}] | {row['gap']:+.3f} [{row['gap_low90']:+.3f},"
+            f" {row['gap_high90']:+.3f}] |"
+            for row in rows
+        ]
         lines.append("")
     return "\n".join(lines)
 

@@ -4,18 +4,22 @@ Law. A policy gradient of a group is sum_i A_i w_i score_i / G, whatever the ver
 serve every verifier, estimator and group size: judging anew costs a matrix product, not a backward pass.
 A uniform subset of the weights leaves every sum over weights unbiased after scaling, and every ratio of such
 sums consistent. Completions that a prompt's rollouts share are read once.
+A layer's gradient at a weight is a sum of products of what went in and what came back, so that a prompt's completions
+take one pass together and no weight's gradient is ever made. Where a chosen weight is of a layer that is not known
+here (all but nn.Linear, the input embedding and Llama's RMSNorm), each completion takes a pass of its own.
 Fails first where a completion's log-probability depends on the rest of the batch (batch norm, routing with a
-capacity): here each is read alone, behind its own prompt.
-Memory: the gradient of one tensor at a time, beside the weights and one sequence's activations, since a
-tensor's gradient is dropped as soon as the chosen weights are read from it.
+capacity).
+Memory: beside the weights the activations of some 1,024 tokens, or of one sequence; where each takes a pass of its own
+the gradient of one tensor at a time too, dropped as soon as the chosen weights are read from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,6 +29,9 @@ from empirical.training.evaluation import generate_ids, torch_seed
 from theory.rng import Purpose
 
 __all__ = ["Subset", "combined", "gram", "sample_ids", "scores", "squared", "subset"]
+
+_TOKENS: Final = 1024  # at a time, so that activations and logits of long completions fit
+_PIECE: Final = 65_536  # weights at a time
 
 
 @dataclass(frozen=True)
@@ -111,34 +118,154 @@ def scores(
     The model's mode, gradients and what it trains are left as they were.
     """
     matrix = torch.zeros((len(completions), chosen.size), dtype=torch.float32, device=model.device)
-    row = torch.zeros(chosen.size, dtype=torch.float32, device=model.device)
-    places = {name: torch.from_numpy(where).to(model.device) for name, where in chosen.places}
     kept = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     was_training = model.training
-    handles: list[Any] = []
     try:
         model.eval()
+        for parameter in model.parameters():
+            parameter.grad = None
+            parameter.requires_grad_(False)
+        taps = _taps(model, chosen)
+        if taps is None or not _together(model, taps, prompt, completions, temperature, matrix):
+            _one_by_one(model, chosen, prompt, completions, temperature, matrix.zero_())
+    finally:
+        for parameter, wanted, gradient in kept:
+            parameter.requires_grad_(wanted)
+            parameter.grad = gradient
+        model.train(was_training)
+    return matrix
+
+
+# (input, gradient of the output, places) to the gradient at these places of each sequence: (B, T, in), (B, T, out), (K,)
+# to (B, K).
+_Law = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+_Taps = dict[torch.nn.Module, list[tuple[_Law, int, torch.Tensor]]]
+
+
+def _taps(model: Any, chosen: Subset) -> _Taps | None:
+    """By layer: the law of each of its weights, the first of its columns, its places; None where one is not known."""
+    named = dict(model.named_parameters())
+    # A tied weight has one name and several layers, whose gradients add up.
+    owners: dict[int, list[tuple[torch.nn.Module, str]]] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append((module, name))
+    embedding = model.get_input_embeddings()
+    if type(embedding) is not torch.nn.Embedding:
+        return None
+    taps: _Taps = {embedding: []}
+    start = 0
+    for name, where in chosen.places:
+        places = torch.from_numpy(where).to(model.device)
+        for module, own in owners[id(named[name])]:
+            law = _law(module, own, embedding)
+            if law is None:
+                return None
+            taps.setdefault(module, []).append((law, start, places))
+        start += len(where)
+    return taps
+
+
+def _law(module: torch.nn.Module, name: str, embedding: torch.nn.Module) -> _Law | None:
+    if type(module) is torch.nn.Linear:
+        if name == "bias":
+            return lambda _, back, places: back[..., places].float().sum(dim=1)
+        wide = module.in_features
+        return lambda into, back, places: (
+            back[..., places // wide].float() * into[..., places % wide].float()
+        ).sum(dim=1)
+    if module is embedding:
+        wide = int(embedding.embedding_dim)  # pyright: ignore[reportArgumentType]
+        return lambda ids, back, places: (
+            back[..., places % wide].float() * (ids[..., None] == places // wide)
+        ).sum(dim=1)
+    if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        small = float(module.variance_epsilon)  # pyright: ignore[reportArgumentType]
+
+        def norm(into: torch.Tensor, back: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+            wide = into.float()
+            unit = wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + small)
+            return (back[..., places].float() * unit[..., places]).sum(dim=1)
+
+        return norm
+    return None
+
+
+def _together(
+    model: Any,
+    taps: _Taps,
+    prompt: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    temperature: float,
+    matrix: torch.Tensor,
+) -> bool:
+    """Add every completion's score to `matrix`; False where a layer was given other than sequences, as experts are."""
+    rows = range(0)
+    sequences = True
+
+    def tap(module: torch.nn.Module, given: tuple[Any, ...], output: torch.Tensor) -> Any:
+        nonlocal sequences
+        into = given[0]
+        if into.shape[:2] != output.shape[:2] or len(into) != len(rows):
+            sequences = False
+            return output
+        if type(module) is torch.nn.Embedding:
+            output = output.detach().requires_grad_()  # where the graph begins
+        output.register_hook(lambda back: read(module, into.detach(), back))
+        return output
+
+    def read(module: torch.nn.Module, into: torch.Tensor, back: torch.Tensor) -> None:
+        for law, start, places in taps[module]:
+            for first in range(0, len(places), _PIECE):
+                piece = places[first : first + _PIECE]
+                columns = slice(start + first, start + first + len(piece))
+                matrix[rows.start : rows.stop, columns] += law(into, back, piece)
+
+    handles = [module.register_forward_hook(tap) for module in taps]
+    try:
+        longest = len(prompt) + max(map(len, completions))
+        each = max(1, _TOKENS // longest)
+        for first in range(0, len(completions), each):
+            some = completions[first : first + each]
+            rows = range(first, first + len(some))
+            total = _log_probability(model, prompt, some, temperature)
+            if not sequences:
+                return False
+            total.backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return True
+
+
+def _one_by_one(
+    model: Any,
+    chosen: Subset,
+    prompt: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    temperature: float,
+    matrix: torch.Tensor,
+) -> None:
+    """Set `matrix` to the scores, each by a backward pass to the weights."""
+    row = torch.zeros(chosen.size, dtype=torch.float32, device=model.device)
+    places = {name: torch.from_numpy(where).to(model.device) for name, where in chosen.places}
+    handles: list[Any] = []
+    try:
         start = 0
         for name, parameter in model.named_parameters():
-            parameter.grad = None
-            parameter.requires_grad_(name in places)
             if name in places:
+                parameter.requires_grad_(True)
                 end = start + len(places[name])
                 read = partial(_read, row[start:end], places[name])
                 handles.append(parameter.register_post_accumulate_grad_hook(read))
                 start = end
         for i, completion in enumerate(completions):
             row.zero_()
-            _log_probability(model, prompt, completion, temperature).backward()
+            _log_probability(model, prompt, [completion], temperature).backward()
             matrix[i] = row
     finally:
         for handle in handles:
             handle.remove()
-        for parameter, wanted, gradient in kept:
-            parameter.requires_grad_(wanted)
-            parameter.grad = gradient
-        model.train(was_training)
-    return matrix
 
 
 def _read(into: torch.Tensor, places: torch.Tensor, parameter: torch.Tensor) -> None:
@@ -148,13 +275,28 @@ def _read(into: torch.Tensor, places: torch.Tensor, parameter: torch.Tensor) -> 
 
 
 def _log_probability(
-    model: Any, prompt: Sequence[int], completion: Sequence[int], temperature: float
+    model: Any, prompt: Sequence[int], completions: Sequence[Sequence[int]], temperature: float
 ) -> torch.Tensor:
-    ids = torch.tensor([[*prompt, *completion]], device=model.device)
+    """The sum over completions. A causal model's tokens do not see the padding, which stands behind them."""
+    most = max(map(len, completions))
+    said = torch.zeros((len(completions), most), dtype=torch.int64)
+    kept = torch.zeros((len(completions), most), dtype=torch.bool)
+    for i, completion in enumerate(completions):
+        said[i, : len(completion)] = torch.tensor(list(completion))
+        kept[i, : len(completion)] = True
+    said, kept = said.to(model.device), kept.to(model.device)
+    before = torch.tensor([list(prompt)] * len(completions), device=model.device)
+    forward = getattr(model, "get_base_model", lambda: model)().forward
     # Position t predicts token t + 1; logits in fp32, as TRL takes them.
-    logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
+    few = (
+        {"logits_to_keep": most + 1}
+        if "logits_to_keep" in inspect.signature(forward).parameters
+        else {}
+    )
+    logits = model(input_ids=torch.cat([before, said], dim=1), use_cache=False, **few).logits
+    logits = logits[:, -most - 1 : -1]
     log_probabilities = torch.log_softmax(logits.float() / temperature, dim=-1)
-    return log_probabilities.gather(-1, ids[0, len(prompt) :, None]).sum()
+    return (log_probabilities.gather(-1, said[..., None])[..., 0] * kept).sum()
 
 
 def combined(scores_UP: torch.Tensor, weights_NU: NDArray[np.float64]) -> NDArray[np.float32]:

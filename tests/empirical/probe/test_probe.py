@@ -70,7 +70,7 @@ def policy():
 
 
 def test_advantages_times_scores_are_the_gradient_of_the_trainers_loss(policy) -> None:
-    """One padded batch, differentiated at once, as TRL does; scores are taken alone, one by one."""
+    """One padded batch, differentiated at once to the weights, as TRL does."""
     import torch
 
     from empirical.training.scores import sample_ids, scores, subset
@@ -117,7 +117,9 @@ def test_advantages_times_scores_are_the_gradient_of_the_trainers_loss(policy) -
     )
     columns = np.concatenate([starts[name] + places for name, places in some.places])
     part_UP = scores(policy.model, some, prompt, completions, temperature=0.7)
-    np.testing.assert_array_equal(part_UP.numpy(), score_UP.numpy()[:, columns])
+    np.testing.assert_allclose(
+        part_UP, score_UP[:, columns], atol=1e-6 * float(score_UP.abs().max())
+    )
 
 
 def test_probing_leaves_the_model_and_the_random_stream_alone(policy) -> None:
@@ -153,22 +155,68 @@ def test_probing_leaves_the_model_and_the_random_stream_alone(policy) -> None:
     model.eval()
 
 
-def test_one_tensors_gradient_is_held_at_a_time(policy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a model fits beside itself: its gradients never stand in memory together."""
+def test_scores_taken_together_are_those_taken_one_by_one(
+    policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where they are, no weight's gradient is made; else one tensor's at a time, so that a model fits."""
     from empirical.training import scores as module
 
     held: list[int] = []
-    read = module._read
 
-    def watched(into, places, parameter) -> None:
-        held.append(sum(p.grad is not None for p in policy.model.parameters()))
-        read(into, places, parameter)
+    def watched(function):
+        def watching(*given):
+            held.append(sum(p.grad is not None for p in policy.model.parameters()))
+            return function(*given)
 
-    monkeypatch.setattr(module, "_read", watched)
+        return watching
+
+    def taken():
+        held.clear()
+        return module.scores(policy.model, chosen, [5, 6, 7], said, temperature=0.7)
+
     chosen = module.subset(policy.model, 10**9, seed=0)
-    module.scores(policy.model, chosen, [5, 6, 7], [[8, 9], [9, 1]], temperature=1.0)
-    assert len(held) == 2 * len(chosen.places)
+    said = [[8, 9], [9, 1, 4, 2], [3]]
+    law = module._law
+    monkeypatch.setattr(module, "_law", lambda *given: watched(law(*given)))
+    together = taken()
+    assert held
+    assert set(held) == {0}
+    # Too many tokens for one batch: some at a time.
+    monkeypatch.setattr(module, "_TOKENS", 14)
+    apart = taken()
+    monkeypatch.setattr(module, "_law", lambda *_: None)
+    monkeypatch.setattr(module, "_read", watched(module._read))
+    alone = taken()
+    assert len(held) == len(said) * len(chosen.places)
     assert set(held) == {1}
+    scale = float(alone.abs().max())
+    for found in (together, apart):
+        np.testing.assert_allclose(found, alone, atol=2e-6 * scale)
+
+
+def test_a_layer_that_is_given_no_sequences_is_read_one_by_one(policy) -> None:
+    """As a mixture's experts are, which see the tokens of all sequences in a row."""
+    import copy
+
+    import torch
+
+    from empirical.training.scores import scores, subset
+
+    class Flat(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return self.inner(hidden.reshape(-1, hidden.shape[-1])).reshape(hidden.shape)
+
+    model = copy.deepcopy(policy.model)
+    model.model.layers[0].mlp = Flat(model.model.layers[0].mlp)
+    said = [[8, 9], [9, 1]]
+    every = subset(policy.model, 10**9, seed=0)
+    expected = scores(policy.model, every, [5, 6, 7], said, temperature=1.0)
+    found = scores(model, subset(model, 10**9, seed=0), [5, 6, 7], said, temperature=1.0)
+    np.testing.assert_allclose(found, expected, atol=2e-6 * float(expected.abs().max()))
 
 
 def test_scores_of_weights_in_half_precision_are_single(policy) -> None:
