@@ -212,9 +212,14 @@ def write_learnable(study_file: Path, out: Path = GENERATED) -> str:
     if study.results is None:
         raise StudyError(f"{study_file}: names no results folder")
     found = learnable(study, study_file.parent / study.results)
-    save(draw_learnable(found), out / LEARNABLE_FIGURE)
+    rare_file = study_file.with_name("rare-mode.yaml")
+    rare_results = study_file.parent / "../../results/rare-mode"
+    rare = None
+    if _present(rare_results / TABLE):
+        rare = learnable(read_study(rare_file), rare_results)
+    save(draw_learnable(found, rare), out / LEARNABLE_FIGURE)
     page = learnable_page.document(
-        found, command="python -m paper learnable", figure=LEARNABLE_FIGURE.as_posix()
+        found, rare, command="python -m paper learnable", figure=LEARNABLE_FIGURE.as_posix()
     )
     write_text(out / LEARNABLE, page)
     return page

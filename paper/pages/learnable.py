@@ -13,9 +13,24 @@ if TYPE_CHECKING:
 
 __all__ = ["document"]
 
+COLUMNS = (
+    "arm",
+    "static fpr",
+    "static fnr",
+    "J",
+    "harm",
+    "seeds",
+    "exploit rate",
+    "growth of fpr",
+    "probed speed",
+    "early fpr",
+    "early rise",
+    "late fpr",
+)
 
-def document(found: Learnable, *, command: str, figure: str) -> str:
-    """The page in Markdown. command: what makes it. figure: path beside it."""
+
+def document(found: Learnable, rare: Learnable | None = None, *, command: str, figure: str) -> str:
+    """The page in Markdown. rare: the study rare-mode. command: what makes it. figure: path beside it."""
     arms = sorted(found.arms, key=lambda arm: -arm.harm.value)
     same = [
         arm for arm in arms if arm.static.fnr == 0.0 and abs(arm.static.fpr - found.coin_fpr) < 0.01
@@ -43,23 +58,7 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
             "",
             f"![Harm and what told it]({figure})",
             "",
-            *_table(
-                [
-                    "arm",
-                    "static fpr",
-                    "static fnr",
-                    "J",
-                    "harm",
-                    "seeds",
-                    "exploit rate",
-                    "growth of fpr",
-                    "probed speed",
-                    "early fpr",
-                    "early rise",
-                    "late fpr",
-                ],
-                [_row(arm) for arm in arms],
-            ),
+            *_table(COLUMNS, [_row(arm) for arm in arms]),
             "",
             "## Does the static rate decide?",
             "",
@@ -72,6 +71,7 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
             "",
             *_all_told(found),
             "",
+            *([] if rare is None else _rare(rare)),
             "## What it cannot show",
             "",
             "- One model (139 k parameters), one task, one warm start that all seeds share; how fast a policy finds an error"
@@ -85,6 +85,26 @@ def document(found: Learnable, *, command: str, figure: str) -> str:
             "",
         ]
     )
+
+
+def _rare(found: Learnable) -> list[str]:
+    arms = sorted(found.arms, key=lambda arm: -arm.harm.value)
+    return [
+        "## An error open to every prompt",
+        "",
+        "Above, stopping after one line is nearly half of what the warm start gets wrong, so that at its static rate only a"
+        " quarter of the prompts can pay for it: no rule could cost much more than .2. In"
+        " [rare-mode](../../empirical/studies/trained/rare-mode.yaml), task and settings the same, another warm start"
+        f" seldom stops there, and all of it is paid. {found.runs} runs of {found.steps} steps"
+        + (f", {found.missing} more to come" if found.missing else "")
+        + f"; static rates on {found.completions:,} completions (pass rate {found.pass_rate:.3f}).",
+        "",
+        *_table(COLUMNS, [_row(arm) for arm in arms]),
+        "",
+        f"Estimate: {arms[0].static.arm} costs {_harm(arms[0])}. Verdict on an arm that costs more than {LARGE:g}:"
+        f" {_large(found)}.",
+        "",
+    ]
 
 
 def _all_told(found: Learnable) -> list[str]:
