@@ -40,7 +40,9 @@ ERROR_ARMS: Final = (
 )
 JUDGED: Final = ("supported", "contradicted", "undetermined")
 SHOWN_LEVELS: Final = ("over_training", "end")
-LEARNABLE: Final = "studies/trained/learnable-errors.yaml"
+LEARNABLE: Final = "learnable-errors"
+RARE: Final = "rare-mode"
+RULE: Final = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Material:
-    """What the numbers, tables and figures of the manuscript are made of. learnable: None before its first runs."""
+    """What the numbers, tables and figures of the manuscript are made of. learnable, rare: the studies learnable-errors and rare-mode,
+    None before their first runs."""
 
     findings: Findings
     runs: pd.DataFrame
     probe: ProbeCheck
     learnable: Learnable | None
+    rare: Learnable | None
     learnable_runs: pd.DataFrame | None
     learnable_steps: pd.DataFrame | None
     verdict_tables: dict[str, tuple[Record, ...]]
@@ -81,13 +85,9 @@ def load(root: Path) -> Material:
             "paper/generated/findings.json: not there; `python -m paper results` makes it"
         )
     runs = pd.read_parquet(results / "cpu-campaign" / TABLE)
-    folder = results / "learnable-errors"
-    found = own = steps = None
+    folder = results / LEARNABLE
+    own = steps = None
     if (folder / TABLE).is_file():
-        try:
-            found = learnable(read_study(root / "empirical" / LEARNABLE), folder)
-        except StudyError:
-            found = None
         own = pd.read_parquet(folder / TABLE)
         columns = ["run_id", "step", "wrong", "paid_wrong"]
         steps = pd.concat(
@@ -100,7 +100,8 @@ def load(root: Path) -> Material:
         findings=findings,
         runs=runs,
         probe=check(read_probe(results / "cpu-campaign" / "probe.json"), runs),
-        learnable=found,
+        learnable=_learnable(root, LEARNABLE),
+        rare=_learnable(root, RARE),
         learnable_runs=own,
         learnable_steps=steps,
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
@@ -112,6 +113,17 @@ def load(root: Path) -> Material:
             (root / "paper" / "outside" / "reported.json").read_text(encoding="utf-8")
         ),
     )
+
+
+def _learnable(root: Path, study: str) -> Learnable | None:
+    """The study held against what told it; None before it has runs enough to say anything."""
+    folder = root / "empirical" / "results" / study
+    if not (folder / TABLE).is_file():
+        return None
+    try:
+        return learnable(read_study(root / "empirical/studies/trained" / f"{study}.yaml"), folder)
+    except StudyError:
+        return None
 
 
 def coverage(path: Path) -> dict[str, tuple[Record, ...]]:
@@ -149,6 +161,8 @@ def evidence(material: Material) -> dict[str, Numbers]:
         blind,
         step_law,
         errors_learned,
+        rare_mode,
+        greatest_harm,
         one_law,
         verdict_errors,
         outside,
@@ -461,6 +475,40 @@ def errors_learned(material: Material) -> Numbers:
         numbers[f"told.{key}.false"] = count(one.confusion.false_alarms)
         numbers[f"told.{key}.quiet"] = count(one.confusion.quiet)
     return numbers
+
+
+def rare_mode(material: Material) -> Numbers:
+    """The rule that pays a rare mode on every prompt, beside a coin of its rate; nothing before its first runs."""
+    found = material.rare
+    if found is None:
+        return {}
+    arms = {one.static.arm: one for one in found.arms}
+    numbers = {
+        "rare.runs": count(found.runs),
+        "rare.planned": count(found.runs + found.missing),
+        "rare.fpr": number(found.coin_fpr),
+    }
+    for arm, word in ((RULE, "rule"), ("coin", "coin")):
+        if arm in arms:
+            one = arms[arm]
+            numbers |= {
+                f"rare.{word}.harm": _harm(one.harm),
+                f"rare.{word}.seeds": count(one.harm.units),
+                f"rare.{word}.early": signed(one.early_rise, 2),
+                f"rare.{word}.late": number(one.late_fpr),
+            }
+    return numbers
+
+
+def greatest_harm(material: Material) -> Numbers:
+    """The largest harm of any arm of one static rate that was looked for, over both studies."""
+    harms = [
+        one.harm
+        for found in (material.learnable, material.rare)
+        if found is not None
+        for one in found.arms
+    ]
+    return {"harm.most": _harm(max(harms, key=lambda one: one.value))} if harms else {}
 
 
 def _harm(estimate: Estimate) -> str:
