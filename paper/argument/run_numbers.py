@@ -58,8 +58,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Material:
-    """What the numbers, tables and figures of the manuscript are made of. learnable, rare: the studies learnable-errors and rare-mode,
-    None before their first runs."""
+    """What the numbers, tables and figures of the manuscript are made of.
+
+    learnable, rare: the studies learnable-errors and rare-mode, None before their first runs. blind: sets of forecasts
+    committed before their answers; answered: names of those whose runs are there.
+    """
 
     findings: Findings
     runs: pd.DataFrame
@@ -70,6 +73,7 @@ class Material:
     learnable_steps: pd.DataFrame | None
     verdict_tables: dict[str, tuple[Record, ...]]
     blind: tuple[dict[str, Any], ...]
+    answered: frozenset[str]
     reported: dict[str, dict[str, str]]
 
 
@@ -108,6 +112,11 @@ def load(root: Path) -> Material:
         blind=tuple(
             json.loads(file.read_text(encoding="utf-8"))
             for file in sorted((root / "paper" / "forecasts").glob("*.json"))
+        ),
+        answered=frozenset(
+            file.stem
+            for file in (root / "paper" / "forecasts").glob("*.json")
+            if (results / file.stem / TABLE).is_file()
         ),
         reported=json.loads(
             (root / "paper" / "outside" / "reported.json").read_text(encoding="utf-8")
@@ -399,10 +408,11 @@ def forecasts(material: Material) -> Numbers:
 
 
 def blind(material: Material) -> Numbers:
-    """Forecasts committed before their answers: how many, and when."""
+    """Forecasts committed before their answers: how many wait, and when the last was made."""
+    waiting = [one for one in material.blind if one["name"] not in material.answered]
     found: Numbers = {
-        "blind.sets": count(len(material.blind)),
-        "blind.rows": count(sum(len(one["forecasts"]) for one in material.blind)),
+        "blind.sets": count(len(waiting)),
+        "blind.rows": count(sum(len(one["forecasts"]) for one in waiting)),
         "blind.made": max(one["made"] for one in material.blind),
     }
     return found | {

@@ -130,7 +130,7 @@ def blind_table(material: Material) -> str:
             escaped(str(one["name"])),
             escaped(str(one["made"])),
             str(len(one["forecasts"])),
-            "not scored",
+            "trained since" if one["name"] in material.answered else "not scored",
         ]
         for one in material.blind
     ]
