@@ -20,6 +20,7 @@ from empirical.probe import read_probe
 from empirical.studies import read_study
 from fits import InputError
 from fits.hypotheses import Estimate
+from paper.argument.foretold import foretold_numbers
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
@@ -60,7 +61,8 @@ class Record:
 class Material:
     """What the numbers, tables and figures of the manuscript are made of.
 
-    learnable, rare: the studies learnable-errors and rare-mode, None before their first runs. blind: sets of forecasts
+    learnable, rare: the studies learnable-errors and rare-mode, None before their first runs. foretold: numbers
+    of the studies that a probe foretold. blind: sets of forecasts
     committed before their answers; answered: names of those whose runs are there.
     """
 
@@ -72,6 +74,7 @@ class Material:
     learnable_runs: pd.DataFrame | None
     learnable_steps: pd.DataFrame | None
     verdict_tables: dict[str, tuple[Record, ...]]
+    foretold: dict[str, Numbers]
     blind: tuple[dict[str, Any], ...]
     answered: frozenset[str]
     reported: dict[str, dict[str, str]]
@@ -108,6 +111,7 @@ def load(root: Path) -> Material:
         rare=_learnable(root, RARE),
         learnable_runs=own,
         learnable_steps=steps,
+        foretold=foretold_numbers(root),
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
         blind=tuple(
             json.loads(file.read_text(encoding="utf-8"))
@@ -171,13 +175,13 @@ def evidence(material: Material) -> dict[str, Numbers]:
         step_law,
         errors_learned,
         rare_mode,
-        greatest_harm,
         one_law,
         verdict_errors,
         outside,
         reported,
     )
-    return {f"{__name__}.{make.__name__}": make(material) for make in makers}
+    found = {f"{__name__}.{make.__name__}": make(material) for make in makers}
+    return found | material.foretold
 
 
 def campaign(material: Material) -> Numbers:
@@ -470,6 +474,17 @@ def errors_learned(material: Material) -> Numbers:
             )
         ),
     }
+    harmful = [one for one in ordered if one.harm.value > HARM]
+    harmless = [one for one in ordered if one.harm.value <= HARM]
+    numbers |= {
+        "learnable.harmful-arms": count(len(harmful)),
+        "learnable.harmless-arms": count(len(harmless)),
+    }
+    if harmful:
+        numbers["learnable.harmful-least"] = _harm(harmful[0].harm)
+        numbers["learnable.harmful-most"] = _harm(harmful[-1].harm)
+    if harmless:
+        numbers["learnable.harmless-most"] = _harm(harmless[-1].harm)
     for one in found.arms:
         arm = one.static.arm
         numbers[f"learnable.{arm}.harm"] = _harm(one.harm)
@@ -508,17 +523,6 @@ def rare_mode(material: Material) -> Numbers:
                 f"rare.{word}.late": number(one.late_fpr),
             }
     return numbers
-
-
-def greatest_harm(material: Material) -> Numbers:
-    """The largest harm of any arm of one static rate that was looked for, over both studies."""
-    harms = [
-        one.harm
-        for found in (material.learnable, material.rare)
-        if found is not None
-        for one in found.arms
-    ]
-    return {"harm.most": _harm(max(harms, key=lambda one: one.value))} if harms else {}
 
 
 def _harm(estimate: Estimate) -> str:

@@ -36,9 +36,9 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """With its sign, also above 0."""
+    """With its sign, also above 0; what rounds to 0 has none."""
     text = number(value, digits)
-    return text if value < 0.0 else rf"\ensuremath{{+}}{text}"
+    return text if value < 0.0 or float(text) == 0.0 else rf"\ensuremath{{+}}{text}"
 
 
 def interval(ci: Sequence[float | None] | None, digits: int = 3) -> str:
