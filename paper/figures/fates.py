@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from fits.drawing import DASHED, Drawing, Row, blank, in_style, key_beside, set_title, strokes
+from fits.drawing import DASHED, Drawing, Row, Stroke, blank, in_style, sample, set_title, strokes
+from paper.learnable import HARM
 
 if TYPE_CHECKING:
     from paper.learnable import Learnable
@@ -14,32 +15,39 @@ if TYPE_CHECKING:
 __all__ = ["draw_fates"]
 
 WINDOW: Final = 15  # steps of a running mean
-SHOWN: Final = 8
+GREY: Final = "0.65"
 
 
 @in_style
 def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Drawing:
-    """Means over seeds. Of many arms the clean one, the most and the least harmful, and those between, evenly."""
+    """Means over seeds; arms that cost more than HARM by name, the others in grey."""
     figure = blank(2.4)
     axes = figure.subplots(1, 2)
     rows: list[Row] = []
-    ordered = sorted(found.arms, key=lambda one: one.harm.value)
-    if len(ordered) > SHOWN:
-        picked = {round(k * (len(ordered) - 1) / (SHOWN - 1)) for k in range(SHOWN)}
-        ordered = [one for k, one in enumerate(ordered) if k in picked]
-    names = ["clean", *(one.static.arm for one in ordered)]
+    ordered = sorted(found.arms, key=lambda one: -one.harm.value)
+    harmful = [one.static.arm for one in ordered if one.harm.value > HARM]
+    others = [one.static.arm for one in ordered if one.harm.value <= HARM]
+    looks = {arm: Stroke(GREY, "-") for arm in reversed(others)} | strokes(["clean", *harmful])
     logs = steps.merge(runs[["run_id", "arm", "seed"]].drop_duplicates(), on="run_id")
-    for arm, stroke in strokes(names).items():
+    for arm, stroke in looks.items():
+        width = 0.6 if arm in others else 1.3
         curve = runs[runs["arm"] == arm].groupby("step")["accuracy"].mean()
-        axes[0].plot(curve.index, curve, color=stroke.colour, linestyle=stroke.dash, label=arm)
+        axes[0].plot(
+            curve.index, curve, color=stroke.colour, linestyle=stroke.dash, linewidth=width
+        )
         rows += [{"panel": "accuracy", "arm": arm, "step": x, "y": y} for x, y in curve.items()]
-        if arm == "clean":
+        if arm == "clean" or not any(
+            one.static.arm == arm and one.static.fpr > 0.0 for one in ordered
+        ):
             continue
         own = logs[logs["arm"] == arm].groupby("step")[["paid_wrong", "wrong"]].sum()
         smooth = own.rolling(WINDOW, min_periods=1).sum()
         rate = smooth["paid_wrong"] / smooth["wrong"]
-        axes[1].plot(rate.index, rate, color=stroke.colour, linestyle=stroke.dash, linewidth=1.0)
+        axes[1].plot(rate.index, rate, color=stroke.colour, linestyle=stroke.dash, linewidth=width)
         rows += [{"panel": "fpr", "arm": arm, "step": x, "y": y} for x, y in rate.items()]
+    entries = [sample(arm, looks[arm].colour, dash=looks[arm].dash) for arm in ("clean", *harmful)]
+    if others:
+        entries.append(sample(f"{len(others)} other arms", GREY))
     axes[1].axvline(0.15 * found.steps, color="0.5", linewidth=0.8, linestyle=DASHED)
     axes[1].axhline(found.coin_fpr, color="0.5", linewidth=0.8, linestyle=DASHED)
     axes[0].set_ylabel("accuracy")
@@ -47,5 +55,5 @@ def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Dra
     for axis, title in zip(axes, ("(a) fate", "(b) the rate that training meets"), strict=True):
         axis.set_xlabel("step")
         set_title(axis, title)
-    key_beside(figure, axes[0], "wrong answers paid")
+    axes[0].legend(handles=entries, frameon=False, fontsize="small", loc="lower right")
     return Drawing(figure, pd.DataFrame(rows))
