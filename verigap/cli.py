@@ -37,6 +37,7 @@ from verigap.commands.watch import watch
 __all__ = ["app", "main"]
 
 OURS = ("theory", "fits", "empirical", "verigap")
+MOST_SAID = 900  # characters of a refusal, which may list what a hostile file named
 
 # typer carries its own copy of click from 0.26 on; the base of its usage errors is the one in use.
 _UsageError: type[Exception] = next(
@@ -118,7 +119,10 @@ def main() -> None:
             raise
         from fits.plain import visible
 
-        sys.stderr.write("verigap: " + visible(" ".join(message.split())) + "\n")
+        line = visible(" ".join(message.split()))
+        if len(line) > MOST_SAID:
+            line = f"{line[:MOST_SAID]}… ({len(line) - MOST_SAID:,} more characters)"
+        sys.stderr.write(f"verigap: {line}\n")
         code = 2
     raise SystemExit(code)
 

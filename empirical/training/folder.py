@@ -7,8 +7,8 @@
 
 Law. A kill at any moment loses at most the row being written: readers drop a torn last line, and a
 resumed run drops the rows after its checkpoint and makes them anew, equal but for timings. Nothing is believed
-for being there: a checkpoint is resumed from if every file is what COMPLETE says, spec.json if its content has the run
-id it bears.
+for being there: a checkpoint is resumed from if every file, and the log so far, is what COMPLETE says, spec.json if its
+content has the run id it bears.
 Fails first if two processes write one folder; `lock` makes the second one leave.
 """
 
@@ -21,7 +21,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -177,7 +177,7 @@ class RunFolder:
     def rewind(self, step: int | None) -> list[Row]:
         """Drop the rows after `step` (None: all of them) and return those that stay.
 
-        Raises StudyError where a row up to `step` is missing: what the checkpoint of that step rests on.
+        Raises StudyError where a row up to `step`, on which the checkpoint of that step rests, is missing or altered.
         """
         kept = [] if step is None else [row for row in self.rows() if row["step"] <= step]
         if step is not None:
@@ -190,8 +190,21 @@ class RunFolder:
                     f"{self.metrics}: has a checkpoint of step {step} and no {kind} row of step {one}: damaged;"
                     " remove the folder to make the run anew"
                 )
-        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        text = _text(kept)
+        if step is not None:
+            # A checkpoint of an older release says nothing of rows.
+            complete = self._checkpoint(step) / _COMPLETE
+            said = read_json(complete).get(METRICS) if complete.exists() else None
+            if said not in (None, _hash_of(text)):
+                raise StudyError(
+                    f"{self.metrics}: the rows up to step {step} are not what was written: damaged; remove the folder"
+                    " to make the run anew"
+                )
+        write_text(self.metrics, text)
         return kept
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / CHECKPOINTS / f"checkpoint-{step}"
 
     def _checkpoints(self) -> list[tuple[int, Path]]:
         """Step and folder of every checkpoint, whole or not, the newest first: by step, whatever the clock said."""
@@ -244,7 +257,7 @@ class RunFolder:
 
     def mark_checkpoint(self, step: int) -> None:
         """Say that the checkpoint of `step` is written whole, and what is in it."""
-        path = self.path / CHECKPOINTS / f"checkpoint-{step}"
+        path = self._checkpoint(step)
         files = {
             str(file.relative_to(path)): _sha256(file)
             for file in sorted(path.rglob("*"))
@@ -253,7 +266,8 @@ class RunFolder:
         # Evaluations up to it are not made again: what they left belongs to it.
         for file in sorted((self.path / COMPLETIONS).glob("*")):
             files[f"../../{COMPLETIONS}/{file.name}"] = _sha256(file)
-        content = {"run_id": self.spec().run_id, "files": files}
+        log = _text([row for row in self.rows() if row["step"] <= step])
+        content = {"run_id": self.spec().run_id, "files": files, METRICS: _hash_of(log)}
         write_text(path / _COMPLETE, json.dumps(content, indent=1) + "\n")
 
     def keep_checkpoints(self, *, up_to: int | None, newest: int) -> None:
@@ -336,6 +350,14 @@ class RunFolder:
 def _machine() -> str:
     """A name for this machine that says nothing of it: folders are shared and published."""
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=8).hexdigest()
+
+
+def _text(rows: Sequence[Row]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

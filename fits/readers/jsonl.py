@@ -176,18 +176,30 @@ def _flat(row: Mapping[str, Any], *, source: str) -> dict[str, Any]:
 
 
 MOST_NAMES_OF_ARROW: Final = 200
+_LIST: Final = re.compile(rb":[ \t]*\[")
 _NAME: Final = re.compile(rb'"([^"\\]{0,200})"[ \t]*:')
 
 
 def _plain_lines(path: Path) -> int | None:
-    """How many lines a file has, where each begins the one object in it and none is odd; else None."""
+    """How many lines a file has, where each begins the one object in it and none is odd; else None.
+
+    Odd is also a list for a value: lists are no plain values, and deep ones end the process within Arrow, whose
+    parser calls itself for each level.
+    """
     ends = begins = objects = 0
     last = b"\n"
+    awaits = False  # whether a block ended between a name and its value
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 24):
                 if b"\r" in block or b"\0" in block:
                     return None
+                if b"[" in block and (
+                    _LIST.search(block) or (awaits and block.lstrip(b" \t").startswith(b"["))
+                ):
+                    return None
+                cut = block.rstrip(b" \t")
+                awaits = cut.endswith(b":") if cut else awaits
                 if not ends and len(set(_NAME.findall(block))) > MOST_NAMES_OF_ARROW:
                     return None  # which would lay out a cell of each in every row
                 ends += block.count(b"\n")

@@ -25,6 +25,8 @@ from tests.builders import ROOT, tiny_study
 from tests.faults.killing import forking, fresh, left, train_line, uninterrupted
 from tests.faults.parts import PARTS, Part, keep, kept
 
+PAGE: Final = 4096  # bytes, of which a file on a file system in memory takes a whole number
+
 
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -150,8 +152,8 @@ def _stop_halfway(study: Path, out: Path) -> None:
 
 def _full(study: Path, half: Path, copy: Path, reference: dict[str, Any]) -> tuple[str, str]:
     """The disk fills while a run trains; it is given room, and the run goes on."""
-    used = sum(path.stat().st_size for path in half.rglob("*") if path.is_file())
-    with _disk(copy, f"{used + 80_000}") as again:
+    pages = sum(-(-path.stat().st_size // PAGE) for path in half.rglob("*") if path.is_file())
+    with _disk(copy, f"{pages * PAGE + 80_000}") as again:
         shutil.copytree(half, copy / "out")
         first = _again(study, copy / "out", reference)
         again("size=1g")

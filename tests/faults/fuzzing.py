@@ -1,6 +1,8 @@
 """Harmed files through every reader: by hypothesis, and by atheris, guided by coverage, where that installs.
 
 Law. A reader refuses by an exception of ours, or reads; it never raises another, and takes no second over SECONDS.
+What is harmed is read when sound, and a format's checksums are written anew over the harm (half the time), or no harm
+would reach what is behind them.
 Every reader of logs is fuzzed through `read_runs`, as the commands call it; what is declared (studies, sweeps,
 manifests, prices, calibrations, probes, audits) through the function that reads it.
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -29,11 +32,12 @@ from hypothesis import strategies as st
 
 from fits.readers import read_runs
 from tests.builders import ROOT, SWEEP_SPEC, minimal
-from tests.faults.inputs import SECONDS, history
+from tests.commands.command import verigap
+from tests.faults.inputs import SECONDS, event_record, history, scalar_event
 from tests.faults.parts import PARTS, Part, keep, kept
 from verigap.cli import OURS
 
-__all__ = ["READERS", "fuzz", "harmed", "problem"]
+__all__ = ["READERS", "files_of", "fuzz", "harmed", "problem", "reader"]
 
 BATCH: Final = 1000  # files between two notes of how far it is
 # What small harms are made of: numbers no float holds, halves of characters, depth, marks of formats.
@@ -47,10 +51,11 @@ ODD: Final = (
 
 @dataclass(frozen=True)
 class Reader:
-    """What is harmed, sound files of the kind as (name, content), and what reads it."""
+    """What is harmed, sound files of the kind as (name, content), what reads it, and what makes a file of a harmed one."""
 
     sound: tuple[tuple[str, bytes], ...]
     read: Callable[[Path], object]
+    sealed: Callable[[bytes], bytes] = bytes
 
 
 def _runs(*sound: tuple[str, bytes]) -> Reader:
@@ -110,8 +115,8 @@ def _stored(command: str) -> bytes:
         else:
             table.write_text("p,t,v\n1,1,1\n1,0,1\n2,1,0\n2,0,0\n3,1,1\n3,0,0\n", encoding="utf-8")
             options = ["--truth", "t", "--verdict", "v"]
-        line = [sys.executable, "-m", "verigap", command, str(table), *options, "--out", str(out)]
-        subprocess.run(line, check=True, capture_output=True, cwd=ROOT)
+        done = verigap(command, table, *options, "--out", out)
+        assert done.code == 0, done.err
         return out.read_bytes()
 
 
@@ -126,13 +131,34 @@ def _short(document: Any, most: int) -> Any:
     )
 
 
+RECORD: Final = (
+    b"\0RECORD\0"  # what stands between the payloads of an event file that is yet to be framed
+)
+
+
+def _framed(raw: bytes) -> bytes:
+    """An event file of the payloads in `raw`, each with its length and checksums; anything else as it is."""
+    if not raw.startswith(RECORD):
+        return raw
+    return b"".join(event_record(payload) for payload in raw.split(RECORD)[1:])
+
+
+def _payloads(raw: bytes, most: int) -> bytes:
+    """The first payloads of an event file, for `_framed`."""
+    found, at = b"", 0
+    for _ in range(most):
+        (length,) = struct.unpack_from("<Q", raw, at)
+        found += RECORD + raw[at + 12 : at + 12 + length]
+        at += length + 16
+    return found
+
+
 @cache
 def _readers() -> Mapping[str, Reader]:
-    from empirical.plan import read_audit, read_prices
+    from empirical.plan import read_prices
     from empirical.probe import read_probe
     from empirical.simulated_studies import load_spec
     from empirical.studies import read_study
-    from empirical.validate.predict import read_calibration
 
     data = ROOT / "tests" / "fits" / "data"
     frame = pd.DataFrame({"run_id": ["a", "a"], "step": [0, 1], "accuracy": [0.1, 0.5]})
@@ -146,12 +172,12 @@ def _readers() -> Mapping[str, Reader]:
     noisy = minimal(
         arms={
             "a": {"fpr": 0.1, "noise": "per_prompt"},
-            "b": {"noise": {"kind": "drifting", "end": {}}},
+            "b": {"noise": {"kind": "drifting", "end": {}, "steps": 3}},
         }
     )
     probe = _short(json.loads((ROOT / "empirical/results/cpu-campaign/probe.json").read_text()), 2)
     counted = [{"run_id": "a", "step": i, "accuracy": 0.5} for i in (1, 2)]
-    nested = {"run_id": "a", "step": 1, "eval": {"accuracy": 0.1}, "note": "x"}
+    nested = {"run_id": "a", "step": 1, "accuracy": 0.1, "note": {"x": 1, "y": "z"}}
     state = [{"step": 1, "reward": 0.2, "num_tokens": 9.0}, {"step": 1, "eval_accuracy": 0.1}]
     state += [{"step": 2, "eval_accuracy": 0.5, "eval_loss": 1.0}]
     history_rows = [{"_step": i, "train/global_step": i, "eval/accuracy": 0.5} for i in (1, 2)]
@@ -170,9 +196,15 @@ def _readers() -> Mapping[str, Reader]:
             ("t.log", b"{'eval_accuracy': 0.5}\n 10%|#  | 1/10 [00:01<00:09]\n{'eval_accuracy': 0.6}\n"),
         ),
         "run": Reader((("log", folder + b"\0\0" + spec),), _folder),
-        "tensorboard": _runs(
-            ("events.out.tfevents.0", events),
-            ("run-a-tag-eval_accuracy.csv", b"Wall time,Step,Value\n1.5,0,0.1\n2.5,1,0.5\n"),
+        "tensorboard": Reader(
+            (
+                ("events.out.tfevents.0", events),
+                ("events.out.tfevents.0", b"".join(RECORD + scalar_event(i, 0.5) for i in range(4))),
+                ("events.out.tfevents.0", _payloads(events, 12) + RECORD + scalar_event(9, 0.5)),
+                ("run-a-tag-eval_accuracy.csv", b"Wall time,Step,Value\n1.5,0,0.1\n2.5,1,0.5\n"),
+            ),
+            read_runs,
+            _framed,
         ),
         "wandb": _runs(
             ("r.wandb", b":W&B\0\0\0" + b"".join(history(*items) for items in logged)),
@@ -198,18 +230,31 @@ def _readers() -> Mapping[str, Reader]:
         ),
     }  # fmt: skip
     studies = [yaml.safe_dump(one, default_flow_style=None).encode() for one in (study, noisy)]
-    calibration = _stored("validate")
-    short = json.dumps(_short(json.loads(calibration), 7)).encode()
     declared = {
         "study": Reader(tuple(("s.yaml", one) for one in studies), lambda path: read_study(path).runs()),
         "sweep": Reader((("s.yaml", SWEEP_SPEC.encode()),), load_spec),
         "manifest": Reader((("m.yaml", b"a: {arm: clean, fpr: 0.1}\nb: {arm: noisy, seed: 3}\n"),), _manifest),
         "prices": Reader((("p.yaml", b"rollouts_1000: 0.5\njudgements_1000: 1\nlabel: 2\n"),), read_prices),
-        "calibration": Reader((("c.json", short), ("c.json", calibration)), read_calibration),
         "probe": Reader((("p.json", json.dumps(probe).encode()),), read_probe),
-        "audit": Reader((("a.json", _stored("audit")),), read_audit),
     }  # fmt: skip
     return logs | declared
+
+
+@cache
+def reader(name: str) -> Reader:
+    """The reader of a name of READERS, and its sound files."""
+    from empirical.plan import read_audit
+    from empirical.validate.predict import read_calibration
+
+    if name == "audit":
+        return Reader((("a.json", _stored("audit")),), read_audit)
+    if name == "calibration":
+        whole = _stored("validate")
+        cut = _short(json.loads(whole), 7)
+        weight = cut["model"]["fit"]["weight"]
+        cut["model"]["fit"]["weight"] = [one / sum(weight) for one in weight]
+        return Reader((("c.json", json.dumps(cut).encode()), ("c.json", whole)), read_calibration)
+    return _readers()[name]
 
 
 READERS: Final = (
@@ -246,37 +291,37 @@ def _edited(raw: bytes, edits: list[tuple[int, int, int, int]]) -> bytes:
     return bytes(out)
 
 
-def harmed(name: str) -> st.SearchStrategy[list[tuple[str, bytes]]]:
-    """EACH files of a reader's kind, as (name, content), one to three small harms in each."""
-    sound = _readers()[name].sound
-
-    def files(drawn: bytes) -> list[tuple[str, bytes]]:
-        made: list[tuple[str, bytes]] = []
-        for at in range(0, len(drawn), FILE):
-            first, *rest = (drawn[at + i : at + i + EDIT] for i in range(0, FILE, EDIT))
-            file, raw = sound[first[0] % len(sound)]
-            edits = [
-                (e[0] % 7, int.from_bytes(e[1:5]), 1 + e[5] % 60, e[6] % len(ODD)) for e in rest
-            ]
-            made.append((file, _edited(raw, edits[: 1 + first[1] % 3])))
-        return made
-
-    return st.binary(min_size=EACH * FILE, max_size=EACH * FILE).map(files)
-
-
 EDIT: Final = 7  # bytes that say one harm: kind, place (four), length, what is put in
 FILE: Final = 4 * EDIT  # which sound file, how many harms; the harms
 
 
+def files_of(name: str, drawn: bytes) -> list[tuple[str, bytes]]:
+    """The harmed files of a reader's kind that bytes say, FILE of them each: (name, content), one to three harms."""
+    sound = reader(name).sound
+    made: list[tuple[str, bytes]] = []
+    for at in range(0, len(drawn), FILE):
+        first, *rest = (drawn[at + i : at + i + EDIT] for i in range(0, FILE, EDIT))
+        file, raw = sound[first[0] % len(sound)]
+        edits = [(e[0] % 7, int.from_bytes(e[1:5]), 1 + e[5] % 60, e[6] % len(ODD)) for e in rest]
+        made.append((file, _edited(raw, edits[: 1 + first[1] % 3])))
+    return made
+
+
+def harmed(name: str) -> st.SearchStrategy[list[tuple[str, bytes]]]:
+    """EACH harmed files of a reader's kind, as hypothesis draws them."""
+    return st.binary(min_size=EACH * FILE, max_size=EACH * FILE).map(
+        lambda drawn: files_of(name, drawn)
+    )
+
+
 def problem(name: str, file: str, raw: bytes, folder: Path) -> tuple[bool, str | None]:
     """Whether a file was refused in a line of ours, and what is wrong with how it was met: raised, or slow."""
-    reader = _readers()[name]
     path = folder / file
-    path.write_bytes(raw)
+    path.write_bytes(reader(name).sealed(raw))
     began = time.process_time()
     refused, wrong = False, None
     try:
-        reader.read(path)
+        reader(name).read(path)
     except Exception as error:  # which of them a user would see as a traceback is the question
         refused = type(error).__module__.partition(".")[0] in OURS or isinstance(error, OSError)
         if not refused:
@@ -294,7 +339,7 @@ def _note(part: Part, name: str, raw: bytes, wrong: str) -> None:
 
 def fuzz(name: str, count: int) -> None:
     """Read harmed files until `count` were, a batch of hypothesis' at a time."""
-    part = kept(f"fuzz-{name}") or {"done": 0, "refused": 0, "wrong": {}, "guided": 0}
+    part = kept(f"fuzz-{name}") or _nothing()
     with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         while part["done"] < count:
 
@@ -320,10 +365,14 @@ def fuzz(name: str, count: int) -> None:
     sys.stderr.write(f"fuzz {name}: {part['done']}, {part['refused']} refused\n")
 
 
+def _nothing() -> Part:
+    return {"done": 0, "refused": 0, "wrong": {}, "guided": 0}
+
+
 def guided(name: str, count: int) -> None:
     """`count` more, chosen by what code they reach: atheris, in a process of its own; nothing where it is absent."""
-    part = kept(f"fuzz-{name}")
-    left = count - part.get("guided", 0)
+    part = kept(f"fuzz-{name}") or _nothing()
+    left = count - part["guided"]
     if left <= 0:
         return
     line = [sys.executable, "-m", "tests.faults.fuzzing", name, str(left)]
@@ -333,7 +382,7 @@ def guided(name: str, count: int) -> None:
     if not (PARTS / f"guided-{name}.json").exists():
         raise SystemExit(f"atheris, {name}: {done.stderr[-2000:]}")
     told = kept(f"guided-{name}")
-    part["guided"] = part.get("guided", 0) + told["done"]
+    part["guided"] += told["done"]
     part["wrong"] |= told["wrong"]
     keep(f"fuzz-{name}", part)
 
@@ -359,7 +408,7 @@ def _guided_here(name: str, count: int) -> None:
     global read_runs
     read_runs = fits.readers.read_runs
     part: Part = {"done": 0, "wrong": {}}
-    sound = _readers()[name].sound  # which of them a file is like, its first byte says
+    sound = reader(name).sound  # which of them a file is like, its first byte says
     with TemporaryDirectory() as folder, TemporaryDirectory() as corpus:
         for place, (_, raw) in enumerate(sound):
             (Path(corpus) / str(place)).write_bytes(bytes([place]) + raw)

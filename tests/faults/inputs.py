@@ -43,6 +43,26 @@ def history(*items: tuple[bytes, bytes]) -> bytes:
     return struct.pack("<IHB", 0, len(body), 1) + body
 
 
+def event_record(payload: bytes) -> bytes:
+    """A record of a TensorBoard event file, its checksums right."""
+    length = struct.pack("<Q", len(payload))
+    return length + _crc(length) + payload + _crc(payload)
+
+
+def _crc(data: bytes) -> bytes:
+    import google_crc32c
+
+    crc: int = google_crc32c.value(data)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def scalar_event(step: int, value: float, tag: bytes = b"eval/accuracy") -> bytes:
+    """The payload of an Event of one scalar."""
+    scalar = b"\x0a" + varint(len(tag)) + tag + b"\x15" + struct.pack("<f", value)
+    summary = b"\x0a" + varint(len(scalar)) + scalar
+    return b"\x09" + bytes(8) + b"\x10" + varint(step) + b"\x2a" + varint(len(summary)) + summary
+
+
 def _wandb(path: Path, *items: tuple[bytes, bytes]) -> None:
     logged = (b"_step", b"1"), (b"eval/accuracy", b"0.5")
     path.write_bytes(b":W&B\0\0\0" + history(*logged, *items))
@@ -104,6 +124,9 @@ INPUTS: Final[Mapping[str, Callable[[Path], object]]] = {
     ),
     "deep.jsonl": _text(ROW % (', "x": ' + "[" * 500 + "]" * 500)),
     "deeper.jsonl": _text(ROW % (', "x": ' + "[" * 100_000)),
+    "deepest.jsonl": _text(
+        ROW % (', "x": ' + "[" * 100_000 + "]" * 100_000)
+    ),  # ended Arrow's parser
     "name.jsonl": lambda path: path.write_bytes(b'{"run_id": "a", "accuracy": 0.5, "\xf4x": 1}\n'),
     "separator.jsonl": _text('{"run_id": "r\u2028s", "step": 1, "accuracy": 0.5}\n'),
     "separator.csv": _text("run_id,step,accuracy\nr\u2028s,1,0.5\n"),
@@ -158,4 +181,16 @@ YAML: Final[Mapping[str, str]] = {
     "deep": "a: " + "[" * 300 + "]" * 300,
     "huge number": "a: 0x" + "f" * 100_000,
     "huge": "a: [" + "1, " * 600_000 + "]",
+    "many": "a: [" + "1, " * 300_000 + "]",
+    "deep block": "".join(" " * i + "a:\n" for i in range(1200)),
+    "deep keys": "? " * 100_000 + "a",
+    "a mapping that is none": "a: !!map 1",
+    "a number that is none": "a: !!int ''",
+    "neither true nor false": "a: !!bool x",
+    "no date": "a: !!timestamp x",
+    "bytes": "a: !!binary aa",
+    "a set": "a: !!set {b}",
+    "Python": "a: !!python/object/apply:os.system ['true']",
+    "half a character": 'a: "\\ud800"',
+    "a character that is none": "a: \ud800",
 }

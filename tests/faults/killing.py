@@ -372,6 +372,9 @@ def long_run(backend: str, minutes: float) -> None:
         while part["minutes"] < minutes:
             rng = random.Random(f"{name} {part['rounds']}")
             study, sweep = (folder / f"{kind}-{part['rounds']}" for kind in ("study", "sweep"))
+            # A warm start is no run: nothing of it is kept until it ends, which kills by the minute may forbid.
+            shutil.rmtree(study, ignore_errors=True)
+            shutil.copytree(made / "study" / "models", study / "models")
             for out, command, reference in (
                 (study, train_line(made / "study.yaml", study, *options), references[0]),
                 (sweep, simulate_line(made / "sweep.yaml", sweep, *options), references[1]),

@@ -86,8 +86,23 @@ def main() -> None:
     for module in READY:
         importlib.import_module(module)
     commands = json.load(sys.stdin)
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        json.dump([asdict(one) for one in pool.imap(_one, commands)], sys.stdout)
+    json.dump([asdict(forked(command)) for command in commands], sys.stdout)
+
+
+def forked(arguments: Sequence[str]) -> Measured:
+    """What a command does in a fork of its own, which may end by a signal: of a pool, such a task is never over."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: theirs.send(_one(arguments)))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        process.join()
+        return Measured(1, "", "", f"ended by signal {-(process.exitcode or 0)}", 0.0, 0.0)
+    finally:
+        process.join()
 
 
 if __name__ == "__main__":

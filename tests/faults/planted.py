@@ -104,6 +104,13 @@ PLANTED: Final = (
         _LAUNCH,
     ),
     Planted(
+        "the hash of the rows a checkpoint rests on",
+        _FOLDER,
+        "if said not in (None, _hash_of(text)):",
+        "if False:",
+        _LAUNCH,
+    ),
+    Planted(
         "the run a checkpoint is of",
         _FOLDER,
         "if owner != self.spec().run_id:",

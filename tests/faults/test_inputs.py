@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +15,18 @@ from empirical.plan import read_prices
 from fits.errors import InputError
 from fits.files import load_yaml, write_csv
 from fits.readers import read_runs
-from tests.faults.inputs import INPUTS, MEBIBYTES, SECONDS, YAML, history
-from tests.faults.measured import Measured, measure
+from tests.commands.command import refused
+from tests.faults.inputs import (
+    INPUTS,
+    MEBIBYTES,
+    ROW,
+    SECONDS,
+    YAML,
+    event_record,
+    history,
+    scalar_event,
+)
+from tests.faults.measured import Measured, forked, measure
 from tests.shared_data import shared_case
 
 # What is no error but odd: read, and what its only run is then called (None: whatever the file says).
@@ -89,6 +102,7 @@ def test_what_is_no_file_of_a_fair_size_is_refused_wherever_a_file_is_read(tmp_p
         "pipe": os.mkfifo,
         "device": lambda path: path.symlink_to("/dev/zero"),
         "loop": lambda path: path.symlink_to(path.name),
+        "never there": lambda path: path.symlink_to("/proc/kmsg"),
         "huge": lambda path: path.write_text("# " + "x" * (3 << 20)),
     }
     table = tmp_path / "table.csv"
@@ -112,9 +126,43 @@ def test_what_is_no_file_of_a_fair_size_is_refused_wherever_a_file_is_read(tmp_p
 
 
 @pytest.mark.parametrize("kind", YAML)
-def test_yaml_that_expands_is_refused_before_it_does(kind: str) -> None:
+def test_yaml_that_expands_or_is_of_no_plain_type_is_refused_before_it_is_built(kind: str) -> None:
+    began = time.process_time()
     with pytest.raises(InputError, match=r"^study\.yaml"):
         load_yaml(YAML[kind], source="study.yaml")
+    assert time.process_time() - began < SECONDS
+
+
+@pytest.mark.parametrize("at", [0, (1 << 24) - 90])
+def test_a_list_within_json_lines_is_kept_from_the_parser_that_deep_ones_end(
+    at: int, tmp_path: Path
+) -> None:
+    # Arrow's parser calls itself for each level; at the end of the first block the list begins the second.
+    path = tmp_path / "t.jsonl"
+    row = ROW % f', "x": {" " * at}' + "[" * 100_000 + "]" * 100_000 + "}"
+    path.write_text(row.replace("}\n", ""))
+    done = measure([["import", str(path), "--out", str(tmp_path / "out.csv")]])[0]
+    harmless(done, "deep")
+    assert "nested more than 64 levels deep" in done.err
+
+
+def test_a_refusal_that_lists_what_a_file_names_is_cut(tmp_path: Path) -> None:
+    events = tmp_path / "run" / "events.out.tfevents.0"
+    events.parent.mkdir()
+    tags = [b"%d/accuracy" % i for i in range(2000)]
+    events.write_bytes(b"".join(event_record(scalar_event(1, 0.5, tag)) for tag in tags))
+    said = refused("import", events, "--out", tmp_path / "out.csv")
+    assert len(said) < 1000
+    assert said.endswith("more characters)\n")
+
+
+def test_a_command_that_a_signal_ends_is_told_and_not_waited_for() -> None:
+    class Deadly(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return super().__iter__()
+
+    assert forked(Deadly()).error == f"ended by signal {signal.SIGKILL:d}"
 
 
 def test_a_price_that_no_float_holds_is_refused(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_what_the_file_system_refuses_names_the_path(tmp_path: Path) -> None:
         ("a: 1\nb: 2\na: 3", "y.yaml, line 3: .*'a' is given twice"),
         ("a: {b: 1, b: 1}", "'b' is given twice"),
         ("a: [1, 2", "y.yaml, line 1: not valid YAML"),
-        ("[" * 5000, "y.yaml: is nested too deeply"),
+        ("[" * 5000, "y.yaml, line 1: not valid YAML: nested more than 64 levels deep"),
         ("a: " + "9" * 5000, "y.yaml, line 1: not valid YAML: a number of 5,000 characters"),
         ("{[1]: 2}", "y.yaml"),
     ],

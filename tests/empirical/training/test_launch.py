@@ -288,6 +288,20 @@ def test_an_edited_spec_and_a_missing_row_are_refused_by_name(tmp_path: Path):
         folder.rows()
 
 
+def test_a_row_altered_before_a_checkpoint_is_refused_by_name(tmp_path: Path):
+    folder = made(tmp_path, evaluations=[0, 5, 10])
+    checkpointed(folder, 6)
+    whole = folder.metrics.read_text()
+    assert len(folder.rewind(6)) == 8
+    folder.metrics.write_text(whole.replace('"accuracy": 0.5', '"accuracy": 0.4', 1))
+    with pytest.raises(StudyError, match=r"metrics\.jsonl: the rows up to step 6 are not what"):
+        folder.rewind(6)
+    folder.metrics.write_text(
+        whole.replace('"step": 10, "accuracy": 0.5', '"step": 10, "accuracy": 0.4')
+    )
+    assert len(folder.rewind(6)) == 8  # what comes after it is made anew
+
+
 def test_the_last_step_is_found_however_long_its_row_is(tmp_path: Path):
     folder = RunFolder(tmp_path)
     for step in (1, 2):
