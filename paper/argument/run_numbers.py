@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
+from scipy.stats import spearmanr
 
 from empirical.collect import TABLE
 from empirical.errors import StudyError
@@ -377,6 +378,12 @@ def rollouts_worth(material: Material) -> Numbers:
         "worthruns.with-interval": count(len(held)),
         "worthruns.inside": count(len(inside)),
     }
+    if len(measured) > 2:
+        ranked: Any = spearmanr(
+            [(one.predicted - 1.0) / (one.group_size - 1) for one in measured],
+            [((one.measured or 1.0) - 1.0) / (one.group_size - 1) for one in measured],
+        )
+        found["worthruns.rank"] = number(float(ranked.statistic))
     for one in measured:
         found[f"worthruns.{one.arm}.{one.group_size}"] = f"{one.measured:.1f}"
         found[f"worthruns.{one.arm}.{one.group_size}.law"] = f"{one.predicted:.1f}"
