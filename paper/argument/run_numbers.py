@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 
 from empirical.collect import TABLE
 from empirical.errors import StudyError
-from empirical.probe import read_probe
-from empirical.studies import read_study
+from empirical.probe import Probe, SizeProbe, read_probe
+from empirical.studies import Study, read_study
 from fits import InputError
 from fits.hypotheses import Estimate
 from paper.argument.foretold import foretold_numbers
@@ -26,7 +26,7 @@ from paper.argument.texts import Numbers, count, escaped, interval, number, perc
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
 from paper.probe import ProbeCheck, check
-from theory import DR_GRPO, VerifierChannel, snr2_weight
+from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
 
 __all__ = ["Material", "Record", "coverage", "evidence", "load"]
 
@@ -75,6 +75,7 @@ class Material:
     learnable_runs: pd.DataFrame | None
     learnable_steps: pd.DataFrame | None
     verdict_tables: dict[str, tuple[Record, ...]]
+    studies: tuple[Study, ...]
     foretold: dict[str, Numbers]
     blind: tuple[dict[str, Any], ...]
     answered: frozenset[str]
@@ -112,6 +113,10 @@ def load(root: Path) -> Material:
         rare=_learnable(root, RARE),
         learnable_runs=own,
         learnable_steps=steps,
+        studies=tuple(
+            read_study(root / "empirical/studies/trained" / f"{name}.yaml")
+            for name in ("cpu-campaign", LEARNABLE)
+        ),
         foretold=foretold_numbers(root),
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
         blind=tuple(
@@ -251,7 +256,7 @@ def gaps(material: Material) -> Numbers:
     """Accuracy lost by each arm with independent errors and J > 0, over training and at the end."""
     found: Numbers = {}
     for gap in material.findings.gaps:
-        if gap.arm in ERROR_ARMS:
+        if gap.arm.removeprefix("drgrpo-") in ERROR_ARMS:
             for level in SHOWN_LEVELS:
                 one: Estimate = getattr(gap, level)
                 word = "over" if level == "over_training" else "end"
@@ -305,6 +310,7 @@ def probed_speeds(material: Material) -> Numbers:
         "probe.coin-8": number(coin[8].probe, 2),
         "probe.coin-8-measured": number(coin[8].measured, 2),
     }
+    numbers |= _baselines(material)
     for size in probe.group_sizes:
         numbers[f"unequal.turn.{size}"] = number(_turn(size, probe.v0_over_v1 or 1.0))
     for one in probe.by_group_size:
@@ -313,10 +319,64 @@ def probed_speeds(material: Material) -> Numbers:
             numbers[f"probe.both.{one.group_size}"] = number(both.relative_speed)
     for size, one in found.by_size.items():
         numbers[f"probe.rmse.{size}"] = number(one.rmse, 3)
+        numbers[f"probe.bias.{size}"] = number(one.bias, 3)
     phi = [np.log((one.measured - 1.0) / (one.phi2 - 1.0)) for one in found.worth]
     norms = [np.log((one.measured - 1.0) / (one.with_norms - 1.0)) for one in found.worth]
     numbers["probe.phi2-error"] = percent(float(np.sqrt(np.mean(np.square(phi)))))
     numbers["probe.norms-error"] = percent(float(np.sqrt(np.mean(np.square(norms)))))
+    return numbers
+
+
+def _law_speed(probe: Probe, size: int, worth: float) -> float:
+    """Proposition "between-prompts": speed over clean's, from the noise scales at eight rollouts and phi^2."""
+    eight = probe.at(8)
+    within, between = eight.noise_within or 0.0, eight.noise_between or 0.0
+    own = 1.0 + between / probe.prompts_per_step
+    noise = within * 7.0 / (size - 1.0) / probe.prompts_per_step
+    return float(np.sqrt((own + noise) / (own + noise / worth)))
+
+
+def _baselines(material: Material) -> Numbers:
+    """What the probe has to beat, on its own comparisons: no slowing, J, phi, and the closed form; and as clocks."""
+    probe, found = material.probe.probe, material.probe
+    arms = {(one.group_size, arm.arm): arm for one in probe.by_group_size for arm in one.arms}
+    a = np.array(probe.pass_rates)
+    errors: dict[str, list[float]] = {"one": [], "j": [], "phi": [], "law": []}
+    for one in found.compared:
+        arm = arms[one.group_size, one.arm]
+        worth = population_phi2(a, VerifierChannel(arm.fpr, arm.fnr))
+        said = {
+            "one": 1.0,
+            "j": arm.youden,
+            "phi": float(np.sqrt(worth)),
+            "law": _law_speed(probe, one.group_size, worth),
+        }
+        for name, value in said.items():
+            errors[name].append(value - one.measured)
+    numbers = {
+        f"probe.base.{name}": number(float(np.sqrt(np.mean(np.square(own)))), 3)
+        for name, own in errors.items()
+    }
+    numbers["probe.settings"] = count(len({(one.arm, one.group_size) for one in found.compared}))
+    numbers["probe.clock.both0.4"] = number(found.clock_by_arm["both0.4"], 3)
+    # The same clock with other paces: clean at eight rollouts, at pace times clean's speed at this size.
+    mean = material.runs.groupby(["group_size", "arm", "step"])["accuracy"].mean()
+    clean: Any = mean.loc[8, "clean"]
+    missed: dict[str, list[float]] = {"one": [], "j": []}
+    for (size, name), arm in arms.items():
+        speed = probe.at(size).clean_speed
+        if arm.noise != "independent" or arm.youden < 0.0 or speed is None:
+            continue
+        if size == 8 and arm.youden == 1.0:
+            continue
+        own: Any = mean.loc[size, name]
+        steps = own.index.to_numpy(dtype=np.float64)
+        for word, pace in (("one", 1.0), ("j", arm.youden)):
+            at = np.minimum(pace * speed * steps, clean.index.max())
+            error = np.interp(at, clean.index, clean) - own.to_numpy()
+            missed[word] += error[steps > 0].tolist()
+    for word, own in missed.items():
+        numbers[f"probe.clock-{word}"] = number(float(np.sqrt(np.mean(np.square(own)))), 3)
     return numbers
 
 
@@ -334,9 +394,25 @@ def _turn(size: int, ratio: float, rate: float = 0.4) -> float:
 
 
 def returns(material: Material) -> Numbers:
-    """The noise scale's parts, within and between prompts, at the smallest and the largest group."""
-    sizes = material.probe.probe.by_group_size
-    found: Numbers = {}
+    """The noise scale's parts by group size; the best group at a fixed number of rollouts; what steps buy back."""
+    probe = material.probe.probe
+    sizes = probe.by_group_size
+    eight, four, most = probe.at(8), sizes[0], sizes[-1]
+    both = next(arm for arm in eight.arms if arm.arm == "both0.4")
+    worth = population_phi2(np.array(probe.pass_rates), VerifierChannel(both.fpr, both.fnr))
+    ratio = np.sqrt(7.0 * (eight.noise_within or 0.0) / (eight.noise_between or 1.0))
+
+    def speed(one: SizeProbe) -> float:
+        own = next(arm for arm in one.arms if arm.arm == "both0.4").relative_speed
+        return (own or 0.0) * (one.clean_speed or 1.0)
+
+    clean_at_four = four.clean_speed or 1.0
+    found: Numbers = {
+        "currency.clean": f"{1.0 + ratio:.1f}",
+        "currency.both": f"{1.0 + ratio / np.sqrt(worth):.1f}",
+        "currency.steps": number(clean_at_four / speed(four), 1),
+        "currency.left": number(speed(most) / clean_at_four),
+    }
     for one in sizes:
         found[f"returns.snr2.{one.group_size}"] = number(one.snr2, 1)
         if one.noise_within is not None and one.noise_between is not None:
@@ -550,7 +626,11 @@ def one_law(material: Material) -> Numbers:
         numbers[f"{key}.hull"] = number(row.at(8))
         numbers[f"{key}.hull-identified"] = number(row.at(7))
     believed = [row.at(6) for row in rows]
+    five = [row for row in rows if row.cells[2] == "5"]
     return numbers | {
+        "law5.aic.least": number(min(row.at(6) for row in five)),
+        "law5.aic.most": number(max(row.at(6) for row in five)),
+        "law5.hull.least": number(min(row.at(8) for row in five)),
         "law.aic.least": number(min(believed)),
         "law.aic.most": number(max(believed)),
         "law.hull.least": number(min(row.at(8) for row in rows if row.at(7) >= 0.5)),
@@ -573,10 +653,11 @@ def verdict_errors(material: Material) -> Numbers:
         "verdicts.end-most": number(max(row.at(11) for row in rows)),
         "verdicts.closes": percent(ten.at(5)),
         "verdicts.persists": percent(floor.at(6)),
+        "verdicts.decided-share": percent(
+            sum(int(row.cells[4]) * (1.0 - row.at(8)) for row in rows) / trials
+        ),
         "verdicts.floor": number(0.03),
         "verdicts.midpoints": count(10),
-        # Three in the number of trials, the upper 95 % limit of a rate of which none was seen.
-        "verdicts.upper": percent(3.0 / trials, 3) if wrong == 0 else "--",
     }
 
 

@@ -105,7 +105,13 @@ def clock() -> Numbers:
     rate = 0.3
     found = {"clock.clean": number(time_to(path, CLEAN))}
     found |= {f"clock.{name}": number(time_to(path, one)) for name, one in _either(rate).items()}
-    return found | {"clock.rate": number(rate, 1), "clock.until": number(0.9, 1)}
+    right, wrong = (", ".join(f"{share:g}" for share in part) for part in CLOCK_MODES)
+    return found | {
+        "clock.rate": number(rate, 1),
+        "clock.until": number(0.9, 1),
+        "clock.right": right,
+        "clock.wrong": wrong,
+    }
 
 
 def worth() -> Numbers:
@@ -221,6 +227,10 @@ def population() -> Numbers:
             population_snr2_weight(rates, one, 8, direction=direction) for one in (channel, CLEAN)
         )
         found[f"population.{word}"] = number(noisy / clean)
+    noisy, clean = (
+        population_snr2_weight(rates, one, 32, direction=(1.0, -1.0)) for one in (channel, CLEAN)
+    )
+    found |= {"population.opposed-large": number(noisy / clean, 1), "population.large": count(32)}
     return found
 
 

@@ -35,14 +35,17 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
             [one.probe],
             [one.measured],
             yerr=[one.measured_se],
-            fmt="o",
+            fmt="os^D"[sizes.index(one.group_size)],
             markersize=3,
             elinewidth=0.6,
             color=colours[one.group_size],
         )
         rows.append({"panel": "speed", **asdict(one)})
     axes[0].legend(
-        handles=[sample(f"G = {size}", colours[size], dash="", marker="o") for size in sizes],
+        handles=[
+            sample(f"G = {size}", colours[size], dash="", marker=mark)
+            for size, mark in zip(sizes, "os^D", strict=True)
+        ],
         frameon=False,
         fontsize="small",
         loc="upper left",
@@ -50,7 +53,7 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
     )
     axes[0].set_xlabel("speed / clean, probed")
     axes[0].set_ylabel(f"measured by step {STEP}")
-    set_title(axes[0], "(a) before training, no fit")
+    set_title(axes[0], "(a) probe at step 0, no fit")
 
     mean = runs.groupby(["group_size", "arm", "step"])["accuracy"].mean()
     probed = check.probe.at(8)
