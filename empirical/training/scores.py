@@ -136,8 +136,8 @@ def scores(
     return matrix
 
 
-# (input, gradient of the output, places) to the gradient at these places of each sequence: (B, T, in), (B, T, out), (K,)
-# to (B, K).
+# (input, gradient of the output, places) to the gradient at these places of each sequence:
+# (B, T, in), (B, T, out), (K,) to (B, K).
 _Law = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 _Taps = dict[torch.nn.Module, list[tuple[_Law, int, torch.Tensor]]]
 
