@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.utils.hub import cached_file
 
 from empirical.errors import StudyError
 from empirical.studies import Lora, ModelSpec, PretrainedSpec, Study, TinyQwen2Spec
@@ -53,11 +55,12 @@ _TOKENIZER_FILE: Final = "vocabulary.json"
 
 @dataclass(frozen=True)
 class Policy:
-    """A model, its tokenizer and the hash of its weights."""
+    """A model, its tokenizer, the hash of its weights; revision: the commit that the Hub served, if it did."""
 
     model: PreTrainedModel
     tokenizer: Any  # PreTrainedTokenizerBase, whose published types are too loose to help
     weights_sha256: str
+    revision: str | None = None
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -178,6 +181,7 @@ def load_policy(spec: ModelSpec, *, tiny: Path | None, stop: str | None = None) 
     completion in place of the tokenizer's end of sequence.
     Raises StudyError if a pretrained model or its tokenizer cannot be loaded, or `stop` is not one token.
     """
+    revision = None
     match spec:
         case TinyQwen2Spec():
             assert tiny is not None
@@ -190,20 +194,38 @@ def load_policy(spec: ModelSpec, *, tiny: Path | None, stop: str | None = None) 
             ):
                 raise StudyError(f"{tiny}: its vocabulary is not this version's")
         case PretrainedSpec():
-            model, tokenizer = _pretrained(spec)
+            model, tokenizer, revision = _pretrained(spec)
     if stop is not None:
         _end_at(stop, model, tokenizer, name=spec.name)
-    return Policy(model, tokenizer, weights_hash(model))
+    return Policy(model, tokenizer, weights_hash(model), revision)
 
 
-def _pretrained(spec: PretrainedSpec) -> tuple[Any, Any]:
+_SNAPSHOT: Final = re.compile(r"/snapshots/([0-9a-f]{40})/")
+
+
+def _commit(spec: PretrainedSpec) -> str | None:
+    """The commit that a Hub's name and revision (a branch, a tag, nothing) mean now; None of a local folder.
+
+    Transformers keeps none since its version 5; in the Hub's cache a file lies in its commit's folder.
+    """
+    if Path(spec.path).is_dir():
+        return None
+    file = cached_file(spec.path, spec.gguf_file or "config.json", revision=spec.revision)
+    found = None if file is None else _SNAPSHOT.search(Path(file).as_posix())
+    return None if found is None else found[1]
+
+
+def _pretrained(spec: PretrainedSpec) -> tuple[Any, Any, str | None]:
     extra = {} if spec.gguf_file is None else {"gguf_file": spec.gguf_file}
     try:
+        # Weights and tokenizer of one commit, should the Hub's branch move in between.
+        commit = _commit(spec)
+        revision = commit or spec.revision
         model: Any = AutoModelForCausalLM.from_pretrained(
-            spec.path, revision=spec.revision, dtype=getattr(torch, spec.dtype), **extra
+            spec.path, revision=revision, dtype=getattr(torch, spec.dtype), **extra
         )
         tokenizer = AutoTokenizer.from_pretrained(
-            spec.path, revision=spec.revision, padding_side="left", **extra
+            spec.path, revision=revision, padding_side="left", **extra
         )
         kept = Path(spec.path) / "tokenizer.json"
         if kept.exists():
@@ -222,7 +244,7 @@ def _pretrained(spec: PretrainedSpec) -> tuple[Any, Any]:
             del model.config.quantization_config
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return model, tokenizer, commit
 
 
 def _end_at(stop: str, model: Any, tokenizer: Any, *, name: str) -> None:

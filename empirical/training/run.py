@@ -503,7 +503,8 @@ def train(folder: RunFolder, *, tiny: Path | None, running: Running) -> bool:
             "processes": trainer.accelerator.num_processes,
             "torch_threads": torch.get_num_threads(),
             **made_of,
-            "model_revision": getattr(policy.model.config, "_commit_hash", None),
+            "model_revision": policy.revision,
+            "data_revision": task.revision,
             "resumed_from_step": None if checkpoint is None else checkpoint[0],
         }
         write_text(folder.path / "env.json", json.dumps(env, indent=1) + "\n")

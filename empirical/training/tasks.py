@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class Task:
     verifier: judges rollouts before noise is injected.
     reference: what counts as the truth; the verifier's own error rates are measured against it.
     stop: text that ends a completion; None: the tokenizer's end of sequence.
+    revision: commit of the data set that the Hub served; None where it served none.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Task:
     verifier: Verifier
     reference: Verifier
     stop: str | None = None
+    revision: str | None = None
 
     def sha256(self) -> str:
         """A hash of what is asked and answered, whatever it was read from: which revision the Hub served."""
@@ -113,13 +115,14 @@ def load_task(spec: TaskSpec, *, verifier: VerifierName, reference: VerifierName
 
     Raises StudyError if the data or a package is absent, or a record lacks a field.
     """
+    revision = None
     match spec:
         case TwoStepArithmeticSpec():
             train, evaluation = _two_step_arithmetic(spec)
         case FewShotArithmeticSpec():
             train, evaluation = _few_shot_arithmetic(spec)
         case Gsm8kSpec():
-            train, evaluation = _gsm8k(spec)
+            train, evaluation, revision = _gsm8k(spec)
         case ReasoningGymSpec():
             train, evaluation = _reasoning_gym(spec)
     return Task(
@@ -129,6 +132,7 @@ def load_task(spec: TaskSpec, *, verifier: VerifierName, reference: VerifierName
         verifier=verifier_named(verifier),
         reference=verifier_named(reference),
         stop="\n" if isinstance(spec, FewShotArithmeticSpec) else None,
+        revision=revision,
     )
 
 
@@ -187,8 +191,8 @@ def _few_shot_arithmetic(
     return tuple(problems[spec.eval_problems :]), tuple(problems[: spec.eval_problems])
 
 
-def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    path = Path(spec.source)
+def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...], str | None]:
+    path, revision = Path(spec.source), None
     if path.is_dir():
         train, test = (_jsonl(path / f"{name}.jsonl") for name in ("train", "test"))
     elif path.suffix in (".jsonl", ".json") or path.is_file():
@@ -201,7 +205,7 @@ def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
             )
         train, test = records[:-held_out], records[-held_out:]
     else:
-        train, test = _gsm8k_from_hub(spec.source, spec.revision)
+        train, test, revision = _gsm8k_from_hub(spec.source, spec.revision)
     first_test = len(train)
     return (
         tuple(_gsm8k_problem(r, i, spec) for i, r in enumerate(train[: spec.train_problems])),
@@ -209,10 +213,18 @@ def _gsm8k(spec: Gsm8kSpec) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
             _gsm8k_problem(r, first_test + i, spec)
             for i, r in enumerate(test[: spec.eval_problems])
         ),
+        revision,
     )
 
 
-def _gsm8k_from_hub(name: str, revision: str | None) -> tuple[list[Record], list[Record]]:
+# The commit in what `datasets` says of its sources: hf://datasets/openai/gsm8k@COMMIT/main/train.parquet
+_COMMIT: Final = re.compile(r"@([0-9a-f]{40})(?:/|$)")
+
+
+def _gsm8k_from_hub(
+    name: str, revision: str | None
+) -> tuple[list[Record], list[Record], str | None]:
+    """Both splits, and the commit they are of, whatever `revision` (a branch, a tag, nothing) meant by then."""
     extras.require("datasets")
     from datasets import load_dataset
 
@@ -228,7 +240,9 @@ def _gsm8k_from_hub(name: str, revision: str | None) -> tuple[list[Record], list
     for split, records in zip(("train", "test"), splits, strict=True):
         for line, record in enumerate(records, start=1):
             _check_record(record, f"{name}, {split} row {line}")
-    return splits[0], splits[1]
+    sources = both["train"].info.download_checksums or {}
+    commits = {found[1] for source in sources if (found := _COMMIT.search(source))}
+    return splits[0], splits[1], commits.pop() if len(commits) == 1 else None
 
 
 def _jsonl(path: Path) -> list[Record]:

@@ -123,3 +123,58 @@ def test_qwen_on_gsm8k_end_to_end(tmp_path: Path):
     assert abs(paid["fpr0.4"] - 32) < 18
     first = [next(r for r in logs[a] if r["kind"] == "train") for a in ("fpr0.4", "both0.4")]
     assert first[0]["paid_wrong"] == first[1]["paid_wrong"]
+
+
+def test_the_commit_that_the_hub_served_is_known_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import huggingface_hub.constants as hub
+
+    from empirical.studies import PretrainedSpec
+    from empirical.training.models import load_policy
+
+    commit, newer = "0123456789abcdef" * 2 + "01234567", "f" * 40
+    cached = tmp_path / "models--org--tiny"
+    save_checkpoint(cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    asked: list[object] = []
+    from transformers import AutoTokenizer
+
+    whole = AutoTokenizer.from_pretrained
+
+    def moved(path: str, **options: object) -> object:
+        (cached / "refs" / "main").write_text(
+            newer
+        )  # the branch moves between weights and tokenizer
+        asked.append(options["revision"])
+        return whole(path, **options)
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", moved)
+    spec = PretrainedSpec(kind="pretrained", name="tiny", path="org/tiny", parameters=3e4)
+    policy = load_policy(spec, tiny=None, stop=None)
+    assert policy.revision == commit
+    assert asked == [commit]
+
+
+def test_the_commit_that_the_hub_served_is_known_of_the_data(monkeypatch: pytest.MonkeyPatch):
+    import datasets
+
+    from empirical.studies import Gsm8kSpec
+    from empirical.training.tasks import load_task
+
+    commit = "e" * 40
+    row = {"question": "1+1?", "answer": "1+1=2\n#### 2"}
+    served = f"hf://datasets/openai/gsm8k@{commit}/main/"
+    info = datasets.DatasetInfo(
+        download_checksums={f"{served}{name}.parquet": {} for name in ("train", "test")}
+    )
+    both = {
+        name: datasets.Dataset.from_list([row | {"question": name}], info=info)
+        for name in ("train", "test")
+    }
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: both)
+    task = load_task(Gsm8kSpec(kind="gsm8k"), verifier="strict", reference="strict")
+    assert task.revision == commit
