@@ -340,6 +340,7 @@ def _note(part: Part, name: str, raw: bytes, wrong: str) -> None:
 def fuzz(name: str, count: int) -> None:
     """Read harmed files until `count` were, a batch of hypothesis' at a time."""
     part = kept(f"fuzz-{name}") or _nothing()
+    reader(name)  # made before hypothesis draws
     with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         while part["done"] < count:
 

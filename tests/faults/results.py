@@ -3,7 +3,8 @@
     python -m tests.faults.results [--part NAME]...    (make faults)
 
 Each part adds to what it did before (build/faults/PART.json), so that an interrupted one goes on and a long one may be
-done in pieces; RESULTS.md is written from whatever is there, and says how much that is.
+done in pieces; RESULTS.md is written from whatever is there, and says how much that is. What has no part here keeps what
+RESULTS.md says of an earlier run, and is marked as such.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ TABLE: Final = Path(__file__).with_name("RESULTS.md")
 FIGURE: Final = Path(__file__).with_name("memory.png")
 KILLS, FUZZ, GUIDED, MINUTES = 200, 100_000, 5_000, 30.0
 BACKENDS: Final = ("local", "ray")
-SETTLED: Final = 1.0  # minutes after which a process has imported what it will
+NOTHING: Final = "Not run yet."
+SETTLED: Final = 0.9  # share of its largest size at which a process has imported what it will
 
 
 def planted() -> None:
@@ -50,7 +52,7 @@ def _fuzz() -> None:
 def _kills_told() -> list[str]:
     part = kept("kills")
     if not part:
-        return ["Not run yet."]
+        return [NOTHING]
     number = sum(part["by"].values())
     return [
         f"{number} of {KILLS} kills over {part['studies']} studies of three runs, each carried on by the same command to its"
@@ -75,20 +77,20 @@ def _long_told() -> list[str]:
             "",
             "| backend | minutes under kills | kills | rounds | differed | tracebacks | growth of the launcher, of a worker |",
             "|---|---:|---:|---:|---:|---:|---|",
+            f"| uninterrupted | 0 | 0 | 1 | | | {_growths(reference)} |",
         ]
     for backend in BACKENDS:
         part = kept(f"long-{backend}")
         if part:
-            launcher, worker = (growth(part["memory"], role) for role in ("launcher", "worker"))
             lines.append(
                 f"| {backend} | {part['minutes']:.0f} | {sum(part['by'].values())} | {part['rounds']} | {len(part['lost'])} |"
-                f" {len(part['tracebacks'])} | {launcher}, {worker} |"
+                f" {len(part['tracebacks'])} | {_growths(part)} |"
             )
     if lines:
         lines += [
             "",
-            f"Growth: MiB a minute of the process that grew most, of those seen for three minutes, after its first"
-            f" {SETTLED:g}. Memory of every process is in [the figure](memory.png).",
+            f"Growth: MiB a minute of the process that grew most, of those seen for three minutes after they first came to"
+            f" {SETTLED:.0%} of their largest size. Memory of every process is in [the figure](memory.png).",
             "",
         ]
     for backend in BACKENDS:
@@ -96,11 +98,15 @@ def _long_told() -> list[str]:
             one.strip().splitlines()[-1] for one in kept(f"long-{backend}").get("tracebacks", [])
         }
         lines += [f"- {backend}: {one}" for one in sorted(raised)]
-    return lines or ["Not run yet."]
+    return lines or [NOTHING]
+
+
+def _growths(part: Part) -> str:
+    return ", ".join(growth(part["memory"], role) for role in ("launcher", "worker"))
 
 
 def growth(samples: list[list[float | str]], role: str) -> str:
-    """The steepest line through a process's memory against minutes, its first minute left out."""
+    """The steepest line through a process's memory against minutes, from where it had SETTLED."""
     import numpy as np
 
     steepest = []
@@ -108,8 +114,8 @@ def growth(samples: list[list[float | str]], role: str) -> str:
         at, size = np.array(
             [(one[0], one[3]) for one in samples if one[1] == pid and one[2] == role], float
         ).T
-        late = at > at.min() + SETTLED
-        if at.max() - at.min() >= 3.0 and late.sum() > 3:
+        late = at >= at[np.argmax(size >= SETTLED * size.max())]
+        if np.ptp(at[late]) >= 3.0 and late.sum() > 3:
             steepest.append(float(np.polyfit(at[late], size[late], 1)[0]))
     return f"{max(steepest, key=abs):+.2f}" if steepest else "none lived so long"
 
@@ -141,8 +147,14 @@ def figure(path: Path) -> None:
 
 def _fuzz_told() -> list[str]:
     found = {name: part for name in fuzzing.READERS if (part := kept(f"fuzz-{name}"))}
+    # Their last column is how many were raised or slow.
+    earlier = {
+        row.split("|")[1].strip(): row.removesuffix(" *")
+        for row in _earlier().get("Harmed files", "").splitlines()
+        if row.startswith("| ") and row.split("|")[1].strip() in fuzzing.READERS
+    }
     if not found:
-        return ["Not run yet."]
+        return [NOTHING]
     return [
         "Sound files with one to three small harms (flips, cuts, repeats, numbers no float holds, halves of characters,"
         " depth), drawn by hypothesis; guided by coverage, atheris. Each is read, or refused by an exception of ours,"
@@ -154,15 +166,17 @@ def _fuzz_told() -> list[str]:
             f"| {name} | {one['done']:,} | {FUZZ:,} | {one['refused']:,} | {one.get('guided', 0):,} | {len(one['wrong'])} |"
             for name, one in found.items()
         ),
+        *(f"{row} *" for name, row in earlier.items() if name not in found),
         "",
         *(f"- {name}: {wrong}" for name, one in found.items() for wrong in one["wrong"]),
+        *(["\\* of an earlier run, not repeated since"] if set(earlier) - set(found) else []),
     ]
 
 
 def _damage_told() -> list[str]:
     part = kept("damage")
     if not part:
-        return ["Not run yet."]
+        return [NOTHING]
     lost = damage.lost(part)
     return [
         f"{len(part)} harms, each alone: every file of a run that is done and of one that was stopped between checkpoints,"
@@ -177,7 +191,7 @@ def _damage_told() -> list[str]:
 
 def _planted_told(part: Part) -> list[str]:
     if not part:
-        return ["Not run yet."]
+        return [NOTHING]
     found = {
         one.safeguard: part.get(f"{one.safeguard}: {one.new}", "not run yet") for one in PLANTED
     }
@@ -192,6 +206,18 @@ def _planted_told(part: Part) -> list[str]:
         "",
         f"{len(PLANTED) - missed['none'] - missed['not run yet']} of {len(PLANTED)} noticed.",
     ]
+
+
+EARLIER: Final = "Of an earlier run, not repeated since."
+
+
+def _earlier() -> dict[str, str]:
+    """What RESULTS.md says now, by section."""
+    if not TABLE.exists():
+        return {}
+    _, *sections = TABLE.read_text(encoding="utf-8").split("\n## ")
+    told = [section.partition("\n") for section in sections]
+    return {title: text.strip() for title, _, text in told}
 
 
 def written() -> str:
@@ -209,7 +235,11 @@ def written() -> str:
         "Written by `make faults` from the parts that were run; each can be run on.",
         "",
     ]
+    earlier = _earlier()
     for title, told in parts.items():
+        before = earlier.get(title, NOTHING)
+        if told == [NOTHING] and before != NOTHING:
+            told = [before if before.startswith(EARLIER) else f"{EARLIER}\n\n{before}"]
         lines += [f"## {title}", "", *told, ""]
     return "\n".join(lines)
 

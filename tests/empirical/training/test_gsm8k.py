@@ -164,6 +164,7 @@ def test_the_commit_that_the_hub_served_is_known_of_the_data(monkeypatch: pytest
 
     from empirical.studies import Gsm8kSpec
     from empirical.training.tasks import load_task
+    from empirical.verifiers import VerifierName
 
     commit = "e" * 40
     row = {"question": "1+1?", "answer": "1+1=2\n#### 2"}
@@ -176,5 +177,7 @@ def test_the_commit_that_the_hub_served_is_known_of_the_data(monkeypatch: pytest
         for name in ("train", "test")
     }
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: both)
-    task = load_task(Gsm8kSpec(kind="gsm8k"), verifier="strict", reference="strict")
+    task = load_task(
+        Gsm8kSpec(kind="gsm8k"), verifier=VerifierName.STRICT, reference=VerifierName.STRICT
+    )
     assert task.revision == commit
