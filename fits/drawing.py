@@ -109,6 +109,10 @@ class Drawing:
         """All axes, those of subfigures too, in the order in which they were made."""
         return _axes(self.figure)
 
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return svg_of(self, salt=self.data.to_csv(index=False))
+
 
 def _axes(part: Figure | SubFigure) -> tuple[Axes, ...]:
     own = part.axes if not part.subfigs else ()

@@ -27,6 +27,7 @@ Json = Annotated[
 ]
 
 SECONDS_A_LINE = 60.0
+_STYLED = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def fail(message: str) -> NoReturn:
@@ -80,7 +81,7 @@ def console_on() -> Console:
             words = {word for text in texts for word in text.split()}
             with self.capture() as drawn:
                 super().print(table)
-            text = drawn.get()
+            text = _STYLED.sub("", drawn.get())  # a colour is no part of a word
             inside = {word for part in re.split(r"[\u2500-\u257f]", text) for word in part.split()}
             if words <= inside and max(map(len, text.splitlines()), default=0) <= self.width:
                 super().print(table)

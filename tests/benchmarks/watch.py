@@ -5,7 +5,7 @@
     python -m tests.benchmarks.watch --tune     prints power on the simulated runs of seed 0, which stakes were tuned on
 
 False alarms: 1,000 simulated runs whose channel never changes, in four structures, and the campaign's runs. Detection:
-the exploit arms of learnable-errors. Of logged steps the labels are drawn from the step's counts, without replacement,
+the exploit arms of learnable-errors and rare-mode. Of logged steps the labels are drawn from the step's counts, without replacement,
 several times over; of simulated ones from the rollouts themselves, as the callback does, and two of one prompt are one
 unit. Nothing of what is scored here was tuned on: the stakes were, on other simulated runs (--tune).
 Oracle: no test sees more than the one that knows at every step what the true fpr is, and weighs the same labels by
@@ -44,6 +44,7 @@ LABELS: Final = (4, 8, 16)
 PROMISE: Final = 0.01
 HARM: Final = 0.05
 LATE: Final = 200  # steps from which harm is a mean, as in paper.learnable
+SMOOTH: Final = 11  # steps, for the fpr that the oracle knows
 PROMPTS, GROUP, STEPS = 8, 8, 300
 SIMULATED: Final = 1000
 KINDS: Final = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -61,13 +62,13 @@ class Logged:
     reward_RT: FloatArray
 
 
-def logged(study: str) -> Logged:
+def logged(study: str, results: Path) -> Logged:
     """The committed steps of a study."""
-    table = pd.read_parquet(RESULTS / study / "runs.parquet")
+    table = pd.read_parquet(results / study / "runs.parquet")
     table["noise"] = table["noise"].astype(str)
     runs = table.drop_duplicates("run_id").set_index("run_id")
     rows, counts, rewards = [], [], []
-    for file in sorted((RESULTS / study / "steps").glob("*.parquet")):
+    for file in sorted((results / study / "steps").glob("*.parquet")):
         for run, own in pd.read_parquet(file).groupby("run_id"):
             own = own.sort_values("step")
             pw, w, ur, r = (
@@ -137,6 +138,9 @@ class World:
     speed: float = 10.0
 
 
+CHANNELS: Final = ((0.0, 0.0), (0.05, 0.1), (0.1, 0.0), (0.2, 0.1), (0.35, 0.25))
+
+
 def worlds(count: int, rng: np.random.Generator, *, exploit: bool) -> Iterator[World]:
     """Runs that learn, stand still or unlearn, under channels that stay as they are or rise."""
     structures = ("independent", "per_prompt", "group", "independent")
@@ -144,10 +148,11 @@ def worlds(count: int, rng: np.random.Generator, *, exploit: bool) -> Iterator[W
         start, end = rng.uniform(0.1, 0.6), rng.uniform(0.3, 0.95)
         if number % 5 == 4:  # unlearns, or stands still
             start, end = max(start, end), rng.uniform(0.05, max(start, end))
+        fpr, fnr = CHANNELS[int(rng.integers(len(CHANNELS)))]
         yield World(
             structure=structures[number % 4],
-            fpr=float(rng.choice([0.0, rng.uniform(0.01, 0.4)], p=[0.1, 0.9])),
-            fnr=float(rng.choice([0.0, rng.uniform(0.01, 0.3)], p=[0.3, 0.7])),
+            fpr=fpr,
+            fnr=fnr,
             start=start,
             end=end,
             pace=rng.uniform(10.0, 100.0),
@@ -157,60 +162,54 @@ def worlds(count: int, rng: np.random.Generator, *, exploit: bool) -> Iterator[W
         )
 
 
-def simulated(
-    world: World, seed: int, sizes: Sequence[int]
-) -> tuple[dict[int, FloatArray], FloatArray]:
-    """Audited units (T, PROMPTS, 3) by labels a step, NaN where a prompt has none, and the share paid (T,)."""
+def simulated(world: World, seed: int) -> tuple[dict[int, FloatArray], FloatArray]:
+    """Audited units (T, U, 3) by labels a step, and the share paid (T,). Prompts come once."""
     rng = np.random.default_rng([seed, 7])
-    units = {n: np.full((STEPS, PROMPTS, 3), np.nan) for n in sizes}
-    reward = np.empty(STEPS)
-    prompt = np.repeat(np.arange(PROMPTS), GROUP)
-    for t in range(STEPS):
-        mean = world.end + (world.start - world.end) * 0.5 ** (t / world.pace)
-        pass_P = rng.beta(2.0 * mean, 2.0 * (1.0 - mean), PROMPTS)
-        right = rng.random(PROMPTS * GROUP) < np.repeat(pass_P, GROUP)
-        fpr = world.fpr + world.exploit / (1.0 + np.exp(-(t - world.onset) / world.speed))
-        channel = VerifierChannel(min(fpr, 0.95), world.fnr)
-        structure = {
-            "independent": Independent,
-            "per_prompt": PerPrompt,
-            "group": lambda c: GroupCorrelated(c, 0.3),
-        }[world.structure](channel)
-        seen = Rollouts(
-            right=right,
-            prompt=(t * PROMPTS + prompt).astype(np.int64),
-            index=np.arange(PROMPTS * GROUP, dtype=np.int64),
-            group=prompt.astype(np.int64),
-        )
-        paid = structure.judge(seen, seed=seed, step=t)
-        reward[t] = paid.mean()
-        paid_PG, right_PG = paid.reshape(PROMPTS, GROUP), right.reshape(PROMPTS, GROUP)
-        order, places = (
-            rng.permutation(PROMPTS),
-            rng.permuted(np.tile(np.arange(GROUP), (PROMPTS, 1)), axis=1),
-        )
-        for n in sizes:
-            each, extra = divmod(n, PROMPTS)
-            for rank, p in enumerate(order):
-                own = places[p, : each + (rank < extra)]
-                if len(own):
-                    x, y = paid_PG[p, own], right_PG[p, own]
-                    units[n][t, rank] = (x & ~y).mean(), (~y).mean(), (y & ~x).mean()
-    return units, reward
+    shape = STEPS, PROMPTS, GROUP
+    t = np.arange(STEPS)
+    mean_T = world.end + (world.start - world.end) * 0.5 ** (t / world.pace)
+    pass_TP = rng.beta(2.0 * mean_T[:, None], 2.0 * (1.0 - mean_T[:, None]), shape[:2])
+    right = rng.random(shape) < pass_TP[..., None]
+    channel = VerifierChannel(world.fpr, world.fnr)
+    structure = {
+        "independent": Independent,
+        "per_prompt": PerPrompt,
+        "group": lambda c: GroupCorrelated(c, 0.3),
+    }[world.structure](channel)
+    prompt = np.repeat(np.arange(STEPS * PROMPTS), GROUP)
+    paid = structure.judge(
+        Rollouts(right=right.ravel(), prompt=prompt, index=np.arange(right.size), group=prompt),
+        seed=seed,
+        step=0,
+    ).reshape(shape)
+    if world.exploit:
+        # Of wrong rollouts that are not paid, so many more are, fresh at every step.
+        more_T = world.exploit / (1.0 + np.exp(-(t - world.onset) / world.speed))
+        paid |= ~right & (rng.random(shape) < (more_T / (1.0 - world.fpr))[:, None, None])
+    # Prompts and places in an order by lot: the first are audited.
+    order = rng.permuted(np.tile(np.arange(PROMPTS), (STEPS, 1)), axis=1)
+    places = rng.permuted(np.tile(np.arange(GROUP), (STEPS, PROMPTS, 1)), axis=2)
+    kinds = np.stack([paid & ~right, ~right, right & ~paid], axis=-1).astype(np.float64)
+    kinds = np.take_along_axis(kinds, places[..., None], axis=2)
+    kinds = np.take_along_axis(kinds, order[..., None, None], axis=1)
+    units = {n: kinds[:, : min(n, PROMPTS), : max(1, n // PROMPTS)].mean(axis=2) for n in LABELS}
+    return units, paid.mean(axis=(1, 2))
 
 
 def fired_simulated(
     units_RTU3: FloatArray, reward_RT: FloatArray, worlds_R: Sequence[World]
 ) -> dict[str, FloatArray]:
-    """As `fired`, of simulated runs, each with its own channel declared."""
+    """As `fired`, of simulated runs."""
     since = {name: np.full(len(worlds_R), np.inf) for name in NAMES}
-    for r, world in enumerate(worlds_R):
-        alarms = Alarms(declared=Declared(world.fpr, world.fnr), false_alarm=PROMISE)
-        for t in range(STEPS):
-            own = units_RTU3[r, t]
-            alarms.observe(t + 1, own[np.isfinite(own[:, 0])], reward=reward_RT[r, t])
-        for name in NAMES:
-            since[name][r] = alarms.since[name]
+    for channel in CHANNELS:
+        own = np.flatnonzero([(world.fpr, world.fnr) == channel for world in worlds_R])
+        for part in np.array_split(own, max(1, len(own) // 100)):
+            alarms = Alarms(declared=Declared(*channel), false_alarm=PROMISE, runs=(len(part),))
+            each = np.ones((len(part), units_RTU3.shape[2]))
+            for t in range(STEPS):
+                alarms.observe(t + 1, units_RTU3[part, t], reward=reward_RT[part, t], times=each)
+            for name in NAMES:
+                since[name][part] = alarms.since[name]
     return since
 
 
@@ -234,7 +233,7 @@ def false_alarms_simulated(count: int) -> str:
     """Simulated runs whose channel never changes."""
     rng = np.random.default_rng(1)
     made = list(worlds(count, rng, exploit=False))
-    runs = [simulated(world, 1000 + i, LABELS) for i, world in enumerate(made)]
+    runs = [simulated(world, 1000 + i) for i, world in enumerate(made)]
     reward = np.stack([paid for _, paid in runs])
     rows = []
     for n in LABELS:
@@ -253,7 +252,7 @@ def false_alarms_simulated(count: int) -> str:
 def detection_simulated(count: int, seed: int) -> str:
     """Simulated runs whose fpr rises by .2 to .6."""
     made = list(worlds(count, np.random.default_rng(seed), exploit=True))
-    runs = [simulated(world, 5000 + 100 * seed + i, LABELS) for i, world in enumerate(made)]
+    runs = [simulated(world, 5000 + 1000 * seed + i) for i, world in enumerate(made)]
     reward = np.stack([paid for _, paid in runs])
     onset = np.array([world.onset for world in made])
     rows = []
@@ -284,9 +283,9 @@ def detection_simulated(count: int, seed: int) -> str:
     )
 
 
-def campaign(draws: int) -> tuple[str, str]:
+def campaign(draws: int, results: Path) -> tuple[str, str]:
     """False alarms on the campaign, and what went off where something was wrong."""
-    data = logged("cpu-campaign")
+    data = logged("cpu-campaign", results)
     arms = data.runs["arm"].to_numpy()
     fpr, fnr = data.runs["fpr"].to_numpy(float), data.runs["fnr"].to_numpy(float)
     constant = (data.runs["noise"] == "independent").to_numpy()
@@ -338,16 +337,20 @@ def campaign(draws: int) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Fall:
-    """When a run's accuracy had fallen by HARM: behind its clean run of the same seed, and below its own best."""
+    """When a run's accuracy had fallen by HARM: behind its clean run of the same seed, and below its own best.
+
+    shown: the evaluation that is the first to show it. behind, below: on a line between evaluations.
+    """
 
     harm: float
+    shown: float
     behind: float
     below: float
 
 
-def falls(study: str) -> dict[str, Fall]:
+def falls(study: str, results: Path) -> dict[str, Fall]:
     """By run; steps are interpolated between evaluations, infinity where it never fell."""
-    table_ = pd.read_parquet(RESULTS / study / "runs.parquet")
+    table_ = pd.read_parquet(results / study / "runs.parquet")
     found: dict[str, Fall] = {}
     for (seed, size), own in table_.groupby(["seed", "group_size"]):
         clean = own[own["arm"] == "clean"].set_index("step")["accuracy"]
@@ -359,7 +362,10 @@ def falls(study: str) -> dict[str, Fall]:
             lost = (clean[both] - curve[both]).sort_index()
             below = curve.cummax() - curve
             found[str(run)] = Fall(
-                float(lost[lost.index >= LATE].mean()), _crossing(lost), _crossing(below)
+                float(lost[lost.index >= LATE].mean()),
+                float(min(lost.index[lost >= HARM], default=np.inf)),
+                _crossing(lost),
+                _crossing(below),
             )
         del seed, size
     return found
@@ -385,7 +391,13 @@ def oracle(
         return 0.0
     own = counts_TK[:stop]
     wrong_T = own[:, :2].sum(axis=1)
-    true_T = np.clip(own[:, 0] / np.maximum(wrong_T, 1), 1e-3, 1.0 - 1e-3)
+    # The policy's fpr, not the luck of a step: over SMOOTH steps.
+    around = np.ones(SMOOTH)
+    paid_S, wrong_S = (
+        np.convolve(counts, around, "same")[:stop]
+        for counts in (counts_TK[:, 0], counts_TK[:, :2].sum(axis=1))
+    )
+    true_T = np.clip(paid_S / np.maximum(wrong_S, 1), 1e-3, 1.0 - 1e-3)
     p = max(fpr, 1e-3)
     paid, unpaid = np.log(true_T / p), np.log((1.0 - true_T) / (1.0 - p))
     size = np.minimum(labels, own.sum(axis=1))
@@ -397,123 +409,103 @@ def oracle(
     return float((weights[1] > np.quantile(weights[0], 1.0 - PROMISE)).mean())
 
 
-def learnable(draws: int) -> tuple[str, str, str]:
-    """Detection of exploit arms, and what was missed."""
-    data = logged("learnable-errors")
-    fallen = falls("learnable-errors")
-    fpr, fnr = data.runs["fpr"].to_numpy(float), data.runs["fnr"].to_numpy(float)
-    since = {
-        n: [
-            fired(
-                drawn(data.counts_RTK, n, np.random.default_rng([3, n, d])),
-                data.reward_RT,
-                fpr,
-                fnr,
-            )
-            for d in range(draws)
-        ]
-        for n in LABELS
-    }
-    rows, totals = (
-        [],
-        {
-            (n, kind, least): [0, 0]
-            for n in LABELS
-            for kind in ("behind", "below")
-            for least in (0.05, 0.2)
-        },
-    )
-    quiet: dict[int, list[int]] = {n: [0, 0] for n in LABELS}
-    for r, run in data.runs.iterrows():
-        fall = fallen.get(run["run_id"])
-        if fall is None or run["noise"] in ("independent",) or fall.harm < HARM:
-            if (fall is not None and run["noise"] == "independent") or run["arm"] == "clean":
-                for n in LABELS:
-                    for one in since[n]:
-                        quiet[n][0] += any(np.isfinite(one[name][r]) for name in NAMES)
-                        quiet[n][1] += 1
-            continue
+EXPLOITS: Final = ("learnable-errors", "rare-mode")
+DEADLINES: Final = ("shown", "behind", "below")
+LEAST: Final = (HARM, 0.2)
+
+
+def learnable(draws: int, results: Path) -> tuple[str, str, str]:
+    """Detection of exploit arms: a summary, run by run, and alarms where nothing was to be seen."""
+    rows: list[tuple[object, ...]] = []
+    totals = {(n, kind, least): [0.0, 0] for n in LABELS for kind in DEADLINES for least in LEAST}
+    quiet = {n: [0, 0] for n in LABELS}
+    for study in EXPLOITS:
+        data, fallen = logged(study, results), falls(study, results)
+        runs = len(data.runs)
+        fpr, fnr = (np.tile(data.runs[name].to_numpy(float), draws) for name in ("fpr", "fnr"))
+        reward = np.tile(data.reward_RT, (draws, 1))
         for n in LABELS:
-            first = np.array([min(one[name][r] for name in NAMES) for one in since[n]])
-            which = [
-                min(NAMES, key=lambda name: one[name][r])
-                for one in since[n]
-                if np.isfinite(min(one[name][r] for name in NAMES))
-            ]
-            most = max(set(which), key=which.count) if which else "–"
-            in_time = {
-                kind: float((first <= getattr(fall, kind)).mean()) for kind in ("behind", "below")
-            }
-            for kind, part in in_time.items():
-                for least in (0.05, 0.2):
+            rng = np.random.default_rng([3, n])
+            times = np.concatenate([drawn(data.counts_RTK, n, rng) for _ in range(draws)])
+            since = fired(times, reward, fpr, fnr)
+            by_alarm = {name: steps.reshape(draws, runs) for name, steps in since.items()}
+            first_DR = np.min(np.stack(list(by_alarm.values())), axis=0)
+            for r, run in data.runs.iterrows():
+                fall, first = fallen.get(run["run_id"]), first_DR[:, r]
+                if run["arm"] == "clean" or run["noise"] == "independent":
+                    quiet[n][0] += int(np.isfinite(first).sum())
+                    quiet[n][1] += draws
+                if fall is None or run["noise"] == "independent" or not fall.harm >= HARM:
+                    continue
+                counts = {
+                    name: int((steps[:, r] == first).sum()) for name, steps in by_alarm.items()
+                }
+                seen = np.isfinite(first).any()
+                in_time = {kind: float((first < getattr(fall, kind)).mean()) for kind in DEADLINES}
+                for kind, least in ((kind, least) for kind in DEADLINES for least in LEAST):
                     if fall.harm > least:
-                        totals[n, kind, least][0] += part
+                        totals[n, kind, least][0] += in_time[kind]
                         totals[n, kind, least][1] += 1
-            best = oracle(
-                data.counts_RTK[r], n, fpr[r], fall.behind, np.random.default_rng([4, r, n])
-            )
-            rows.append(
-                (
-                    run["arm"],
-                    run["seed"],
-                    f"{fall.harm:+.3f}",
+                middle = float(np.median(first))
+                best = oracle(
+                    data.counts_RTK[r],
                     n,
-                    f"{np.median(first):.0f}" if np.isfinite(np.median(first)) else "–",
-                    most,
-                    f"{fall.behind:.0f}",
-                    f"{in_time['behind']:.0%}",
-                    f"{best:.0%}",
-                    f"{np.median(first) - fall.behind:+.0f}"
-                    if np.isfinite(np.median(first))
-                    else "–",
-                    f"{fall.below:.0f}" if np.isfinite(fall.below) else "never",
-                    f"{in_time['below']:.0%}",
+                    float(run["fpr"]),
+                    fall.behind,
+                    np.random.default_rng([4, r, n]),
                 )
-            )
+                rows.append(
+                    (
+                        run["arm"],
+                        run["seed"],
+                        f"{fall.harm:+.3f}",
+                        n,
+                        f"{middle:.0f}" if np.isfinite(middle) else "–",
+                        max(counts, key=counts.__getitem__) if seen else "–",
+                        f"{fall.shown:.0f}",
+                        f"{in_time['shown']:.0%}",
+                        f"{fall.behind:.0f}",
+                        f"{in_time['behind']:.0%}",
+                        f"{best:.0%}",
+                        f"{middle - fall.behind:+.0f}" if np.isfinite(middle) else "–",
+                        f"{fall.below:.0f}" if np.isfinite(fall.below) else "never",
+                        f"{in_time['below']:.0%}",
+                    )
+                )
+    rows.sort(key=lambda row: (str(row[0]), int(str(row[1])), int(str(row[3]))))
     detail = table(
         (
-            "arm",
-            "seed",
-            "harm",
-            "labels",
-            "median step of the first alarm",
-            "mostly",
-            "behind clean by .05 at",
-            "flagged before",
-            "the oracle",
-            "delay",
-            "below its best by .05 at",
-            "flagged before it",
+            *("arm", "seed", "harm", "labels", "median step of the first alarm", "mostly"),
+            *("shown behind clean by .05 at", "flagged before it"),
+            *("behind on a line at", "flagged before that", "the oracle by then", "delay"),
+            *("below its best by .05 at", "flagged before this"),
         ),
         rows,
     )
     summary = table(
         (
-            "labels a step",
-            "arms",
-            "runs",
-            "flagged before .05 behind clean",
-            "flagged before .05 below their best",
+            *("labels a step", "arms", "runs"),
+            *("flagged before an evaluation shows .05 behind clean", "before that on a line"),
+            "before .05 below their best",
         ),
         [
             (
                 n,
                 f"harm above {least:g}",
-                totals[n, "behind", least][1],
+                totals[n, "shown", least][1],
                 *(
                     f"{totals[n, kind, least][0] / totals[n, kind, least][1]:.0%}"
                     if totals[n, kind, least][1]
                     else "–"
-                    for kind in ("behind", "below")
+                    for kind in DEADLINES
                 ),
             )
             for n in LABELS
-            for least in (0.05, 0.2)
+            for least in LEAST
         ],
     )
     still = table(
-        ("labels a step", "watched clean and coin runs with an alarm"),
-        [(n, share(*quiet[n])) for n in LABELS if quiet[n][1]],
+        ("labels a step", "watched runs with an alarm"), [(n, share(*quiet[n])) for n in LABELS]
     )
     return summary, detail, still
 
@@ -548,7 +540,7 @@ alarm, over the whole run. How it is measured: the head of [watch.py](watch.py).
 
 def quiet_section(given: argparse.Namespace) -> str:
     """False alarms."""
-    constant, others = campaign(given.draws)
+    constant, others = campaign(given.draws, given.results)
     return f"""{given.simulated:,} simulated runs of {STEPS} steps, {PROMPTS} prompts of {GROUP} rollouts, whose channel never
 changes (independent errors, errors that stay with a prompt, errors shared in a group), while accuracy rises, stands or
 falls; the true channel is declared:
@@ -568,22 +560,24 @@ errors are tied to the answer, the realised fpr is what the policy makes of it:
 
 def exploit_section(given: argparse.Namespace) -> str:
     """Detection on learnable-errors."""
-    summary, detail, still = learnable(given.many)
-    return f"""An arm whose errors follow a rule and that costs more than {HARM:g} of accuracy at the end (mean from step {LATE} on,
-beside the clean run of its seed). Its accuracy has fallen by {HARM:g} where it is that far behind the clean run, or,
-which comes later and is what a run alone can show, below its own best; steps are interpolated between evaluations.
-Labels are drawn {given.many} times over. The shares of the promise and the tolerance were chosen with the three
+    summary, detail, still = learnable(given.many, given.results)
+    return f"""Of the studies learnable-errors and rare-mode: arms whose errors follow a rule and that cost more than {HARM:g} of
+accuracy at the end (mean from step {LATE} on, beside the clean run of the seed). Accuracy has fallen by {HARM:g} where the
+first evaluation shows it that far behind the clean run (by 1,024 samples, at 20, 45, 100, … steps); or, stricter, where
+a line between evaluations crosses {HARM:g}; or, later and all that a run alone can show, where it is that far below its
+own best. Labels are drawn {given.many} times over. The shares of the promise and the tolerance were chosen with the three
 `unfinished` arms of seed 0 in view; every other run was scored unseen.
 
 {summary}
 
 {missed(detail)}
 
-Run by run. The oracle knows the true fpr of every step and has no other alarm to share its {PROMISE:.0%} with:
+Run by run. The oracle knows the policy's fpr at every step (over {SMOOTH} steps) and has no other alarm to share its
+{PROMISE:.0%} with; its power is that by the step on the line:
 
 {detail}
 
-Runs of the same study whose errors are a coin's, or that have none (the true channel declared):
+Runs of the same studies whose errors are a coin's, or that have none (the true channel declared):
 
 {still}
 """
@@ -607,7 +601,7 @@ def cost_section(given: argparse.Namespace) -> str:
 
 SECTIONS: Final = {
     "False alarms": quiet_section,
-    "Detection: exploit arms of learnable-errors": exploit_section,
+    "Detection: exploit arms": exploit_section,
     "Detection: simulated runs whose fpr rises": power_section,
     "Cost": cost_section,
 }
@@ -616,18 +610,13 @@ SECTIONS: Final = {
 def missed(detail: str) -> str:
     """What was missed at 16 labels, in words."""
     rows = [line.strip("| ").split(" | ") for line in detail.splitlines()[2:]]
-    late = [row for row in rows if row[3] == "16" and int(row[7].rstrip("%")) < 80]
-    if not late:
-        return "At 16 labels a step every one of these runs is flagged in at least 80 % of draws before it is .05 behind clean."
-    parts = [
-        f"{row[0]} (seed {row[1]}: {row[7]}, the oracle {row[8]}, a median of {row[9]} steps)"
-        for row in late
-    ]
-    return (
-        "Missed at 16 labels a step, flagged in under 80 % of draws before being .05 behind clean: "
-        + "; ".join(parts)
-        + "."
-    )
+    told: list[str] = []
+    for place, words in ((7, "before an evaluation shows it"), (9, "before that on a line")):
+        late = [row for row in rows if row[3] == "16" and int(row[place].rstrip("%")) < 80]
+        parts = [f"{row[0]} of seed {row[1]} ({row[place]}, the oracle {row[10]})" for row in late]
+        said = "; ".join(parts) or "none"
+        told.append(f"Missed at 16 labels a step, flagged {words} in under 80 % of draws: {said}.")
+    return "\n\n".join(told)
 
 
 def kept() -> dict[str, str]:
@@ -644,6 +633,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--tune", action="store_true")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of the studies' results"
+    )
     parser.add_argument("--only", help="the section that begins so; the others stay")
     parser.add_argument("--simulated", type=int, default=SIMULATED)
     parser.add_argument("--draws", type=int, default=2, help="of the campaign's labels")

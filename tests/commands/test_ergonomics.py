@@ -155,3 +155,13 @@ def test_the_figure_of_gap_takes_arms_and_a_size(tmp_path: Path) -> None:
     done = verigap(*asked, tmp_path / "b.png", "--arms", "noisy", "--figure-size", "5x3")
     assert done.code == 0, done.err
     assert "in favour of" not in done.out
+
+
+def test_colours_do_not_take_a_table_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal with colours, or a notebook, was shown tables row by row: a colour was taken for letters."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    done = verigap("drift", "--pass-rate", "0.3")
+    assert "\x1b[1m" in done.out
+    assert "┏━━" in done.out

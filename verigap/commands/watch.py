@@ -295,7 +295,7 @@ def view(seen: WatchedRun, width: int) -> RenderableType:
         parts.append(
             Text(f"fpr has been above {seen.fpr_reached:.3f} (at all steps at once)", style="dim")
         )
-    told = f"{seen.labels:,} labels" + (f" by {visible(seen.labels_by)}" if seen.labels_by else "")
+    told = f"{seen.labels:,} labels by {visible(seen.labels_by)}" if seen.labels else "no labels"
     parts.append(Text(told, style="dim"))
     parts += [Text(f"not known: {visible(line)}", style="yellow") for line in seen.unknown]
     parts += [Text(visible(line), style="dim") for line in seen.notes]
