@@ -6,8 +6,8 @@
 
 False alarms: 1,000 simulated runs whose channel never changes, in four structures, and the campaign's runs. Detection:
 the exploit arms of learnable-errors and rare-mode. Of logged steps the labels are drawn from the step's counts, without
-replacement, several times over; of simulated ones from the rollouts themselves, as the callback does, and two of one prompt are one
-unit. Nothing of what is scored here was tuned on: the stakes were, on other simulated runs (--tune).
+replacement, several times over; of simulated ones from the rollouts themselves, as the callback does, and two of one
+prompt are one unit. Nothing of what is scored here was tuned on: the stakes were, on other simulated runs (--tune).
 Oracle: no test sees more than the one that knows at every step what the policy's fpr is, and weighs the same labels by
 their likelihood under it against the declared one; what it misses by a step, at the same false-alarm rate, cannot be
 seen by anybody.

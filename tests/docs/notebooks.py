@@ -4,8 +4,8 @@
     python -m tests.docs.notebooks engineer  that one alone
 
 A block of Python is a cell, commands of a console are a cell of `%%sh`, which runs them without a terminal; blocks
-marked `sh`, which take hours or a GPU, stay text. Executed in an empty folder beside the results, as tests/docs/test_tutorials.py runs the
-pages.
+marked `sh`, which take hours or a GPU, stay text. Executed in an empty folder beside the results, as
+tests/docs/test_tutorials.py runs the pages.
 """
 
 from __future__ import annotations
