@@ -551,8 +551,9 @@ The campaign's arms with independent errors, the true channel declared, labels d
 
 {constant}
 
-There not every alarm is false. Where J < 0 reward rises while accuracy falls, which is what `unfollowed` says; where
-errors are tied to the answer, the realised fpr is what the policy makes of it:
+Where J < 0 reward rises while accuracy falls, which is what `unfollowed` says: no false alarm there, and one that it
+misses, since reward rises by little and its bets are on a step's mean. Where errors are tied to the answer, the realised
+fpr is what the policy makes of it, which in that arm hardly moved:
 
 {others}
 """
