@@ -24,7 +24,7 @@ from empirical.audit.judged import Judged, gold_answer, judge_all, judge_named, 
 from fits.errors import InputError
 from fits.files import file_bytes
 from fits.readers.jsonl import parse_json
-from fits.readers.text import lines_of, read_parquet
+from fits.readers.text import lines_of, read_parquet, refuse_wide
 from fits.selection import parse_selection, select, values_there
 from fits.table import ORIGIN
 
@@ -98,8 +98,12 @@ def read_rows(path: Path) -> pd.DataFrame:
                 return _json_lines(path)
             case _:
                 separator = "\t" if path.suffix.lower() == ".tsv" else ","
-                text = io.BytesIO(file_bytes(path))
-                return pd.read_csv(text, dtype=str, keep_default_na=False, sep=separator)
+                text = file_bytes(path)
+                head = text.partition(b"\n")[0]
+                refuse_wide(head.count(separator.encode()) + 1, source=str(path))
+                return pd.read_csv(
+                    io.BytesIO(text), dtype=str, keep_default_na=False, sep=separator
+                )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -126,6 +130,8 @@ def _json_lines(path: Path) -> pd.DataFrame:
     for count, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise InputError(f"{path}, record {count}: is no object with named values")
+    names = {name for row in rows for name in row}
+    refuse_wide(len(names), rows=len(rows), values=sum(map(len, rows)), source=str(path))
     return pd.json_normalize(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -154,6 +155,19 @@ def test_a_refusal_that_lists_what_a_file_names_is_cut(tmp_path: Path) -> None:
     said = refused("import", events, "--out", tmp_path / "out.csv")
     assert len(said) < 1000
     assert said.endswith("more characters)\n")
+
+
+@pytest.mark.parametrize("name", ["wide.csv", "wide.jsonl", "sparse.jsonl"])
+def test_labels_that_ask_for_too_many_cells_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    names = [f"c{i}" for i in range(6000)]
+    rows = {
+        "wide.csv": ",".join(["t", "v", *names]) + "\n" + "1," * 6001 + "1\n",
+        "wide.jsonl": json.dumps({"t": 1, "v": 1} | dict.fromkeys(names, 1)) + "\n",
+        "sparse.jsonl": "".join(json.dumps({"t": 1, "v": 1, n: 1}) + "\n" for n in names[:4900]),
+    }
+    path.write_text(rows[name])
+    assert "not read" in refused("audit", path, "--truth", "t", "--verdict", "v")
 
 
 def test_a_command_that_a_signal_ends_is_told_and_not_waited_for() -> None:
