@@ -116,7 +116,7 @@ def judge_regex(pattern: str, completions: Sequence[str], golds: Sequence[str]) 
     """
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise InputError(f"--verifier-regex {pattern!r}: {error}") from None
 
     def one(completion: str, gold: str) -> Judgement:

@@ -170,6 +170,14 @@ def test_labels_that_ask_for_too_many_cells_are_refused(name: str, tmp_path: Pat
     assert "not read" in refused("audit", path, "--truth", "t", "--verdict", "v")
 
 
+@pytest.mark.parametrize("pattern", ["(" * 5000 + ")" * 5000, "a{99999999999}", "((("])
+def test_a_pattern_that_is_none_is_refused(pattern: str, tmp_path: Path) -> None:
+    labels = tmp_path / "t.csv"
+    labels.write_text("c,g\n#### 1,1\n")
+    columns = ["--completion", "c", "--gold", "g", "--reference", "strict"]
+    assert "--verifier-regex" in refused("audit", labels, *columns, "--verifier-regex", pattern)
+
+
 def test_a_command_that_a_signal_ends_is_told_and_not_waited_for() -> None:
     class Deadly(list[str]):
         def __iter__(self) -> Iterator[str]:
