@@ -30,7 +30,7 @@ __all__ = ["DIFFERENCES", "RATES", "STAKES", "Bets", "risen"]
 
 FloatArray = NDArray[np.float64]
 
-# g, the share of the wealth at stake; tuned on simulated runs alone (tests/benchmarks/watch.py, seed 0).
+# g, the share of the wealth at stake, by judgement; weights with three runs in view (LOG.md, 2026-11-29).
 STAKES: Final = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.6, 0.9])
 _WEIGHTS: Final = np.array([0.05, 0.1, 0.2, 0.25, 0.2, 0.15, 0.05])
 _FIRST: Final = 4  # steps after which bets begin anew: 4, 8, 16, …

@@ -2,12 +2,12 @@
 
     python -m tests.benchmarks.watch            writes WATCH.md beside this file (half an hour on one idle core)
     python -m tests.benchmarks.watch --only Cost    makes one section anew
-    python -m tests.benchmarks.watch --tune     prints power on the simulated runs of seed 0, which stakes were tuned on
+    python -m tests.benchmarks.watch --tune     prints power on the simulated runs of another seed, to tune on
 
 False alarms: 1,000 simulated runs whose channel never changes, in four structures, and the campaign's runs. Detection:
 the exploit arms of learnable-errors and rare-mode. Of logged steps the labels are drawn from the step's counts, without
 replacement, several times over; of simulated ones from the rollouts themselves, as the callback does, and two of one
-prompt are one unit. Nothing of what is scored here was tuned on: the stakes were, on other simulated runs (--tune).
+prompt are one prompt are one unit. Settings were chosen with three of the exploit runs in view (LOG.md, 2026-11-29).
 Oracle: no test sees more than the one that knows at every step what the policy's fpr is, and weighs the same labels by
 their likelihood under it against the declared one; what it misses by a step, at the same false-alarm rate, cannot be
 seen by anybody.
@@ -566,7 +566,7 @@ def exploit_section(given: argparse.Namespace) -> str:
 accuracy at the end (mean from step {LATE} on, beside the clean run of the seed). Accuracy has fallen by {HARM:g} where the
 first evaluation shows it that far behind the clean run (by 1,024 samples, at 20, 45, 100, … steps); or, stricter, where
 a line between evaluations crosses {HARM:g}; or, later and all that a run alone can show, where it is that far below its
-own best. Labels are drawn {given.many} times over. The shares of the promise and the tolerance were chosen with the three
+own best. Labels are drawn {given.many} times over. Weights of stakes, shares and tolerance were chosen with the three
 `unfinished` arms of seed 0 in view; every other run was scored unseen.
 
 {summary}
