@@ -3,8 +3,8 @@
     python -m tests.faults.results [--part NAME]...    (make faults)
 
 Each part adds to what it did before (build/faults/PART.json), so that an interrupted one goes on and a long one may be
-done in pieces; RESULTS.md is written from whatever is there, and says how much that is. What has no part here keeps what
-RESULTS.md says of an earlier run, and is marked as such.
+done in pieces; RESULTS.md is written from whatever is there, and says how much that is. What has no part here keeps
+what RESULTS.md says of an earlier run, and is marked as such.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the fuzzing harms is sound, and a few harmed files of every kind; `make faults PART=fuzz` reads 100,000 of each."""
+"""What the fuzzing harms is sound, and a few harmed files of each kind; `make faults PART=fuzz` reads 100,000 each."""
 
 from __future__ import annotations
 
