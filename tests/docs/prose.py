@@ -106,4 +106,6 @@ def _without_front_matter(text: str) -> str:
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         path = Path(name)
+        if path.suffix != ".md":
+            sys.exit(f"{path}: only Markdown is wrapped")
         path.write_text(wrap_markdown(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -51,7 +51,7 @@ ODD: Final = (
 
 @dataclass(frozen=True)
 class Reader:
-    """What is harmed: sound files of the kind as (name, content), what reads them, what makes a file of a harmed one."""
+    """What is harmed: sound files of the kind as (name, content), what reads them, how a harmed one is a file."""
 
     sound: tuple[tuple[str, bytes], ...]
     read: Callable[[Path], object]
