@@ -75,6 +75,14 @@ def _many_rows(path: Path) -> None:
             file.write_table(rows)
 
 
+def _levels(path: Path) -> None:
+    """A column whose repetition is none: the sizes that the footer gives of it then differ, which ended the process."""
+    pq.write_table(pa.table({"run_id": ["a", "a"], "step": [0, 1], "accuracy": [0.1, 0.5]}), path)
+    raw = path.read_bytes()
+    assert raw.count(b"\x25\x02\x18\x04step") == 1
+    path.write_bytes(raw.replace(b"\x25\x02\x18\x04step", b"\x25\x12\x18\x04step"))
+
+
 def _long_text(path: Path) -> None:
     text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(5000, np.int32)), ["x" * 1_000_000])
     pq.write_table(
@@ -159,6 +167,7 @@ INPUTS: Final[Mapping[str, Callable[[Path], object]]] = {
     "rows.parquet": _many_rows,
     "text.parquet": _long_text,
     "damaged.parquet": _flipped,
+    "levels.parquet": _levels,
     "view.db": _endless_view,
     "null.db": _nothing_logged,
     "pipe.csv": lambda path: os.mkfifo(path),
