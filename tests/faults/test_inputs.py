@@ -178,6 +178,14 @@ def test_a_pattern_that_is_none_is_refused(pattern: str, tmp_path: Path) -> None
     assert "--verifier-regex" in refused("audit", labels, *columns, "--verifier-regex", pattern)
 
 
+@pytest.mark.parametrize("count", ["9" * 400, "1000000000"])
+def test_a_grid_of_too_many_points_is_refused_before_it_is_laid_out(
+    count: str, tmp_path: Path
+) -> None:
+    grid = ["--fpr-grid", f"0:0.5:{count}"]
+    assert "at most 1,000" in refused("phase", "--out", tmp_path / "out", *grid)
+
+
 def test_a_command_that_a_signal_ends_is_told_and_not_waited_for() -> None:
     class Deadly(list[str]):
         def __iter__(self) -> Iterator[str]:

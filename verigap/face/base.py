@@ -236,6 +236,9 @@ def estimator_in_words(chosen: str | theory.Estimator) -> str:
     return next((name for name, one in PRESETS.items() if one == chosen), repr(chosen))
 
 
+MOST_POINTS: Final = 1000  # of a range of rates
+
+
 def grid(name: str, given: str | Sequence[float] | float) -> list[float]:
     """Numbers as they are, or those of "0,0.1,0.4" or of "low:high:count"."""
     try:
@@ -250,6 +253,6 @@ def grid(name: str, given: str | Sequence[float] | float) -> list[float]:
         steps, width = int(count), float(high) - float(low)
     except (TypeError, ValueError):
         raise UserError(f"{name} {given}: must be numbers, 0,0.1,0.4 or low:high:count") from None
-    if steps < 2:
-        raise UserError(f"{name} {given}: a range needs at least 2 points")
+    if not 2 <= steps <= MOST_POINTS:
+        raise UserError(f"{name} {given}: a range needs at least 2 points, at most {MOST_POINTS:,}")
     return [float(low) + width * i / (steps - 1) for i in range(steps)]
