@@ -19,6 +19,7 @@ from fits import (
     asymmetry,
     baselines,
     batch,
+    betting,
     collapse,
     curves,
     exchange,
@@ -225,6 +226,20 @@ def _judged(found: hypotheses.Estimate, claim: hypotheses.Hypothesis) -> hypothe
     return hypotheses.judge([hypotheses.Part(claim, found, (found,))])
 
 
+def _bets() -> Cases:
+    """Bets on rates at their ends, and on evidence of any size."""
+    for right, paid in itertools.product((0.0, 1e-300, 1.0), (1e-300, 1.0)):
+
+        def won(right: float = right, paid: float = paid) -> list[object]:
+            bets = betting.Bets(np.array([0.0, 1e-300, 0.5, 1.0 - 1e-16, 1.0]), margin=1e-300)
+            for _ in range(40):
+                bets.observe(np.array([right * paid]), np.array([paid]))
+            return [bets.above(), betting.risen(bets.rising()), bets.reached(1e-300)]
+
+        yield f"{right:g} of {paid:g}", won
+    yield "any", lambda: betting.risen(np.array([-1e300, 0.0, 1e300]))
+
+
 def _logged() -> Cases:
     for right, paid in itertools.product((0, 1, 10**6), repeat=2):
         rows = pd.DataFrame(
@@ -377,6 +392,7 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
             rows[rows["arm"] == "clean"], rows[rows["arm"] != "clean"], "rollouts", source="t"
         )
     ),
+    "betting.risen": _bets,
     "gap.arm_gap": lambda: each_pair(lambda a, b: gap.arm_gap(a, b, {}, delta=1e-300, paired=True)),
     "gap.chance_in_words": lambda: ((f"{p}", lambda p=p: gap.chance_in_words(p)) for p in (None, *RATES)),
     "gap.gap_report": lambda: each_report(lambda r: r),

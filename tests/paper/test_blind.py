@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from paper.blind import COMMAND, OUT, STUDIES
+from paper.blind import COMMAND, OUT, RESULTS, STUDIES
 from tests.shared_data import shared_data
 
 FILES = sorted(OUT.glob("*.json"))
@@ -21,7 +21,8 @@ def test_a_committed_set_says_when_and_from_what_it_was_made(path) -> None:  # t
     assert date.fromisoformat(document["made"]) >= date(2026, 11, 28)
     for name, digest in document["sources"].items():
         folder, file = name.split("/", 1)
-        source = STUDIES / file if folder == STUDIES.name else shared_data(name)
+        ours = STUDIES / file if folder == STUDIES.name else RESULTS / name
+        source = ours if ours.is_file() else shared_data(name)
         assert hashlib.sha256(source.read_bytes()).hexdigest() == digest
     for row in document["forecasts"]:
         assert 0.0 <= row["low90"] <= row["accuracy"] <= row["high90"] <= 1.0
