@@ -60,7 +60,9 @@ def draw_answers(report: GapReport) -> Drawing:
 
 
 def _in_full(arm: ArmGap) -> bool:
-    return (arm.setting.get("group_size"), arm.setting.get("estimator", PLAIN)) == (SIZE, PLAIN)
+    # What all arms share is in no setting.
+    setting = {"group_size": SIZE, "estimator": PLAIN, **arm.setting}
+    return (setting["group_size"], setting["estimator"]) == (SIZE, PLAIN)
 
 
 def _closing(axis: Axes, arms: Sequence[ArmGap], delta: float) -> list[Row]:
@@ -118,6 +120,8 @@ def _lever(axis: Axes, arms: Sequence[ArmGap]) -> list[Row]:
     axis.set_xlim(right=0.9)
     axis.axvline(0.0, color="0.2", linewidth=0.7, zorder=0)
     axis.set_xlabel("accuracy added by")
+    if not arms:
+        return rows
     first = arms[0]
     for text, value, look, side in (
         ("a clean verifier", first.end, VERIFIER, 1),
@@ -141,16 +145,15 @@ def _error(axis: Axes, report: GapReport) -> list[Row]:
     """Accuracy of arms with false positives less that of arms with false negatives, equal J, by group size."""
     rows: list[Row] = []
     told = [one for one in report.settings if one.asymmetry.difference is not None]
-    sizes = sorted({int(one.setting["group_size"] or 0) for one in told})
     plain = {
-        int(one.setting["group_size"] or 0): one.asymmetry
+        int(one.setting.get("group_size") or SIZE): one.asymmetry
         for one in told
         if one.setting.get("estimator", PLAIN) == PLAIN
     }
+    sizes = sorted(plain)
     for place, size in enumerate(sizes):
-        found = plain.get(size)
-        if found is None or found.difference is None:
-            continue
+        found = plain[size]
+        assert found.difference is not None
         look = VERDICTS["persists" if found.difference < 0.0 else "closes"]
         if found.ci is not None:
             axis.plot([place, place], found.ci, color=look.colour, linewidth=1.6)

@@ -471,11 +471,13 @@ def test_another_folder_s_page_holds_nothing_of_this_repository(tmp_path: Path) 
     runs = pd.read_parquet(theirs / "runs.parquet")
     runs[runs["run_id"].isin(logged)].to_parquet(ours / "runs.parquet")
     old = {"shared": {"seed grid": Derived("f", "0" * 64, "c", {}, {"cells": 1.0})}}
-    (tmp_path / "findings.json").write_text(json_text(old))  # of a version that said less
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "shared.json").write_text(json_text(old))
+    out = tmp_path / "generated"
 
-    told = {"--results": tmp_path, "--shared": tmp_path / "none", "--out": tmp_path}
+    told = {"--results": tmp_path, "--shared": tmp_path / "none", "--out": out}
     assert main(["results", *(str(word) for pair in told.items() for word in pair)]) == 0
-    found = read_findings(tmp_path / "findings.json")
+    found = read_findings(out / "findings.json")
     assert found is not None
     assert found.gradient is not None
     assert (found.gradient.runs, found.gradient.check_runs) == (len(logged), 0)
@@ -485,7 +487,7 @@ def test_another_folder_s_page_holds_nothing_of_this_repository(tmp_path: Path) 
         *(f"cpu-campaign/steps/g8-s{seed}.parquet" for seed in (0, 1)),
     }
     assert list(found.shared) == ["seed grid"]
-    assert not (tmp_path / "derived").exists()
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["shared.json"]
 
 
 def test_a_broken_findings_file_is_one_line(tmp_path: Path) -> None:
