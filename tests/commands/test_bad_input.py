@@ -177,7 +177,7 @@ BAD_SPECS = {
         f"arms: {{a: {{noise: {{kind: drifting, end: {{}}, steps: {'9' * 400}}}}}}}",
         "drifting.steps",
     ),
-    "deep": ("[" * 5000, "nested too deeply"),
+    "deep": ("[" * 5000, "nested more than 64 levels deep"),
     "no feature": (
         "arms: {a: {noise: {kind: triggered, selected: {fpr: .5}}}}",
         "feature_share is above 0",

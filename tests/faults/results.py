@@ -148,10 +148,11 @@ def figure(path: Path) -> None:
 def _fuzz_told() -> list[str]:
     found = {name: part for name in fuzzing.READERS if (part := kept(f"fuzz-{name}"))}
     # Their last column is how many were raised or slow.
+    rows = [row.split("|") for row in _earlier().get("Harmed files", "").splitlines()]
     earlier = {
-        row.split("|")[1].strip(): row.removesuffix(" *")
-        for row in _earlier().get("Harmed files", "").splitlines()
-        if row.startswith("| ") and row.split("|")[1].strip() in fuzzing.READERS
+        name: "|".join(row[2:])
+        for row in rows
+        if len(row) > 2 and (name := row[1].strip(" *\\")) in fuzzing.READERS
     }
     if not found:
         return [NOTHING]
@@ -166,7 +167,7 @@ def _fuzz_told() -> list[str]:
             f"| {name} | {one['done']:,} | {FUZZ:,} | {one['refused']:,} | {one.get('guided', 0):,} | {len(one['wrong'])} |"
             for name, one in found.items()
         ),
-        *(f"{row} *" for name, row in earlier.items() if name not in found),
+        *(f"| {name}\\* |{rest}" for name, rest in earlier.items() if name not in found),
         "",
         *(f"- {name}: {wrong}" for name, one in found.items() for wrong in one["wrong"]),
         *(["\\* of an earlier run, not repeated since"] if set(earlier) - set(found) else []),
