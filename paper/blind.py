@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from empirical.probe import read_probe
-from empirical.studies import read_study
+from empirical.studies import Study, read_study
 from empirical.validate.calibrate import Calibration, calibrate
 from empirical.validate.clock import read_clock
 from fits.files import write_text
@@ -189,22 +189,7 @@ def qwen(name: str, shared: Path) -> Blind:
     """Every arm of one of our two studies of Qwen2.5 on GSM8K, which nobody has run."""
     known = _grid(shared)
     study = read_study(STUDIES / f"{name}.yaml")
-    asked = pd.DataFrame(
-        [
-            {
-                "arm": run.arm,
-                "model": run.model.name,
-                "fpr": run.noise.fpr,
-                "fnr": run.noise.fnr,
-                "group_size": run.group_size,
-            }
-            for run in study.runs()
-        ]
-    ).drop_duplicates(ignore_index=True)
-    lengths = [s for s in study.evaluation.steps if s >= GRID_STEPS]
-    rows = asked.merge(pd.DataFrame({"step": [float(s) for s in lengths]}), how="cross").assign(
-        prompts_per_step=32, n_eval=study.evaluation.samples
-    )
+    rows = _asked(study, GRID_STEPS).assign(prompts_per_step=32)
     parts = [
         _forecast(calibrate(known[known["model"] == model].reset_index(drop=True)), mine)
         for model, mine in rows.groupby("model", sort=False)
@@ -230,22 +215,7 @@ def probed(name: str, _: Path) -> Blind:
     """Every arm of a study whose initial weights were probed, and whose clean arm one pilot run shows."""
     study, folder = read_study(STUDIES / f"{name}.yaml"), RESULTS / name
     probe, pilot = read_probe(folder / "probe.json"), pd.read_csv(folder / PILOT)
-    asked = pd.DataFrame(
-        [
-            {
-                "arm": run.arm,
-                "model": run.model.name,
-                "fpr": run.noise.fpr,
-                "fnr": run.noise.fnr,
-                "group_size": run.group_size,
-            }
-            for run in study.runs()
-        ]
-    ).drop_duplicates(ignore_index=True)
-    steps = pd.DataFrame({"step": [float(s) for s in study.evaluation.steps if s > 0]})
-    rows = asked.merge(steps, how="cross").assign(
-        prompts_per_step=study.training.prompts_per_step, n_eval=study.evaluation.samples
-    )
+    rows = _asked(study, 1.0).assign(prompts_per_step=study.training.prompts_per_step)
     return Blind(
         name=name,
         about=f"accuracy (n = {study.evaluation.samples}) of every arm of {name}.yaml",
@@ -284,6 +254,24 @@ SETS: Final[Mapping[str, Callable[[Path], Blind]]] = {
     "qwen2.5-gsm8k-powered": partial(qwen, "qwen2.5-gsm8k-powered"),
     "smollm2-arithmetic": partial(probed, "smollm2-arithmetic"),
 }
+
+
+def _asked(study: Study, first: float) -> pd.DataFrame:
+    """Every arm of a study at every evaluation from step `first` on, a row each."""
+    arms = pd.DataFrame(
+        [
+            {
+                "arm": run.arm,
+                "model": run.model.name,
+                "fpr": run.noise.fpr,
+                "fnr": run.noise.fnr,
+                "group_size": run.group_size,
+            }
+            for run in study.runs()
+        ]
+    ).drop_duplicates(ignore_index=True)
+    steps = pd.DataFrame({"step": [float(s) for s in study.evaluation.steps if s >= first]})
+    return arms.merge(steps, how="cross").assign(n_eval=study.evaluation.samples)
 
 
 def _forecast(model: Calibration, rows: pd.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from empirical.watch.alarms import Declared
 from empirical.watch.labels import Label, Unit, units_of
 from fits.errors import InputError
 from fits.files import file_bytes
+from fits.readers.folders import trainer_states
 from fits.readers.history import is_number, settings_of
 from fits.readers.jsonl import TornJsonError, json_table, parse_json, read_json
 from fits.readers.run_folder import METRICS, is_ours, read_run_log
@@ -135,9 +136,9 @@ class _Found:
             return _history(self, one.rows, one.config, one.notes, labels, seed)
         state = read_json(self.path)
         rows = [row for row in state.get("log_history", ()) if isinstance(row, dict)]
-        own = _history(self, rows, {}, (), labels, seed)
-        total = _whole(state.get("max_steps")) or 0
-        return replace(own, total=total if total > 0 else None)
+        return replace(
+            _history(self, rows, {}, (), labels, seed), total=_asked_for(state.get("max_steps"))
+        )
 
 
 def _runs_in(path: Path) -> Iterator[_Found]:
@@ -150,7 +151,7 @@ def _runs_in(path: Path) -> Iterator[_Found]:
             yield _Found("callback", path / LOG, name)
         elif offline_file(path) is not None:
             yield _Found("wandb", path, name)
-        elif states := _states(path):
+        elif states := trainer_states(path):
             yield _Found("trl", states[-1], name)
         else:
             for file in sorted(path.iterdir()):
@@ -168,19 +169,6 @@ def _runs_in(path: Path) -> Iterator[_Found]:
     elif path.stat().st_size and is_trackio_database(path):
         for one in trackio_histories(path):
             yield _Found("trackio", path, one.name)
-
-
-def _states(folder: Path) -> list[Path]:
-    """trainer_state.json of a TRL folder, or of its checkpoints, the latest last."""
-    if (folder / "trainer_state.json").is_file():
-        return [folder / "trainer_state.json"]
-    numbered = [
-        (int(found.group(1)), child / "trainer_state.json")
-        for child in folder.iterdir()
-        if (found := re.fullmatch(r"checkpoint-(\d{1,18})", child.name))
-        and (child / "trainer_state.json").is_file()
-    ]
-    return [state for _, state in sorted(numbered)]
 
 
 # --- ours --------------------------------------------------------------------------------------------
@@ -393,9 +381,7 @@ def _history(
         format=found.format,
         steps=tuple(steps),
         evaluations=tuple(sorted(evaluations.items())),
-        total=_whole(config.get("max_steps"))
-        if (_whole(config.get("max_steps")) or 0) > 0
-        else None,
+        total=_asked_for(config.get("max_steps")),
         group_size=_whole(settings.get("group_size")),
         declared=Declared(_rate(settings.get("fpr")), _rate(settings.get("fnr"))),
         labels_by="counts that the reward function logged" if any(s.units for s in steps) else "",
@@ -486,6 +472,12 @@ def _rate(value: object) -> float | None:
 def _whole(value: object) -> int | None:
     number = _number(value)
     return int(number) if number is not None and number == int(number) else None
+
+
+def _asked_for(max_steps: object) -> int | None:
+    """Steps asked for; transformers writes -1 where epochs decide."""
+    steps = _whole(max_steps)
+    return steps if steps is not None and steps > 0 else None
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:

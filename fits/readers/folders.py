@@ -21,21 +21,19 @@ __all__ = [
     "is_run_folder",
     "read_run_folder",
     "read_trainer_state",
+    "trainer_states",
 ]
 
 
 def is_run_folder(path: Path) -> bool:
     """Whether `path` is one run: ours, or one that TRL's trainer wrote."""
-    return (
-        (path / METRICS).is_file()
-        or is_ours(path)
-        or (path / "trainer_state.json").is_file()
-        or bool(_checkpoints(path))
-    )
+    return (path / METRICS).is_file() or is_ours(path) or bool(trainer_states(path))
 
 
-def _checkpoints(path: Path) -> list[Path]:
-    """trainer_state.json files of the run's checkpoints, the latest last."""
+def trainer_states(path: Path) -> list[Path]:
+    """TRL's trainer_state.json of the run in a folder: its own, else those of its checkpoints, the latest last."""
+    if (path / "trainer_state.json").is_file():
+        return [path / "trainer_state.json"]
     if not path.is_dir():
         return []
     states = [
@@ -56,8 +54,7 @@ def read_run_folder(path: Path, ask: Ask) -> Raw:
         raise InputError(f"{path}: no such folder")
     if (path / METRICS).is_file() or is_ours(path):
         return _read_ours(path, ask)
-    states = [path / "trainer_state.json"] if (path / "trainer_state.json").is_file() else []
-    states = states or _checkpoints(path)[-1:]
+    states = trainer_states(path)
     if not states:
         raise InputError(f"{path}: holds neither metrics.jsonl nor trainer_state.json")
     return read_trainer_state(states[-1], ask, run_id=path.name)

@@ -1,4 +1,4 @@
-"""A canvas as wide as one column of the manuscript; `fits.drawing.blank` is as wide as two."""
+"""What figures of the manuscript share: a canvas one column wide (`fits.drawing.blank` is two), the arms shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLUMN", "column"]
+__all__ = ["ARMS", "COLUMN", "MARKS", "column"]
 
 COLUMN: Final = 3.4  # inches
+# Arms whose curves are drawn, and the marker of each.
+ARMS: Final = ("fpr0.4", "fnr0.4", "both0.2", "both0.4")
+MARKS: Final = "os^D"
 
 
 def column(height: float) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,15 +18,13 @@ from fits.drawing import (
     shades,
     strokes,
 )
+from paper.claims import DELTA
+from paper.figures.canvas import ARMS, MARKS
 
 if TYPE_CHECKING:
     from paper.numbers import Findings
 
 __all__ = ["draw_lost"]
-
-ARMS: Final = ("fpr0.4", "fnr0.4", "both0.2", "both0.4")
-MARKS: Final = "os^D"
-DELTA: Final = 0.01
 
 
 @in_style

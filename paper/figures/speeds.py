@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from fits.drawing import BLACK, Drawing, Row, blank, in_style, sample, set_title, shades, strokes
+from paper.figures.canvas import ARMS, MARKS
 
 if TYPE_CHECKING:
     from paper.probe import ProbeCheck
 
 __all__ = ["draw_speeds"]
 
-ARMS: Final = ("fpr0.4", "fnr0.4", "both0.2", "both0.4")
-MARKS: Final = "os^D"
 STEP: Final = 20
 
 
