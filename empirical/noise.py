@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
+import numpy as np
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -21,10 +22,12 @@ from empirical.errors import StudyError
 from empirical.fields import Rate, Spec
 from empirical.verifiers import number
 from theory import VerifierChannel
+from theory.channel import BoolArray, FloatArray
 from theory.structures import (
     Drifting,
     GroupCorrelated,
     Independent,
+    IntArray,
     PerAnswer,
     PerPrompt,
     Structure,
@@ -34,8 +37,11 @@ from theory.structures import (
 __all__ = [
     "Arm",
     "Arms",
+    "BySegment",
     "Channel",
+    "Correction",
     "Coverage",
+    "DropGroups",
     "Errors",
     "Every",
     "Keyword",
@@ -47,8 +53,11 @@ __all__ = [
     "Shown",
     "Text",
     "TriggeredNoise",
+    "Worth",
     "structure",
 ]
+
+MOST_WORTH: Final = 1e6
 
 
 def _compiles(pattern: str) -> str:
@@ -279,14 +288,69 @@ class Errors(Channel):
         return value
 
 
+class Worth(Spec):
+    """What an unpaid and a paid rollout are worth to the trainer."""
+
+    unpaid: float = Field(default=0.0, ge=-MOST_WORTH, le=MOST_WORTH)
+    paid: float = Field(default=1.0, ge=-MOST_WORTH, le=MOST_WORTH)
+
+
+class BySegment(Spec):
+    """Verdicts are worth other rewards where `selector` selects, such as what an audit of that segment found.
+
+    A group whose rollouts all lie in one segment feels nothing of it: its baseline and scale take an affine map away.
+    """
+
+    kind: Literal["by_segment"]
+    selector: Selector
+    selected: Worth
+    otherwise: Worth = Worth()
+
+    def worth(self, paid: BoolArray, *, group: IntArray, segment: BoolArray | None) -> FloatArray:
+        """Rewards of n rollouts, shape (n,). segment: where the selector selects."""
+        del group
+        assert segment is not None
+        inside, outside = (
+            np.where(paid, worth.paid, worth.unpaid) for worth in (self.selected, self.otherwise)
+        )
+        return np.where(segment, inside, outside)
+
+
+class DropGroups(Spec):
+    """Groups with one of these numbers of paid rollouts teach nothing, as those do in which all are paid or none."""
+
+    kind: Literal["drop_groups"]
+    paid: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+
+    def worth(
+        self, paid: BoolArray, *, group: IntArray, segment: BoolArray | None = None
+    ) -> FloatArray:
+        """Rewards of n rollouts, shape (n,): all of a dropped group are worth the same. group: of each."""
+        del segment
+        of_n = np.unique(group, return_inverse=True)[1]
+        dropped = np.isin(np.bincount(of_n, weights=paid), self.paid)
+        return np.where(dropped[of_n], 0.0, paid.astype(np.float64))
+
+
+Correction = Annotated[BySegment | DropGroups, Field(discriminator="kind")]
+
+
 class Arm(Errors):
-    """What distinguishes one trained arm: the injected rates, their structure and the estimator.
+    """What distinguishes one trained arm: the injected rates, their structure, a correction and the estimator.
 
     estimator: `grpo` divides by the group's standard deviation, `dr_grpo` does not; they differ in
-    nothing else.
+    nothing else. correction: what the trainer makes of the verdicts; affine ones are left out, since they change
+    nothing that lasts (docs/theory.md, prediction 7), and a majority of votes is an arm with the majority's rates.
     """
 
     estimator: Literal["grpo", "dr_grpo"] = "grpo"
+    correction: Correction | None = None
+
+    @property
+    def label(self) -> str:
+        """The structure of the noise, and the correction if there is one, as run tables name them."""
+        kinds = [self.noise.kind] + ([] if self.correction is None else [self.correction.kind])
+        return ", ".join(kinds)
 
     @model_validator(mode="after")
     def _selects(self) -> Arm:

@@ -201,7 +201,7 @@ def _cells(study: Study) -> dict[tuple[str, str, int], int]:
     clean: set[tuple[str, str, int, int]] = set()
     noisy: dict[tuple[str, str, int, str], set[int]] = {}
     for run in study.runs():
-        if run.noise.fpr == run.noise.fnr == 0.0 and run.noise.noise.kind == "independent":
+        if run.noise.fpr == run.noise.fnr == 0.0 and run.noise.label == "independent":
             clean.add((run.noise.estimator, run.model.name, run.group_size, run.seed))
         else:
             key = (run.arm, run.model.name, run.group_size, run.noise.estimator)

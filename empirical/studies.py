@@ -313,13 +313,17 @@ class Running(Spec):
 
     processes: runs at a time. gpus_per_run: more than one starts a run by `accelerate launch` (the
     split over processes changes sampling, so compare runs made with one value). report_to: trackers as
-    transformers names them (wandb, tensorboard, ...).
+    transformers names them (wandb, tensorboard, ...). save_weights: steps after which the weights alone are kept
+    below the run's folder, as `weights/step-000050`, which `verigap probe --model` reads.
     """
 
     processes: int = Field(default=1, ge=1, le=MOST_COUNTED)
     gpus_per_run: int = Field(default=1, ge=1, le=MOST_COUNTED)
     checkpoint_every: int = Field(default=50, ge=1, le=MOST_COUNTED)
     keep_checkpoints: bool = False
+    save_weights: list[Annotated[int, Field(ge=1, le=MOST_COUNTED)]] = Field(
+        default_factory=list[int]
+    )
     save_completions: Literal["none", "last", "all"] = "last"
     report_to: list[Module] = Field(default_factory=list[str])
 
@@ -379,7 +383,7 @@ class RunSpec(Spec):
             "model": self.model.name,
             "fpr": self.noise.fpr,
             "fnr": self.noise.fnr,
-            "noise": self.noise.noise.kind,
+            "noise": self.noise.label,
             "estimator": self.noise.estimator,
             "seed": self.seed,
             "group_size": self.group_size,
@@ -391,12 +395,13 @@ class RunSpec(Spec):
 
 
 class Block(Spec):
-    """A part of the grid with arms, group sizes or seeds of its own; None takes the study's."""
+    """A part of the grid with arms, group sizes, seeds or prompts a step of its own; None takes the study's."""
 
     arms: list[Name] | None = None
     group_sizes: list[Annotated[int, Field(ge=2, le=MOST_ROLLOUTS)]] | None = None
     seeds: list[Seed] | None = None
     models: list[Name] | None = None
+    prompts_per_step: Annotated[int, Field(ge=1, le=MOST_ROLLOUTS)] | None = None
 
 
 class Study(Spec):
@@ -460,8 +465,12 @@ class Study(Spec):
                 for name in chosen or []:
                     if name not in known:
                         raise ValueError(f"blocks.{i}.{label}: unknown {name!r}; have {known}")
-        for group_size in {g for b in [*self.blocks, self] for g in b.group_sizes or []}:
-            batch = self.training.prompts_per_step * group_size
+        batches = {
+            ((block.prompts_per_step or self.training.prompts_per_step) * size, size)
+            for block in blocks
+            for size in block.group_sizes or self.group_sizes
+        }
+        for batch, group_size in sorted(batches):
             if batch % self.training.gradient_accumulation:
                 raise ValueError(
                     f"training.gradient_accumulation: {self.training.gradient_accumulation} does not"
@@ -474,6 +483,9 @@ class Study(Spec):
         models = {model.name: model for model in self.models}
         specs: dict[str, RunSpec] = {}
         for block in self.blocks or [Block()]:
+            training = self.training
+            if block.prompts_per_step is not None:
+                training = training.model_copy(update={"prompts_per_step": block.prompts_per_step})
             for model, seed, group_size, arm in itertools.product(
                 block.models or list(models),
                 block.seeds or self.seeds,
@@ -489,7 +501,7 @@ class Study(Spec):
                     task=self.task,
                     verifier=self.verifier,
                     reference_verifier=self.reference_verifier or self.verifier,
-                    training=self.training,
+                    training=training,
                     evaluation=self.evaluation,
                 )
                 specs.setdefault(spec.run_id, spec)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from empirical import simulated_studies as simulated
-from empirical.noise import Arm
+from empirical.noise import Arm, BySegment, DropGroups, Worth
 from empirical.studies import (
     Block,
     Evaluation,
@@ -49,6 +49,9 @@ FIELD=VALUE` changes one from the command line: `--set seeds=0-4`, `--set traini
 _SECTIONS: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("The study", Study),
     ("`arms`: each of them", Arm),
+    ("`arms`: `correction`: `kind: by_segment`", BySegment),
+    ("`arms`: `correction`: its `selected` and `otherwise`", Worth),
+    ("`arms`: `correction`: `kind: drop_groups`", DropGroups),
     ("`blocks`: each of them", Block),
     ("`training`", Training),
     ("`training.vllm`", Vllm),

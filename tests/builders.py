@@ -188,7 +188,12 @@ def tiny_study(**changes: object) -> Study:
             "completion_tokens": 12,
             "source": "x",
         },
-        "running": {"processes": 2, "checkpoint_every": 2, "save_completions": "all"},
+        "running": {
+            "processes": 2,
+            "checkpoint_every": 2,
+            "save_completions": "all",
+            "save_weights": [2, TINY_STEPS],
+        },
     }
     return Study.model_validate(content | changes)
 

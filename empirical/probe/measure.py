@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from empirical.noise import Shown, TriggeredNoise, structure
+from empirical.noise import BySegment, Selector, Shown, TriggeredNoise, structure
 from empirical.probe.spec import ProbeSpec
 from empirical.studies import PretrainedSpec
 from empirical.training.rewards import answer_id
@@ -38,7 +38,8 @@ class _Read:
     base: BoolArray
     unscorable: BoolArray
     answer: IntArray
-    selected: dict[str, BoolArray]  # by the arm whose selector it is
+    selected: dict[str, BoolArray]  # by the arm whose noise looks at it
+    segment: dict[str, BoolArray]  # by the arm whose correction looks at it
 
 
 class BlockSums:
@@ -67,10 +68,12 @@ class BlockSums:
         right_R: BoolArray,
         dropped_R: BoolArray | None,
         paid_VGDR: BoolArray,
+        worth_VGDR: FloatArray,
     ) -> None:
         """Add one prompt: R rollouts that said U things, judged by V verifiers in groups of G sizes, D times.
 
-        which_R: what each rollout said. lengths_U: in tokens. dropped_R: left out of their groups.
+        which_R: what each rollout said. lengths_U: in tokens. dropped_R: left out of their groups. worth_VGDR: what
+        the trainer makes of each verdict.
         """
         from empirical.training.scores import combined, gram, squared
 
@@ -97,7 +100,7 @@ class BlockSums:
             rows.append(_centred(wrong_R) @ to_U / n)
             for g, size in enumerate(self.spec.group_sizes):
                 weight_DNU = group_weights(
-                    paid_VGDR[v, g],
+                    worth_VGDR[v, g],
                     size,
                     estimator_named(arm.estimator),
                     dropped_R,
@@ -192,6 +195,12 @@ class Prober:
             which = np.array([said.index(ids) for _, ids in rollouts])
             texts = [self.tokenizer.decode(ids, skip_special_tokens=True) for ids in said]
             read = self._read(texts, which, self.problems[place])
+            paid = np.stack(
+                [
+                    self._paid(read, name, noise, place)
+                    for (name, _), noise in zip(spec.judges, noises, strict=True)
+                ]
+            )
             sums.add(
                 scores(
                     self.model,
@@ -204,12 +213,8 @@ class Prober:
                 lengths_U=np.array([len(ids) for ids in said], dtype=np.float64),
                 right_R=read.right,
                 dropped_R=read.unscorable if spec.training.unscorable == "drop" else None,
-                paid_VGDR=np.stack(
-                    [
-                        self._paid(read, name, noise, place)
-                        for (name, _), noise in zip(spec.judges, noises, strict=True)
-                    ]
-                ),
+                paid_VGDR=paid,
+                worth_VGDR=self._worth(read, paid),
             )
         with replacing(folder / f"block-{block:03d}.npy") as part:
             np.save(part, sums.sums)
@@ -228,14 +233,21 @@ class Prober:
         right = base
         if self.reference is not self.verifier:
             right = [self.reference(text, gold) for text in texts]
+
+        def shows(selector: Selector) -> BoolArray:
+            shown = [
+                selector.selects(Shown(text, judged.answer, gold, problem.prompt))
+                for text, judged in zip(texts, base, strict=True)
+            ]
+            return np.array(shown, dtype=np.bool_)[which]
+
         selected: dict[str, BoolArray] = {}
+        segment: dict[str, BoolArray] = {}
         for name, arm in self.spec.judges:
             if isinstance(arm.noise, TriggeredNoise) and arm.noise.selector is not None:
-                shown = [
-                    arm.noise.selector.selects(Shown(text, judged.answer, gold, problem.prompt))
-                    for text, judged in zip(texts, base, strict=True)
-                ]
-                selected[name] = np.array(shown, dtype=np.bool_)[which]
+                selected[name] = shows(arm.noise.selector)
+            if isinstance(arm.correction, BySegment):
+                segment[name] = shows(arm.correction.selector)
 
         def where(judgements: Sequence[Judgement], verdict: Verdict) -> BoolArray:
             return np.array([j.verdict is verdict for j in judgements], dtype=np.bool_)[which]
@@ -247,7 +259,22 @@ class Prober:
             unscorable=where(base, Verdict.UNSCORABLE),
             answer=answers[which],
             selected=selected,
+            segment=segment,
         )
+
+    def _worth(self, read: _Read, paid_VGDR: BoolArray) -> FloatArray:
+        """What each arm's trainer makes of its verdicts, of the same shape."""
+        worth = paid_VGDR.astype(np.float64)
+        rollout = np.arange(paid_VGDR.shape[-1], dtype=np.int64)
+        for v, (name, arm) in enumerate(self.spec.judges):
+            if arm.correction is None:
+                continue
+            for g, size in enumerate(self.spec.group_sizes):
+                for d, paid in enumerate(paid_VGDR[v, g]):
+                    worth[v, g, d] = arm.correction.worth(
+                        paid, group=rollout // size, segment=read.segment.get(name)
+                    )
+        return worth
 
     def _paid(self, read: _Read, name: str, noise: Structure, place: int) -> BoolArray:
         """Verdicts by group size and draw, shape (sizes, draws, R).
@@ -289,7 +316,7 @@ def _centred(values_R: FloatArray) -> FloatArray:
 
 
 def group_weights(
-    paid_DR: BoolArray,
+    worth_DR: FloatArray | BoolArray,
     size: int,
     estimator: Estimator,
     dropped_R: BoolArray | None,
@@ -298,16 +325,16 @@ def group_weights(
 ) -> FloatArray:
     """Weight of each thing said in each group's gradient, shape (draws, groups, U).
 
-    dropped_R: rollouts left out of their group, as TRL does with a reward of None.
+    worth_DR: rewards. dropped_R: rollouts left out of their group, as TRL does with a reward of None.
     """
-    paid = paid_DR.reshape(len(paid_DR), -1, size).astype(np.float64)
+    worth = worth_DR.reshape(len(worth_DR), -1, size).astype(np.float64)
     if dropped_R is None or not dropped_R.any():
-        advantage = advantages(paid, estimator)
+        advantage = advantages(worth, estimator)
     else:
-        advantage = np.zeros_like(paid)
+        advantage = np.zeros_like(worth)
         for group, kept in enumerate(~dropped_R.reshape(-1, size)):
             if kept.sum() >= 2:
-                advantage[:, group, kept] = advantages(paid[:, group, kept], estimator)
+                advantage[:, group, kept] = advantages(worth[:, group, kept], estimator)
     weights = np.zeros((*advantage.shape[:2], len(share_U)))
     said = which.reshape(-1, size)
     group = np.arange(len(said))[:, np.newaxis]

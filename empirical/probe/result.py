@@ -531,7 +531,7 @@ class _Writer:
             noise_within=(noise - float(signal.between[a, s])) / signal2 if known else None,
             noise_between=float(signal.between[a, s]) / signal2 if known else None,
             youden=1.0 - arm.fpr - arm.fnr,
-            noise=arm.noise.kind,
+            noise=arm.label,
             estimator=arm.estimator,
             observed_rate=float(facts.paid[:, a].sum() / rollouts),
             paid_wrong_rate=float(facts.paid_wrong[:, a].sum() / rollouts),

@@ -66,7 +66,12 @@ class ProbeSpec(Spec):
 
 def is_clean(arm: Arm) -> bool:
     """Whether an arm is what others are held against."""
-    return arm.fpr == 0.0 and arm.fnr == 0.0 and arm.noise.kind != "triggered"
+    return (
+        arm.fpr == 0.0
+        and arm.fnr == 0.0
+        and arm.noise.kind != "triggered"
+        and arm.correction is None
+    )
 
 
 def probe_spec(
@@ -82,6 +87,7 @@ def probe_spec(
 
     model: one of the study's, by name, or a folder with weights of its first; its first if None. groups: of the
     largest group size, in all. group_size: what the answer is mainly about; that of the study's first run if None.
+    Runs of blocks with prompts a step of their own are left out: their batches have another noise.
     Raises StudyError if a name or a number does not fit the study.
     """
     named = {one.name: one for one in study.models}
@@ -92,9 +98,14 @@ def probe_spec(
         model = None
     elif folder is not None:
         raise StudyError(f"--model {model}: no such model in study {study.name}, and no folder")
-    runs = [run for run in study.runs() if run.model.name == (model or study.models[0].name)]
+    asked = model or study.models[0].name
+    runs = [
+        run for run in study.runs() if run.model.name == asked and run.training == study.training
+    ]
     if not runs:
-        raise StudyError(f"--model {model}: no run of study {study.name} trains it")
+        raise StudyError(
+            f"--model {asked}: no run of study {study.name} trains it with its own prompts_per_step"
+        )
     sizes = sorted({run.group_size for run in runs})
     headline = runs[0].group_size if group_size is None else group_size
     if headline < 2:

@@ -142,6 +142,7 @@ def _run_cost(study: Study, run: RunSpec) -> RunCost:
         training.steps * _BYTES_PER_ROW
         + kept * run.evaluation.samples * hardware.completion_tokens * _BYTES_PER_COMPLETION_TOKEN
         + (2 * 12.0 * run.model.parameters if study.running.keep_checkpoints else 0.0)
+        + len(study.running.save_weights) * 4.0 * run.model.parameters
     )
     return RunCost(
         run_id=run.run_id,

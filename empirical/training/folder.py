@@ -48,6 +48,7 @@ __all__ = [
     "COMPLETIONS",
     "RESUMABLE",
     "TIMINGS",
+    "WEIGHTS",
     "Row",
     "RunFolder",
     "signal_tree",
@@ -55,6 +56,7 @@ __all__ = [
 
 RESUMABLE: Final = 75  # exit status of a run that stopped before its end and can go on: EX_TEMPFAIL
 BUSY: Final = 73  # exit status where another process holds the run's folder
+WEIGHTS: Final = "weights"
 CHECKPOINTS: Final = "checkpoints"
 COMPLETIONS: Final = "completions"
 # Columns that differ between two runs that are otherwise equal bit for bit.

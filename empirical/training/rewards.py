@@ -25,9 +25,9 @@ import numpy as np
 
 from empirical.errors import StudyError
 from empirical.math_worker import batch
-from empirical.noise import Selector, Shown
+from empirical.noise import Correction, Selector, Shown
 from empirical.verifiers import Judgement, Verdict, Verifier
-from theory.channel import BoolArray
+from theory.channel import BoolArray, FloatArray
 from theory.estimators import GRPO, Estimator, advantages
 from theory.structures import IntArray, PerAnswer, PerPrompt, Rollouts, Structure
 
@@ -58,7 +58,7 @@ class Judged:
 
     right: by the reference verifier, which counts as the truth.
     base: paid by the base verifier, before noise.
-    paid: paid after noise.
+    paid: paid after noise. worth: what the trainer is told, 0.0 or 1.0 unless an arm's correction says otherwise.
     selected: shows the feature that errors are tied to; None where they are tied to none.
     unscorable: the base verifier found no answer to judge. timed_out: of these, it had no time to.
     base_seconds, noise_seconds: time spent judging, and on the noise alone.
@@ -67,6 +67,7 @@ class Judged:
     right: BoolArray
     base: BoolArray
     paid: BoolArray
+    worth: FloatArray
     selected: BoolArray | None
     unscorable: BoolArray
     timed_out: BoolArray
@@ -81,7 +82,7 @@ class NoisyVerifier:
     structure: the noise, shared with the simulator. base: what judges before noise is injected.
     reference: what counts as the truth; None takes the base verifier, whose own rates are then 0.
     seed: of the noise, in [0, 2**32). group_size: rollouts per prompt, contiguous in the batch.
-    selector: the feature that feature-triggered noise looks at.
+    selector: the feature that feature-triggered noise looks at. correction: what the trainer makes of verdicts.
     drop_unscorable: reward None (left out of the group) instead of treating unscorable as wrong.
     estimator: the trainer's; read only for what is logged of its gradient.
     """
@@ -93,6 +94,7 @@ class NoisyVerifier:
     reference: Verifier | None = None
     selector: Selector | None = None
     drop_unscorable: bool = False
+    correction: Correction | None = None
     estimator: Estimator = GRPO
 
     @property
@@ -132,37 +134,43 @@ class NoisyVerifier:
         judged = perf_counter()
         if index is None:
             index = offset + np.arange(len(completions), dtype=np.int64)
-        selected = None
-        if self.selector is not None:
-            selected = np.array(
+        if group is None:
+            group = index // self.group_size
+
+        def shows(selector: Selector) -> BoolArray:
+            told = prompts or itertools.repeat(None, len(completions))
+            return np.array(
                 [
-                    self.selector.selects(Shown(c, j.answer, g, p))
-                    for c, j, g, p in zip(
-                        completions,
-                        judgements,
-                        answers,
-                        prompts or itertools.repeat(None, len(completions)),
-                        strict=True,
-                    )
+                    selector.selects(Shown(c, j.answer, g, p))
+                    for c, j, g, p in zip(completions, judgements, answers, told, strict=True)
                 ],
                 dtype=np.bool_,
             )
+
+        selected = None if self.selector is None else shows(self.selector)
         paid = self.structure.judge(
             Rollouts(
                 right=base,
                 prompt=_folded(keys),
                 index=index,
-                group=index // self.group_size if group is None else group,
+                group=group,
                 answer=np.array([answer_id(j) for j in judgements], dtype=np.int64),
                 selected=selected,
             ),
             seed=self.seed,
             step=step,
         )
+        worth = paid.astype(np.float64)
+        if self.correction is not None:
+            asked = getattr(self.correction, "selector", None)
+            worth = self.correction.worth(
+                paid, group=group, segment=None if asked is None else shows(asked)
+            )
         return Judged(
             right=right,
             base=base,
             paid=paid,
+            worth=worth,
             selected=selected,
             unscorable=np.array(
                 [j.verdict is Verdict.UNSCORABLE for j in judgements], dtype=np.bool_
@@ -183,7 +191,7 @@ class NoisyVerifier:
         prompts: Sequence[Text] | None = None,
         **_: Any,  # TRL also passes token ids and every column of the data set
     ) -> list[float | None]:
-        """Rewards of one step's rollouts on this process, 0.0 or 1.0, or None where unscorable."""
+        """Rewards of one step's rollouts on this process, what verdicts are worth, or None where unscorable."""
         texts = [last_text(c) for c in completions]
         judged = self.judge(
             texts,
@@ -197,8 +205,8 @@ class NoisyVerifier:
             log_metric(METRIC_PREFIX + name, value)
         dropped = judged.unscorable & self.drop_unscorable
         return [
-            None if drop else float(paid)
-            for drop, paid in zip(dropped.tolist(), judged.paid.tolist(), strict=True)
+            None if drop else worth
+            for drop, worth in zip(dropped.tolist(), judged.worth.tolist(), strict=True)
         ]
 
 
@@ -332,9 +340,9 @@ def gold_text(answer: object) -> str:
 
 def _verl_scores(judged: Judged) -> list[dict[str, float]]:
     return [
-        {"score": float(paid), "right": float(right), "unscorable": float(unscorable)}
-        for paid, right, unscorable in zip(
-            judged.paid, judged.right, judged.unscorable, strict=True
+        {"score": float(worth), "right": float(right), "unscorable": float(unscorable)}
+        for worth, right, unscorable in zip(
+            judged.worth, judged.right, judged.unscorable, strict=True
         )
     ]
 
@@ -379,7 +387,8 @@ def _counts(judged: Judged, group_size: int, estimator: Estimator) -> dict[str, 
         groups = np.bincount(marked_PG.sum(axis=1), minlength=group_size + 1)
         counts |= {f"groups_{name}_{k}": n for k, n in enumerate(groups)}
     centred_PG = right_PG - right_PG.mean(axis=1, keepdims=True)
-    counts["ability_gradient"] = (advantages(paid_PG, estimator) * centred_PG).mean(axis=1).sum()
+    worth_PG = judged.worth.reshape(-1, group_size)
+    counts["ability_gradient"] = (advantages(worth_PG, estimator) * centred_PG).mean(axis=1).sum()
     counts["base_seconds"] = judged.base_seconds
     counts["noise_seconds"] = judged.noise_seconds
     return {name: float(value) for name, value in counts.items()}

@@ -46,6 +46,7 @@ from empirical.training.folder import (
     CHECKPOINTS,
     COMPLETIONS,
     RESUMABLE,
+    WEIGHTS,
     Row,
     RunFolder,
 )
@@ -81,6 +82,7 @@ def reward_function(spec: RunSpec, task: Task) -> NoisyVerifier:
         group_size=spec.group_size,
         selector=noise.selector if isinstance(noise, TriggeredNoise) else None,
         drop_unscorable=spec.training.unscorable == "drop",
+        correction=spec.noise.correction,
         estimator=estimator_named(spec.noise.estimator),
     )
 
@@ -237,6 +239,11 @@ class Recorder(TrainerCallback):
             self.gradients.append(gradient)
         if self._main:
             self.folder.append({**row, "step_seconds": taken, "seconds": self.seconds})
+        if state.global_step in self.running.save_weights:
+            # On every process: where weights are split, all have a part.
+            self.trainer.save_model(
+                str(self.folder.path / WEIGHTS / f"step-{state.global_step:06d}")
+            )
         if state.global_step in self.spec.evaluation.steps:
             self._evaluate(state)
 

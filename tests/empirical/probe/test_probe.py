@@ -291,6 +291,7 @@ def synthetic(
                 right_R=right,
                 dropped_R=None,
                 paid_VGDR=paid,
+                worth_VGDR=paid.astype(np.float64),
             )
         np.save(folder / f"block-{block:03d}.npy", sums.sums)
         facts = {"weights_sha256": "", "weights": weights, "weights_total": weights}
@@ -374,13 +375,15 @@ def test_an_error_that_can_be_learnt_grows_and_one_by_chance_does_not(tmp_path: 
             flipped = rng.random((spec.noise_draws, n)) < 0.4
             paid = [np.tile(right, (spec.noise_draws, 1)), right | flipped]
             paid.append(np.tile(right | marked, (spec.noise_draws, 1)))
+            paid_VGDR = np.stack(paid)[:, np.newaxis]
             sums.add(
                 torch.tensor(score, dtype=torch.float32),
                 np.arange(n),
                 lengths_U=np.ones(n),
                 right_R=right,
                 dropped_R=None,
-                paid_VGDR=np.stack(paid)[:, np.newaxis],
+                paid_VGDR=paid_VGDR,
+                worth_VGDR=paid_VGDR.astype(np.float64),
             )
         np.save(tmp_path / f"block-{block:03d}.npy", sums.sums)
         facts = {"weights_sha256": "", "weights": 30, "weights_total": 30, **sums.facts()}
@@ -431,6 +434,24 @@ def test_where_all_answers_are_alike_the_probe_says_that_it_says_nothing(
         assert "no group held right and wrong" in (arm.relative_speed_reason or "")
         assert arm.effective_rollouts is None
     json.loads(json_text(found), parse_constant=lambda c: pytest.fail(f"{c} in the document"))
+
+
+def test_a_correction_is_probed_as_the_trainer_makes_it(tmp_path: Path) -> None:
+    """One that changes nothing moves nothing; where every group is dropped, nothing is learnt."""
+    segment = {"kind": "by_segment", "selector": {"kind": "length", "most": 8}}
+    arms = {
+        "clean": {},
+        "fpr0.4": {"fpr": 0.4},
+        "same": {"fpr": 0.4, "correction": segment | {"selected": {"paid": 1.0}}},
+        "short": {"fpr": 0.4, "correction": segment | {"selected": {"paid": 0.0}}},
+        "none": {"fpr": 0.4, "correction": {"kind": "drop_groups", "paid": [1, 2, 3]}},
+    }
+    spec = probe_spec(campaign(arms, [4]), groups=16, weights=500)
+    found = {arm.arm: arm for arm in probe(spec, tmp_path / "probe.json", weights=WEIGHTS).arms}
+    assert replace(found["same"], arm="fpr0.4", noise="independent") == found["fpr0.4"]
+    assert found["none"].right_rate == 0.0
+    assert found["short"].right_rate != found["fpr0.4"].right_rate
+    assert found["short"].exploit_rate != found["fpr0.4"].exploit_rate
 
 
 def test_a_probe_is_the_same_however_it_is_carried_out(tmp_path: Path) -> None:

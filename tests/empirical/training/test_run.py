@@ -21,7 +21,7 @@ import pytest
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec
-from empirical.training.folder import CHECKPOINTS, RESUMABLE, TIMINGS, Row, RunFolder
+from empirical.training.folder import CHECKPOINTS, RESUMABLE, TIMINGS, WEIGHTS, Row, RunFolder
 from empirical.training.launch import Launch, launch, launch_on_ray
 from tests.builders import TINY_STEPS as STEPS
 from tests.builders import tiny_study as study
@@ -75,6 +75,26 @@ def test_a_run_folder_tells_the_whole_story(trained: tuple[Path, dict[str, RunSp
     assert environment["torch_threads"] == 1
     assert folder.done
     assert not (folder.path / CHECKPOINTS).exists()
+
+
+def test_weights_are_kept_after_the_steps_asked_for(
+    trained: tuple[Path, dict[str, RunSpec]],
+) -> None:
+    """The last are those the run ended with, and a tiny model is read from its folder."""
+    from empirical.training.models import load_policy
+
+    out, runs = trained
+    folder = RunFolder(out / runs["noisy"].run_id)
+    assert [path.name for path in sorted((folder.path / WEIGHTS).iterdir())] == [
+        "step-000002",
+        f"step-{STEPS:06d}",
+    ]
+    first, last = (
+        load_policy(runs["noisy"].model, tiny=path).weights_sha256
+        for path in sorted((folder.path / WEIGHTS).iterdir())
+    )
+    done = json.loads((folder.path / "DONE").read_text())
+    assert last == done["final_weights_sha256"] != first
 
 
 def test_two_zero_noise_arms_agree_bit_for_bit(trained: tuple[Path, dict[str, RunSpec]]):
