@@ -6,11 +6,14 @@ python -m paper probe [--campaign FOLDER] [--out FOLDER]
 python -m paper learnable [--study FILE] [--out FOLDER]
 python -m paper smollm2 [--results FOLDER] [--out FOLDER]
 python -m paper sizes [--results FOLDER] [--out FOLDER]
+python -m paper corrections [--results FOLDER] [--out FOLDER]
+python -m paper training [--results FOLDER] [--out FOLDER]
 python -m paper manuscript [--out FOLDER]
 
 `results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
 probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors, `smollm2` a pretrained
-model foretold and trained, `sizes` the campaign's task at other sizes.
+model foretold and trained, `sizes` the campaign's task at other sizes, `corrections` what buys noise back, `training` probes
+made in mid-run.
 `manuscript` makes, from findings.json and the committed tables, the numbers, tables and figures of paper/manuscript, as
 `results` does at its end; `make paper` the PDF as well.
 """
@@ -20,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,17 +41,23 @@ from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
 from paper.argument.write import write_manuscript
+from paper.corrections import corrections
 from paper.figures.answers import draw_answers
+from paper.figures.corrections import draw_corrections
 from paper.figures.gradient_level import draw_gradient_level
+from paper.figures.in_training import draw_in_training
 from paper.figures.learnable import draw_learnable
 from paper.figures.paces import draw_pretrained, draw_sizes
 from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
+from paper.in_training import equal_steps, in_training
 from paper.learnable import learnable
 from paper.numbers import collect, read_kept
 from paper.paces import held, moved, paces
+from paper.pages import corrections as corrections_page
 from paper.pages import gradient_level as step_page
 from paper.pages import home as home_page
+from paper.pages import in_training as in_training_page
 from paper.pages import learnable as learnable_page
 from paper.pages import paces as paces_page
 from paper.pages import probe as probe_page
@@ -70,6 +79,14 @@ LEARNABLE_FIGURE: Final = Path("figures/learnable-errors.png")
 LEARNABLE_STUDY: Final = Path("studies/trained/learnable-errors.yaml")
 SMOLLM2: Final = "smollm2-arithmetic"
 SIZES: Final = "model-sizes"
+CORRECTIONS: Final = "corrections"
+IN_TRAINING: Final = "in-training"
+STUDIES: Final = {
+    "smollm2": (SMOLLM2, "a pretrained model, foretold by a probe and trained"),
+    "sizes": (SIZES, "other sizes of the model, foretold by a probe and trained"),
+    "corrections": (CORRECTIONS, "what buys back a verifier's errors"),
+    "training": (IN_TRAINING, "probes made in mid-run"),
+}
 FORECASTS: Final = ROOT / "paper" / "forecasts"
 STEPS_FIGURE: Final = Path("figures/gradient-level.png")
 
@@ -97,8 +114,8 @@ def main(arguments: Sequence[str]) -> int:
         "manuscript", help="numbers, tables and figures of the manuscript"
     )
     manuscript.add_argument("--out", type=Path, default=GENERATED)
-    for name, what in (("smollm2", "a pretrained model"), ("sizes", "other sizes of the model")):
-        part = parts.add_parser(name, help=f"{what}, foretold by a probe and trained")
+    for name, (_, what) in STUDIES.items():
+        part = parts.add_parser(name, help=what)
         part.add_argument("--results", type=Path, default=ROOT / "empirical" / "results")
         part.add_argument("--out", type=Path, default=GENERATED)
     given = parser.parse_args(arguments)
@@ -113,10 +130,8 @@ def main(arguments: Sequence[str]) -> int:
             write_manuscript(ROOT, given.out)
         elif given.part == "learnable":
             sys.stdout.write(write_learnable(given.study, given.out))
-        elif given.part == "smollm2":
-            sys.stdout.write(write_smollm2(given.results, given.out))
-        elif given.part == "sizes":
-            sys.stdout.write(write_sizes(given.results, given.out))
+        elif given.part in STUDIES:
+            sys.stdout.write(WRITERS[given.part](given.results, given.out))
         else:
             level = gradient_level(
                 given.campaign,
@@ -158,10 +173,9 @@ def write(results: Path, shared: Path, out: Path = GENERATED) -> None:
         write_probe(campaign, out)
     if _present(results / "learnable-errors" / TABLE):
         write_learnable(results.parent / LEARNABLE_STUDY, out)
-    if _present(results / SMOLLM2 / TABLE):
-        write_smollm2(results, out)
-    if _present(results / SIZES / TABLE):
-        write_sizes(results, out)
+    for name, (study, _) in STUDIES.items():
+        if _present(results / study / TABLE):
+            WRITERS[name](results, out)
     findings, material = collect(results, shared, kept, level, outside(out) / DERIVED)
     save(draw_gaps(material.curves, material.prompts_per_step), out / FIGURES["gap"])
     save(draw_forecast(material.forecasts.forecasts), out / FIGURES["forecast"])
@@ -281,6 +295,79 @@ def write_sizes(results: Path, out: Path = GENERATED) -> str:
     write_text(out / "sizes.md", page)
     return page
 
+
+def write_corrections(results: Path, out: Path = GENERATED) -> str:
+    """Write corrections.md and figures/corrections.png (and .csv) below `out`; the page.
+
+    Raises StudyError where the probe, or the campaign's or learnable-errors' runs are absent.
+    """
+    learnt_folder = results / f"{CORRECTIONS}-learnable"
+    study, learnt_study, uncorrected_study = (
+        read_study(results.parent / f"studies/trained/{name}.yaml")
+        for name in (CORRECTIONS, learnt_folder.name, "learnable-errors")
+    )
+    learnt = learnt_probe = None
+    if _present(learnt_folder / TABLE):
+        learnt = _complete(learnt_folder / TABLE, learnt_study.training.steps)
+        learnt_probe = read_probe(learnt_folder / "probe.json")
+    found = corrections(
+        _complete(results / CORRECTIONS / TABLE, study.training.steps),
+        _complete(results / "cpu-campaign" / TABLE, study.training.steps),
+        read_probe(results / CORRECTIONS / "probe.json"),
+        learnt=learnt,
+        uncorrected=_complete(
+            results / "learnable-errors" / TABLE, uncorrected_study.training.steps
+        ),
+        learnt_probe=learnt_probe,
+        planned=len(study.runs()) + len(learnt_study.runs()),
+    )
+    save(draw_corrections(found), out / "figures/corrections.png")
+    page = corrections_page.document(
+        found, command="python -m paper corrections", figure="figures/corrections.png"
+    )
+    write_text(out / "corrections.md", page)
+    return page
+
+
+def write_in_training(results: Path, out: Path = GENERATED) -> str:
+    """Write in-training.md and figures/in-training.png (and .csv) below `out`; the page.
+
+    Raises StudyError where no probe is there that the campaign's runs can be held against.
+    """
+    folder, campaign = results / IN_TRAINING, results / "cpu-campaign"
+    study = read_study(results.parent / f"studies/trained/{IN_TRAINING}.yaml")
+    start = read_probe(campaign / "probe.json")
+    probes = {(arm, size, 0): start for arm in study.arms for size in study.group_sizes}
+    for path in sorted(folder.glob("probe-*-g*-*.json")):
+        arm, size, step = path.stem.removeprefix("probe-").rsplit("-", 2)
+        probes[arm, int(size.removeprefix("g")), int(step)] = read_probe(path)
+    found = in_training(
+        probes,
+        pd.read_parquet(campaign / TABLE),
+        equal_steps(_steps(folder), _steps(campaign)),
+    )
+    save(draw_in_training(found), out / "figures/in-training.png")
+    page = in_training_page.document(
+        found, command="python -m paper training", figure="figures/in-training.png"
+    )
+    write_text(out / "in-training.md", page)
+    return page
+
+
+def _steps(results: Path) -> pd.DataFrame:
+    """The step logs of a study's runs, with what each run was."""
+    named = ["run_id", "arm", "group_size", "seed"]
+    runs = pd.read_parquet(results / TABLE)[named].drop_duplicates()
+    logs = [pd.read_parquet(path) for path in sorted((results / "steps").glob("*.parquet"))]
+    return pd.concat(logs).merge(runs, on="run_id")
+
+
+WRITERS: Final[dict[str, Callable[[Path, Path], str]]] = {
+    "smollm2": write_smollm2,
+    "sizes": write_sizes,
+    "corrections": write_corrections,
+    "training": write_in_training,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))

@@ -23,7 +23,19 @@ from empirical.studies import Study
 from fits.hypotheses import Estimate, estimate
 from theory.channel import FloatArray
 
-__all__ = ["CLEAN", "Held", "Moved", "Paced", "Paces", "Point", "held", "moved", "paces"]
+__all__ = [
+    "CLEAN",
+    "Held",
+    "Moved",
+    "Paced",
+    "Paces",
+    "Point",
+    "by_seed",
+    "held",
+    "moved",
+    "pace",
+    "paces",
+]
 
 CLEAN: Final = "clean"
 GRID: Final = np.linspace(-0.5, 1.5, 801)
@@ -135,7 +147,7 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
     known = set(table.index.get_level_values("arm"))
     if CLEAN not in known:
         raise StudyError("no complete run of the arm clean")
-    clean = _by_seed(table, CLEAN)
+    clean = by_seed(table, CLEAN)
     arms: list[Paced] = []
     points: list[Point] = []
     for arm in probe.at(size).arms:
@@ -143,7 +155,7 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
             continue
         if arm.relative_speed is None:
             continue
-        own = _by_seed(table, arm.arm)
+        own = by_seed(table, arm.arm)
         if seeds := sorted(set(own) & set(clean)):
             arms.append(_paced(arm, clean, own, seeds))
             points += _points(arm, clean, own, seeds)
@@ -164,7 +176,8 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
     )
 
 
-def _by_seed(table: pd.DataFrame, arm: str) -> dict[int, pd.Series]:
+def by_seed(table: pd.DataFrame, arm: str) -> dict[int, pd.Series]:
+    """An arm's curves: accuracy by step, ascending, of each seed. table: rows (arm, seed), columns steps."""
     part: Any = table.loc[arm]
     return {int(seed): row.dropna() for seed, row in part.iterrows()}
 
@@ -174,17 +187,18 @@ def _mean(curves: Mapping[int, pd.Series], seeds: Sequence[int]) -> pd.Series:
     return both.sort_index()
 
 
-def _at(curve: pd.Series, time: FloatArray) -> FloatArray:
+def at(curve: pd.Series, time: FloatArray) -> FloatArray:
     """Before the start mirrored in it; past the last evaluation unknown."""
     steps, values = curve.index.to_numpy(dtype=float), curve.to_numpy()
     gained = np.interp(np.abs(time), steps, values, right=np.nan) - values[0]
     return values[0] + np.sign(time) * gained
 
 
-def _pace(clean: pd.Series, own: pd.Series) -> float:
+def pace(clean: pd.Series, own: pd.Series) -> float:
+    """The R of the law above, of one seed's curves."""
     steps = np.array([step for step in own.index if step > 0], dtype=float)
     measured = own.loc[steps].to_numpy()
-    missed = np.array([_at(clean, rate * steps) - measured for rate in GRID])
+    missed = np.array([at(clean, rate * steps) - measured for rate in GRID])
     # Evaluations that a fast clock takes past clean's end count for nothing; half of them at least must not.
     enough = np.isfinite(missed).sum(axis=1) >= (len(steps) + 1) // 2
     scores = np.where(
@@ -208,7 +222,7 @@ def _paced(
         probe=arm.relative_speed,
         probe_ci=arm.ci or (None, None),
         probe_se=arm.se or 0.0,
-        pace=estimate(arm.arm, np.array([_pace(clean[s], own[s]) for s in seeds])),
+        pace=estimate(arm.arm, np.array([pace(clean[s], own[s]) for s in seeds])),
         harm=estimate(arm.arm, harm),
     )
 
@@ -223,7 +237,7 @@ def _points(
     mean = _mean(own, seeds)
     steps = np.array([step for step in mean.index if step > 0], dtype=float)
     probed, youden = (
-        np.array([_at(clean[seed], rate * steps) for seed in seeds])
+        np.array([at(clean[seed], rate * steps) for seed in seeds])
         for rate in (arm.relative_speed, arm.youden)
     )
     runs = np.array([own[seed].loc[steps].to_numpy() for seed in seeds])

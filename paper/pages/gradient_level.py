@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from empirical.step_law.real import GRADIENT, WITHIN, ZERO, RealLevel
+from paper.pages.tables import table
 from theory import VerifierChannel
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def document(level: GradientLevel, *, command: str, figure: str) -> str:
             "",
             "## Zero-advantage fraction",
             "",
-            *_table(
+            *table(
                 ["arm", "G", "runs", "groups", *COMPARED, "one rate", "clean verifier", "accuracy"],
                 [
                     [
@@ -65,7 +66,7 @@ def document(level: GradientLevel, *, command: str, figure: str) -> str:
             "",
             "Of all rewards of a step together, ddof 1; what TRL logs as `reward_std` is its root.",
             "",
-            *_table(
+            *table(
                 ["arm", "G", "runs", *COMPARED],
                 [[*_of(arm), *_cells(arm.batch_reward_variance)] for arm in level.arms],
             ),
@@ -171,7 +172,7 @@ def _within(level: GradientLevel) -> list[str]:
         "In the runs that log `groups_by_paid` and `ability_gradient`: s(1 - s) G/(G - 1), then"
         " (1/G) Σ A_i (1{right_i} - R/G) with the arm's own estimator.",
         "",
-        *_table(
+        *table(
             [
                 "arm",
                 "G",
@@ -206,7 +207,7 @@ def _real(real: RealLevel | None) -> list[str]:
         f" trainer's to {real.advantage_error:.1g}. Independent noise: {told}. In the other rows errors hang together"
         " within a group, at the same marginal rate, and theory is not expected to hold.",
         "",
-        *_table(
+        *table(
             [
                 "noise",
                 "fpr",
@@ -233,11 +234,3 @@ def _of(arm: ArmLevel) -> list[str]:
 def _cells(found: Compared) -> list[str]:
     z = "–" if found.z is None else f"{found.z:+.2f}"
     return [f"{found.measured:.4f}", f"{found.theory:.4f}", f"{found.sd:.4f}", z]
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paper.learnable import EARLY, HARM, LARGE, SETTLED
+from paper.pages.tables import table
 
 if TYPE_CHECKING:
     from fits.inference import Interval
@@ -58,7 +59,7 @@ def document(found: Learnable, rare: Learnable | None = None, *, command: str, f
             "",
             f"![Harm and what told it]({figure})",
             "",
-            *_table(COLUMNS, [_row(arm) for arm in arms]),
+            *table(COLUMNS, [_row(arm) for arm in arms]),
             "",
             "## Does the static rate decide?",
             "",
@@ -99,7 +100,7 @@ def _rare(found: Learnable) -> list[str]:
         + (f", {found.missing} more to come" if found.missing else "")
         + f"; static rates on {found.completions:,} completions (pass rate {found.pass_rate:.3f}).",
         "",
-        *_table(COLUMNS, [_row(arm) for arm in arms]),
+        *table(COLUMNS, [_row(arm) for arm in arms]),
         "",
         f"Estimate: {arms[0].static.arm} costs {_harm(arms[0])}. Verdict on an arm that costs more than {LARGE:g}:"
         f" {_large(found)}.",
@@ -117,7 +118,7 @@ def _all_told(found: Learnable) -> list[str]:
         f"Harmful: an arm that costs more than {HARM:g}. Order: Spearman's rank correlation with harm, 95 %. Hits and"
         " the rest: each arm judged by the threshold that errs least on the others.",
         "",
-        *_table(
+        *table(
             [
                 "score",
                 "known",
@@ -196,11 +197,3 @@ def _list(values: Sequence[int]) -> str:
 
 def _span(interval: Interval | None, spec: str = "+.3f") -> str:
     return "" if interval is None else f"[{interval[0]:{spec}}, {interval[1]:{spec}}]"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

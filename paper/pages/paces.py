@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from paper.pages.tables import said, table
+
 if TYPE_CHECKING:
-    from fits.hypotheses import Estimate
     from paper.paces import Held, Moved, Paced, Paces
 
 __all__ = ["pretrained", "sizes"]
@@ -94,7 +95,7 @@ def sizes(found: Sequence[Paces], moved: Sequence[Moved], *, command: str, figur
             "",
             "Moved: pace at the size less that of 139 k, an interval of Welch's. Within ±.05 counts as unmoved.",
             "",
-            *_table(
+            *table(
                 ["model", "arm", "pace less 139 k's", "95 %", "verdict"],
                 [
                     [
@@ -136,17 +137,17 @@ def _lines(found: Sequence[Paces]) -> list[str]:
 
 
 def _paces(found: Paces) -> list[str]:
-    return _table(
+    return table(
         ["arm", "J", "R probed", "pace of the runs", "seeds", "z", "accuracy lost"],
         [
             [
                 arm.arm,
                 f"{arm.youden:.2f}",
                 f"{arm.probe:.3f} {_pair(arm.probe_ci)}",
-                _estimate(arm.pace, ".3f"),
+                said(arm.pace, ".3f"),
                 str(arm.pace.units),
                 "–" if arm.z is None else f"{arm.z:+.1f}",
-                _estimate(arm.harm, "+.3f"),
+                said(arm.harm, "+.3f"),
             ]
             for arm in found.arms
         ],
@@ -175,7 +176,7 @@ def _agrees(arm: Paced) -> bool:
 
 
 def _points(found: Paces) -> list[str]:
-    return _table(
+    return table(
         ["arm", "step", "accuracy", "clean at R t", "clean at J t", "missed"],
         [
             [
@@ -184,27 +185,13 @@ def _points(found: Paces) -> list[str]:
                 f"{one.accuracy:.3f}",
                 f"{one.by_probe:.3f}",
                 f"{one.by_youden:.3f}",
-                _estimate(one.missed, "+.3f"),
+                said(one.missed, "+.3f"),
             ]
             for one in found.points
         ],
     )
 
 
-def _estimate(one: Estimate, spec: str) -> str:
-    if one.ci is None:
-        return f"{one.value:{spec}}"
-    return f"{one.value:{spec}} [{one.ci[0]:{spec}}, {one.ci[1]:{spec}}]"
-
-
 def _pair(interval: tuple[float | None, float | None]) -> str:
     low, high = interval
     return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from empirical.rollouts import log_error
+from paper.pages.tables import table
 
 if TYPE_CHECKING:
     from paper.probe import Compared, ProbeCheck
@@ -37,7 +38,7 @@ def document(check: ProbeCheck, *, command: str, probed: str, figure: str) -> st
             f"Initial weights: pass rate {probe.pass_rate:.3f}, score noise of wrong over right completions"
             f" {probe.v0_over_v1:.2f} {_span(probe.v0_over_v1_ci)}.",
             "",
-            *_table(
+            *table(
                 [
                     "G",
                     "SNR² of a batch",
@@ -108,7 +109,7 @@ def document(check: ProbeCheck, *, command: str, probed: str, figure: str) -> st
             "Measured by the probe along the clean gradient; 1 + φ̄²(G − 1); the same with wrong and right completions'"
             " score noise as measured, under dr_grpo.",
             "",
-            *_table(
+            *table(
                 ["arm", "G", "measured", "φ²", "φ², v₀/v₁"],
                 [
                     [
@@ -155,7 +156,7 @@ def _speeds(rows: Sequence[Compared]) -> list[str]:
             f"{first.measured:.2f} {second.measured:.2f} ({first.measured_se:.2f} {second.measured_se:.2f})",
         ]
 
-    return _table(
+    return table(
         ["arm", *(text for size in sizes for text in (f"G = {size}: probe", "steps 10, 20"))],
         [[arm, *(text for size in sizes for text in cell(arm, size))] for arm in arms],
     )
@@ -164,7 +165,7 @@ def _speeds(rows: Sequence[Compared]) -> list[str]:
 def _forms(check: ProbeCheck) -> list[str]:
     windows = sorted({one.until for one in check.forms})
     by = {(one.form, one.until): one for one in check.forms}
-    table = _table(
+    rows = table(
         ["form", *(f"to step {until}" for until in windows)],
         [
             [
@@ -176,7 +177,7 @@ def _forms(check: ProbeCheck) -> list[str]:
     )
     best = {until: min(NAMES, key=lambda form: by[form, until].rmse) for until in windows}
     said = "; ".join(f"to step {until} {NAMES[form]}" for until, form in best.items())
-    return [*table, "", f"Best: {said}."]
+    return [*rows, "", f"Best: {said}."]
 
 
 def _number(value: float | None, spec: str = ".2f") -> str:
@@ -187,11 +188,3 @@ def _span(interval: tuple[float | None, float | None] | None) -> str:
     if interval is None:
         return ""
     return f"[{_number(interval[0])}, {_number(interval[1])}]"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]

@@ -19,6 +19,7 @@ from fits.hypotheses import (
 from fits.inference import Interval
 from paper.claims import DELTA, JUST_CLOCK, Question
 from paper.numbers import Findings, Floor, Gradient
+from paper.pages.tables import table
 from paper.public_data import Derived
 from paper.scores import Part, Score
 
@@ -461,9 +462,4 @@ def _interval(ci: Interval | None) -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table and the empty line after it."""
-    return [
-        f"| {' | '.join(columns)} |",
-        f"|{'---|' * len(columns)}",
-        *(f"| {' | '.join(cell.replace('|', '∣') for cell in row)} |" for row in rows),
-        "",
-    ]
+    return [*table(columns, rows), ""]

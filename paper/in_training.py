@@ -1,0 +1,154 @@
+"""Probes made while training: growth of accuracy over the next steps, as probed and as the campaign's runs had it.
+
+Law. A probe at an arm's own weights gives the first-order growth of accuracy by one step under the arm's verifier
+(`right_rate`). Measured: accuracy at the end of a window less that at its start, over its steps, paired within seeds,
+mean over the campaign's seeds, between evaluations linear. The weights probed are seed 0's; the windows follow them.
+Fails first in long windows: growth falls within them, and first order is then above what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from empirical.errors import StudyError
+from empirical.probe import ArmProbe, Probe
+from fits.hypotheses import Estimate, estimate
+from paper.paces import by_seed
+
+__all__ = ["WINDOWS", "Equal", "InTraining", "Row", "equal_steps", "in_training"]
+
+WINDOWS: Final = {0: 20, 50: 100, 150: 200}  # the next steps, by where the probe was made
+COUNTS: Final = ("wrong", "right", "paid_wrong", "unpaid_right")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One probe: growth of accuracy by one step, as probed and over the window.
+
+    same: the arm's speed over clean's, both at these weights, as probed.
+    """
+
+    arm: str
+    group_size: int
+    step: int
+    until: int
+    probed: float
+    probed_ci: tuple[float, float]
+    measured: Estimate
+    same: float | None
+    same_ci: tuple[float | None, float | None] | None
+
+    @property
+    def z(self) -> float | None:
+        """Probed less measured, in standard errors of both."""
+        if self.measured.error is None:
+            return None
+        error = (self.probed_ci[1] - self.probed_ci[0]) / (2 * 1.96)
+        return (self.probed - self.measured.value) / float(np.hypot(error, self.measured.error))
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Steps of these runs whose counts are those of the campaign's own, of all compared; runs alike throughout."""
+
+    steps: int
+    of: int
+    runs: int
+    of_runs: int
+
+
+@dataclass(frozen=True)
+class InTraining:
+    """All probes. ratio: geometric mean of probed over measured by step, where both are above 0."""
+
+    rows: tuple[Row, ...]
+    rank: float
+    rmse: float
+    ratio: Mapping[int, float]
+    within: int
+    equal: Equal | None
+
+
+def in_training(
+    probes: Mapping[tuple[str, int, int], Probe], campaign: pd.DataFrame, equal: Equal | None
+) -> InTraining:
+    """Hold probes, by arm, group size and step, against the campaign's curves.
+
+    Raises StudyError where none of them has a curve.
+    """
+    from scipy.stats import spearmanr
+
+    rows: list[Row] = []
+    for (arm, size, step), probe in sorted(
+        probes.items(), key=lambda one: (one[0][2], *one[0][:2])
+    ):
+        own = campaign[(campaign["arm"] == arm) & (campaign["group_size"] == size)]
+        if own.empty:
+            continue
+        table = own.pivot_table(index=["arm", "seed"], columns="step", values="accuracy")
+        until = WINDOWS[step]
+        growth = [
+            float(np.diff(np.interp([step, until], curve.index.to_numpy(float), curve))[0])
+            / (until - step)
+            for curve in by_seed(table, arm).values()
+        ]
+        found = _arm(probe, size, arm)
+        low, high = found.right_rate_ci
+        assert low is not None
+        assert high is not None
+        rows.append(
+            Row(
+                arm=arm,
+                group_size=size,
+                step=step,
+                until=until,
+                probed=found.right_rate,
+                probed_ci=(low, high),
+                measured=estimate(f"{arm}, {size}, {step}", np.array(growth)),
+                same=found.relative_speed,
+                same_ci=found.ci,
+            )
+        )
+    if not rows:
+        raise StudyError("no probe made in training has a curve of the campaign")
+    probed = np.array([row.probed for row in rows])
+    measured = np.array([row.measured.value for row in rows])
+    positive = (probed > 0.0) & (measured > 0.0)
+    steps = np.array([row.step for row in rows])
+    ranks: Any = spearmanr(probed, measured)
+    return InTraining(
+        rows=tuple(rows),
+        rank=float(ranks.statistic),
+        rmse=float(np.sqrt(np.mean((probed - measured) ** 2))),
+        ratio={
+            int(step): float(np.exp(np.log(probed / measured)[positive & (steps == step)].mean()))
+            for step in np.unique(steps)
+            if (positive & (steps == step)).any()
+        },
+        within=sum(abs(z) < 1.96 for row in rows if (z := row.z) is not None),
+        equal=equal,
+    )
+
+
+def _arm(probe: Probe, size: int, arm: str) -> ArmProbe:
+    for one in probe.at(size).arms:
+        if one.arm == arm:
+            return one
+    raise StudyError(f"a probe of {probe.study} says nothing of the arm {arm}")
+
+
+def equal_steps(own: pd.DataFrame, campaign: pd.DataFrame) -> Equal:
+    """Compare step logs of runs with the campaign's of the same arm, group size and seed.
+
+    Both: a row a step with arm, group_size, seed, step and COUNTS.
+    """
+    keys = ["arm", "group_size", "seed", "step"]
+    both = own[[*keys, *COUNTS]].merge(campaign[[*keys, *COUNTS]], on=keys, suffixes=("", "_was"))
+    alike: Any = np.logical_and.reduce([both[name] == both[f"{name}_was"] for name in COUNTS])
+    by_run: Any = pd.Series(alike).groupby([both[key] for key in keys[:3]]).all()
+    return Equal(int(alike.sum()), len(both), int(by_run.sum()), len(by_run))
