@@ -45,6 +45,7 @@ Kind = TypeVar("Kind")
 
 CALIBRATE_ON: Final = "arm=clean,group_size=8"
 STUDY: Final = "studies/trained/cpu-campaign.yaml"
+OTHER_MARGINS: Final = (0.5, 2.0)  # times DELTA
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Findings:
     """Everything the README says. inputs: sha256 of each file it is computed from, by its path in the results.
 
     rollouts: measured effective rollouts beside predicted ones. speeds: as probed against as measured, None without a
-    probe.
+    probe. verdicts_at: of `gap` at OTHER_MARGINS, by the factor, then by "arm,group size".
     """
 
     inputs: Mapping[str, str]
@@ -111,6 +112,7 @@ class Findings:
     questions: tuple[Question, ...]
     gaps: tuple[Gap, ...]
     floors: tuple[Floor, ...]
+    verdicts_at: Mapping[str, Mapping[str, str]]
     rollouts: tuple[RolloutsWorth, ...]
     speeds: Checked | None
     smoke: tuple[Floor, ...]
@@ -204,6 +206,13 @@ def collect(
         questions=ask(Evidence(curves, _entropy(results, frame), derived)),
         gaps=gaps(curves),
         floors=_floors(frame, campaign_gaps),
+        verdicts_at={
+            f"{factor:g}": {
+                f"{one.arm},{one.group_size}": one.verdict
+                for one in _floors(frame, _gap_report(frame, factor * DELTA))
+            }
+            for factor in OTHER_MARGINS
+        },
         rollouts=_rollouts(frame, campaign_gaps, probe),
         speeds=None if probe is None else check(probe, frame).checked,
         smoke=_floors(smoke, _gap_report(smoke)),
@@ -244,8 +253,8 @@ def _entropy(results: Path, frame: pd.DataFrame) -> dict[tuple[str, int], pd.Dat
     return by_condition(logs, "entropy")
 
 
-def _gap_report(frame: pd.DataFrame) -> GapReport:
-    return gap_report(frame, clean=parse_selection(["fpr=0,fnr=0"]), delta=DELTA)
+def _gap_report(frame: pd.DataFrame, delta: float = DELTA) -> GapReport:
+    return gap_report(frame, clean=parse_selection(["fpr=0,fnr=0"]), delta=delta)
 
 
 def _size(arm: ArmGap, frame: pd.DataFrame) -> int:

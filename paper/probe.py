@@ -9,11 +9,14 @@ accuracy at R t.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from scipy.stats import spearmanr
 
 from empirical.errors import StudyError
@@ -24,7 +27,16 @@ from theory.channel import FloatArray
 from theory.effective_rollouts import population_phi2, population_snr2_weight
 from theory.estimators import DR_GRPO
 
-__all__ = ["Checked", "Compared", "FormScore", "ProbeCheck", "Worth", "check"]
+__all__ = [
+    "Checked",
+    "Compared",
+    "FormScore",
+    "ProbeCheck",
+    "Worth",
+    "check",
+    "climb_by_law",
+    "law_speed",
+]
 
 STEPS: Final = (10, 20)
 WINDOWS: Final = (10, 50, 150, 300)
@@ -133,6 +145,51 @@ def check(probe: Probe, runs: pd.DataFrame) -> ProbeCheck:
         clock_rmse_of_runs=float(np.sqrt(clock["squared"].mean())),
         growth=tuple(_growth(probe, table)),
         worth=tuple(_worth(probe)),
+    )
+
+
+def law_speed(probe: Probe, size: FloatArray | float, worth: FloatArray | float) -> FloatArray:
+    """The manuscript's proposition "between-prompts": speed over clean's where a clean rollout is worth `worth`.
+
+    size: rollouts of a group, at least 2. From the noise scales that the probe measured at REFERENCE rollouts:
+    1/SNR^2 of a batch has a part between prompts, and score noise, which falls with the clean rollouts that a
+    group is worth.
+    """
+    one = probe.at(REFERENCE)
+    within, between = one.noise_within or 0.0, one.noise_between or 0.0
+    own = 1.0 + between / probe.prompts_per_step
+    noise = within * (REFERENCE - 1) / (np.asarray(size) - 1.0) / probe.prompts_per_step
+    return np.sqrt((own + noise) / (own + noise / np.asarray(worth)))
+
+
+def climb_by_law(
+    probe: Probe, size: int, low: float | None, high: float, rates: Sequence[float]
+) -> float:
+    """log(steps under fpr / steps under fnr) that `law_speed` says of a climb from accuracy `low` (None: the start).
+
+    Mean over rates. The probe's pass rates move together in logits; noise scales stay those of the initial weights,
+    and clean's speed the same all the way.
+    """
+    counts = np.array(probe.pass_rates) * probe.rollouts_per_prompt
+    ability = logit((counts + 0.5) / (probe.rollouts_per_prompt + 1.0))
+
+    def at(accuracy: float) -> FloatArray:
+        shift = brentq(lambda by: float(expit(ability + by).mean()) - accuracy, -20.0, 20.0)
+        return expit(ability + shift)
+
+    path = [at(a) for a in np.linspace(low or float(expit(ability).mean()), high, 9)]
+
+    def steps(channel: VerifierChannel) -> float:
+        worth = np.array([population_phi2(a, channel) for a in path])
+        return float(np.mean(1.0 / law_speed(probe, size, worth)))
+
+    return float(
+        np.mean(
+            [
+                np.log(steps(VerifierChannel(rate, 0.0)) / steps(VerifierChannel(0.0, rate)))
+                for rate in rates
+            ]
+        )
     )
 
 

@@ -15,7 +15,7 @@ from empirical.studies import Study, read_study
 from paper.argument.texts import Numbers, count, interval, number, percent
 from paper.paces import Paced, Paces, held, paces
 
-__all__ = ["foretold_numbers"]
+__all__ = ["SIZES", "foretold_numbers"]
 
 SMOLLM: Final = "smollm2-arithmetic"
 SIZES: Final = "model-sizes"

@@ -21,11 +21,12 @@ from empirical.probe import Probe, SizeProbe, read_probe
 from empirical.studies import Study, read_study
 from fits import InputError
 from fits.hypotheses import Estimate
-from paper.argument.foretold import foretold_numbers
+from paper.argument.foretold import SIZES, foretold_numbers
+from paper.argument.practice import compute_numbers, margin_numbers, probe_numbers
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
-from paper.probe import ProbeCheck, check
+from paper.probe import ProbeCheck, check, law_speed
 from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
 
 __all__ = ["Material", "Record", "coverage", "evidence", "load"]
@@ -62,8 +63,8 @@ class Record:
 class Material:
     """What the numbers, tables and figures of the manuscript are made of.
 
-    learnable, rare: the studies learnable-errors and rare-mode, None before their first runs. foretold: numbers
-    of the studies that a probe foretold. blind: sets of forecasts
+    learnable, rare: the studies learnable-errors and rare-mode, None before their first runs. probes: of initial
+    weights, by study. foretold: numbers of the studies that a probe foretold. blind: sets of forecasts
     committed before their answers; answered: names of those whose runs are there.
     """
 
@@ -76,6 +77,7 @@ class Material:
     learnable_steps: pd.DataFrame | None
     verdict_tables: dict[str, tuple[Record, ...]]
     studies: tuple[Study, ...]
+    probes: dict[str, Probe]
     foretold: dict[str, Numbers]
     blind: tuple[dict[str, Any], ...]
     answered: frozenset[str]
@@ -115,8 +117,13 @@ def load(root: Path) -> Material:
         learnable_steps=steps,
         studies=tuple(
             read_study(root / "empirical/studies/trained" / f"{name}.yaml")
-            for name in ("cpu-campaign", LEARNABLE)
+            for name in ("cpu-campaign", LEARNABLE, RARE)
         ),
+        probes={
+            _probed(file): read_probe(file)
+            for pattern in ("*/probe.json", f"{SIZES}/probe-*.json")
+            for file in sorted(results.glob(pattern))
+        },
         foretold=foretold_numbers(root),
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
         blind=tuple(
@@ -132,6 +139,11 @@ def load(root: Path) -> Material:
             (root / "paper" / "outside" / "reported.json").read_text(encoding="utf-8")
         ),
     )
+
+
+def _probed(file: Path) -> str:
+    """What a probe is called: its study, and its model where the study has several."""
+    return " ".join((file.parent.name, file.stem.removeprefix("probe").strip("-"))).strip()
 
 
 def _learnable(root: Path, study: str) -> Learnable | None:
@@ -173,6 +185,9 @@ def evidence(material: Material) -> dict[str, Numbers]:
         estimates,
         gaps,
         floors,
+        equal_compute,
+        margins,
+        labels,
         probed_speeds,
         returns,
         rollouts_worth,
@@ -282,6 +297,21 @@ def floors(material: Material) -> Numbers:
     }
 
 
+def equal_compute(material: Material) -> Numbers:
+    """Which group size is best at equal rollouts."""
+    return compute_numbers(material.runs)
+
+
+def margins(material: Material) -> Numbers:
+    """What half and twice the margin make of the verdicts."""
+    return margin_numbers(material.findings, ERROR_ARMS)
+
+
+def labels(material: Material) -> Numbers:
+    """How many labelled rollouts a probe takes."""
+    return probe_numbers(material.probes)
+
+
 def probed_speeds(material: Material) -> Numbers:
     """The probe of the initial weights against the first steps and the whole of training."""
     found, probe = material.probe, material.probe.probe
@@ -327,15 +357,6 @@ def probed_speeds(material: Material) -> Numbers:
     return numbers
 
 
-def _law_speed(probe: Probe, size: int, worth: float) -> float:
-    """Proposition "between-prompts": speed over clean's, from the noise scales at eight rollouts and phi^2."""
-    eight = probe.at(8)
-    within, between = eight.noise_within or 0.0, eight.noise_between or 0.0
-    own = 1.0 + between / probe.prompts_per_step
-    noise = within * 7.0 / (size - 1.0) / probe.prompts_per_step
-    return float(np.sqrt((own + noise) / (own + noise / worth)))
-
-
 def _baselines(material: Material) -> Numbers:
     """What the probe has to beat, on its own comparisons: no slowing, J, phi, and the closed form; and as clocks."""
     probe, found = material.probe.probe, material.probe
@@ -349,7 +370,7 @@ def _baselines(material: Material) -> Numbers:
             "one": 1.0,
             "j": arm.youden,
             "phi": float(np.sqrt(worth)),
-            "law": _law_speed(probe, one.group_size, worth),
+            "law": float(law_speed(probe, one.group_size, worth)),
         }
         for name, value in said.items():
             errors[name].append(value - one.measured)
@@ -533,7 +554,13 @@ def errors_learned(material: Material) -> Numbers:
         return {}
     total = found.runs + found.missing
     ordered = sorted(found.arms, key=lambda one: one.harm.value)
-    least, most = ordered[0], ordered[-1]
+    # Errors of the coin's static rate, and no other.
+    alike = [
+        one
+        for one in ordered
+        if abs(one.static.fpr - found.coin_fpr) <= 0.015 and one.static.fnr == 0.0
+    ]
+    least, most = alike[0], alike[-1]
     numbers = {
         "learnable.runs": count(found.runs),
         "learnable.planned": count(total),
@@ -550,12 +577,7 @@ def errors_learned(material: Material) -> Numbers:
         "learnable.least-arm": escaped(least.static.arm),
         "learnable.most": _harm(most.harm),
         "learnable.most-arm": escaped(most.static.arm),
-        "learnable.rules": count(
-            sum(
-                abs(one.static.fpr - found.coin_fpr) <= 0.015 and one.static.fnr == 0.0
-                for one in found.arms
-            )
-        ),
+        "learnable.rules": count(len(alike)),
     }
     harmful = [one for one in ordered if one.harm.value > HARM]
     harmless = [one for one in ordered if one.harm.value <= HARM]

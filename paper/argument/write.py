@@ -19,7 +19,7 @@ from paper.figures.lost import draw_lost
 from paper.figures.one_law import draw_one_law
 from paper.figures.rest_points import draw_rest_points
 from paper.figures.returns import draw_returns
-from paper.figures.scores import draw_scores
+from paper.figures.scores import draw_scores, first_blind
 from paper.figures.speeds import draw_speeds
 from paper.pages.hurry import document
 
@@ -41,13 +41,13 @@ def texts(material: Material) -> dict[str, str]:
 def drawings(material: Material) -> dict[str, Callable[[], Drawing]]:
     """How each figure is drawn, by its name; one that needs a study which is not there is left out."""
     found: dict[str, Callable[[], Drawing]] = {
-        "returns": lambda: draw_returns(material.probe.probe),
-        "crossover": lambda: draw_crossover(material.findings),
+        "returns": lambda: draw_returns(material.probe),
+        "crossover": lambda: draw_crossover(material.findings, material.probe.probe),
         "rest-points": draw_rest_points,
         "speeds": lambda: draw_speeds(material.probe, material.runs),
         "lost": lambda: draw_lost(material.findings),
         "one-law": lambda: draw_one_law(material.verdict_tables["truth"]),
-        "scores": lambda: draw_scores(material.findings),
+        "scores": lambda: draw_scores(material.findings, first_blind(material.reported)),
     }
     known, runs, steps = material.learnable, material.learnable_runs, material.learnable_steps
     if known is not None and runs is not None and steps is not None:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from fits.drawing import DASHED, Drawing, Row, Stroke, blank, in_style, sample, set_title, strokes
+from fits.drawing import (
+    DASHED,
+    Drawing,
+    Row,
+    Stroke,
+    blank,
+    in_style,
+    key_above,
+    sample,
+    set_title,
+    strokes,
+)
 from paper.learnable import HARM
 
 if TYPE_CHECKING:
@@ -21,7 +32,7 @@ GREY: Final = "0.65"
 @in_style
 def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Drawing:
     """Means over seeds; arms that cost more than HARM by name, the others in grey."""
-    figure = blank(2.4)
+    figure = blank(2.1)
     axes = figure.subplots(1, 2)
     rows: list[Row] = []
     ordered = sorted(found.arms, key=lambda one: -one.harm.value)
@@ -55,5 +66,5 @@ def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Dra
     for axis, title in zip(axes, ("(a) fate", "(b) the rate that training meets"), strict=True):
         axis.set_xlabel("step")
         set_title(axis, title)
-    axes[0].legend(handles=entries, frameon=False, fontsize="small", loc="lower right")
+    key_above(figure, entries)
     return Drawing(figure, pd.DataFrame(rows))

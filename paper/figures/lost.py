@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
 
@@ -15,7 +16,6 @@ from fits.drawing import (
     mark_gap,
     sample,
     set_title,
-    shades,
     strokes,
 )
 from paper.claims import DELTA
@@ -26,11 +26,30 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_lost"]
 
+SIZE_MARKS: Final = "os^D"
+# Around what was trained by dr_grpo.
+RING: Final[Mapping[str, Any]] = {
+    "marker": "o",
+    "linestyle": "",
+    "color": "0.35",
+    "markersize": 8.5,
+    "fillstyle": "none",
+    "markeredgewidth": 0.7,
+}
+# How a kind of error fills its mark, so that kinds differ in grey, and the arm whose colour it has.
+KINDS: Final[Mapping[str, tuple[Literal["full", "none", "left"], str]]] = {
+    "fpr": ("full", "fpr0.4"),
+    "fnr": ("none", "fnr0.4"),
+    "both": ("left", "both0.4"),
+}
+
 
 @in_style
 def draw_lost(findings: Findings) -> Drawing:
     """Accuracy lost over training and at the last step, 95 % t; measured effective rollouts against the law's."""
-    figure = blank(2.7)
+    from matplotlib.lines import Line2D
+
+    figure = blank(2.45)
     axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.15))
     rows: list[Row] = []
     looks = strokes(ARMS)
@@ -75,23 +94,25 @@ def draw_lost(findings: Findings) -> Drawing:
     )
 
     measured = [one for one in findings.rollouts if one.measured is not None]
-    colours = shades(sizes)
     axis = axes[2]
     axis.plot([1.0, 40.0], [1.0, 40.0], color="0.6", linewidth=0.8)
+    marks = dict(zip(sizes, SIZE_MARKS, strict=False))
     for one in measured:
         kind = "fpr" if "fpr" in one.arm else "fnr" if "fnr" in one.arm else "both"
-        mark = {"fpr": "o", "fnr": "s", "both": "^"}[kind]
+        fill, arm = KINDS[kind]
+        colour = looks[arm].colour
         if one.measured_ci is not None:
-            axis.plot(
-                [one.predicted] * 2, one.measured_ci, color=colours[one.group_size], linewidth=1.0
-            )
+            axis.plot([one.predicted] * 2, one.measured_ci, color=colour, linewidth=0.9)
+        if one.arm.startswith("drgrpo"):
+            axis.plot([one.predicted], [one.measured], **RING)
         axis.plot(
             [one.predicted],
             [one.measured],
-            mark,
-            color=colours[one.group_size],
-            markersize=4,
-            markerfacecolor="white" if one.arm.startswith("drgrpo") else colours[one.group_size],
+            marks[one.group_size],
+            color=colour,
+            markersize=4.5,
+            fillstyle=fill,
+            markerfacecoloralt="white",
         )
         rows.append({"panel": "worth", "arm": one.arm, "group_size": one.group_size,
                      "value": one.measured, "law": one.predicted})  # fmt: skip
@@ -103,12 +124,13 @@ def draw_lost(findings: Findings) -> Drawing:
     axis.set_xlabel(r"law: $1+\phi^2(G-1)$")
     axis.set_ylabel("measured rollouts")
     shown = sorted({one.group_size for one in measured})
-    entries = [sample(f"G = {size}", colours[size]) for size in shown]
-    entries += [
-        sample(name, "0.2", dash="", marker=mark)
-        for name, mark in (("fpr", "o"), ("fnr", "s"), ("both", "^"))
-    ]
-    entries.append(sample("dr_grpo", "0.2", dash="", marker="o", hollow=True))
+    entries = [sample(f"G = {size}", "0.2", dash="", marker=marks[size]) for size in shown]
+    for name, (fill, arm) in KINDS.items():
+        entry = sample(name, looks[arm].colour, dash="", marker="o")
+        entry.set_fillstyle(fill)
+        entry.set_markerfacecoloralt("white")
+        entries.append(entry)
+    entries.append(Line2D([], [], label="dr_grpo", **RING))
     axis.legend(
         handles=entries, frameon=False, fontsize="x-small", loc="upper left", handlelength=1.4
     )

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from fits.drawing import DASHED, Drawing, Row, blank, in_style, sample, set_title, strokes
+from paper.probe import law_speed
 from theory import VerifierChannel, drift, phi2, population_phi2
 
 if TYPE_CHECKING:
-    from empirical.probe import Probe
+    from paper.probe import ProbeCheck
 
 __all__ = ["draw_returns"]
 
@@ -25,12 +26,15 @@ VERIFIERS: Final = {
     "fnr .3": (0.0, 0.3),
 }
 PROBED: Final = ("fpr0.4", "fnr0.4", "both0.4")
+BESIDE: Final = 1.18  # trained marks stand to the right of probed ones
+STEP: Final = 20  # at which a trained speed is read
 
 
 @in_style
-def draw_returns(probe: Probe) -> Drawing:
-    """Noisy over clean step against G; phi^2 against pass rate; relative speed against G, law and probe."""
-    figure = blank(2.5)
+def draw_returns(check: ProbeCheck) -> Drawing:
+    """Noisy over clean step against G; phi^2 against pass rate; relative speed against G: law, probe, trained by STEP."""
+    probe = check.probe
+    figure = blank(2.2)
     axes = figure.subplots(1, 3)
     rows: list[Row] = []
     clean, noisy = VerifierChannel(0.0, 0.0), VerifierChannel(FPR, 0.0)
@@ -65,16 +69,12 @@ def draw_returns(probe: Probe) -> Drawing:
     set_title(axes[1], "(b) worth of a rollout")
 
     eight = probe.at(8)
-    within, between = eight.noise_within or 0.0, eight.noise_between or 0.0
     size = np.geomspace(2, 256, 100)
     entries = []
     for (name, stroke), mark in zip(strokes(PROBED).items(), "os^", strict=True):
         arm = next(one for one in eight.arms if one.arm == name)
         worth = population_phi2(np.array(probe.pass_rates), VerifierChannel(arm.fpr, arm.fnr))
-        # 1/SNR^2 of a batch: between prompts, and score noise, which falls with the clean rollouts that G are worth.
-        noise = within * 7.0 / (size - 1.0) / probe.prompts_per_step
-        own = 1.0 + between / probe.prompts_per_step
-        law = np.sqrt((own + noise) / (own + noise / worth))
+        law = law_speed(probe, size, worth)
         axes[2].plot(size, law, color=stroke.colour, linestyle=stroke.dash)
         rows += [
             {"panel": "speed", "curve": f"{name}, law", "x": x, "y": y}
@@ -95,7 +95,30 @@ def draw_returns(probe: Probe) -> Drawing:
             {"panel": "speed", "curve": f"{name}, probe", "x": G, "y": a.relative_speed}
             for G, a in found
         ]
+        for one in check.compared:
+            if one.arm != name or one.step != STEP:
+                continue
+            axes[2].errorbar(
+                [one.group_size * BESIDE],
+                [one.measured],
+                yerr=[one.measured_se],
+                fmt=mark,
+                markersize=4,
+                markerfacecolor="white",
+                elinewidth=0.8,
+                color=stroke.colour,
+                clip_on=False,
+            )
+            rows.append(
+                {
+                    "panel": "speed",
+                    "curve": f"{name}, trained",
+                    "x": one.group_size,
+                    "y": one.measured,
+                }
+            )
         entries.append(sample(name, stroke.colour, dash=stroke.dash, marker=mark))
+    entries.append(sample("trained", "0.2", dash="", marker="o", hollow=True))
     axes[2].set_xscale("log", base=2)
     axes[2].set_ylim(0.0, 1.02)
     axes[2].set_xlabel("rollouts per prompt, $G$")
@@ -103,5 +126,5 @@ def draw_returns(probe: Probe) -> Drawing:
     axes[2].legend(
         handles=entries, frameon=False, fontsize="small", loc="lower right", handlelength=2.6
     )
-    set_title(axes[2], "(c) speed: law, probe (marks)")
+    set_title(axes[2], "(c) law (lines), probe, trained")
     return Drawing(figure, pd.DataFrame(rows))

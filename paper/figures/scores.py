@@ -1,19 +1,21 @@
-"""Forecast errors of three data sets beside what a forecast has to beat."""
+"""Forecast errors, blind ones apart from those made with the rows in view, beside what a forecast has to beat."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from fits.drawing import DASHED, Drawing, Row, in_style
+from fits.drawing import DASHED, Drawing, Row, in_style, sample
 from paper.figures.canvas import column
 
 if TYPE_CHECKING:
     from paper.numbers import Findings
     from paper.scores import Score
 
-__all__ = ["draw_scores"]
+__all__ = ["Scored", "draw_scores", "first_blind"]
 
 BASELINES: Final = (
     ("no-gap", "no harm", "D", "#a0a0a0"),
@@ -21,59 +23,87 @@ BASELINES: Final = (
     ("sqrt-margin", r"linear in $\sqrt{J}$", "^", "#029e73"),
     ("phi-clock", r"clean at $\phi t$", "v", "#cc78bc"),
 )
+OURS: Final = ("this work", "o", "0.05")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A set of forecasts: root mean square errors, ours, of baselines by their name, and of evaluation noise."""
+
+    name: str
+    ours: float
+    baselines: Mapping[str, float] = field(default_factory=dict[str, float])
+    noise: float | None = None
+
+
+def first_blind(reported: Mapping[str, Mapping[str, str]]) -> list[Scored]:
+    """The failed blind test, as it was scored by the person who held the answers. reported: outside/reported.json."""
+    return [
+        Scored(
+            name,
+            float(reported[f"first-blind-{key}"]["text"]),
+            {"time-scaled-by-J": float(reported[f"first-blind-{key}-clock"]["text"])},
+        )
+        for key, name in (("1b", "GSM8K, 1B"), ("addition", "addition"))
+    ]
+
+
+def _in_view(findings: Findings) -> list[Scored]:
+    shared = findings.shared
+    found: list[tuple[str, Score | None]] = [("campaign", findings.forecast)]
+    found += [(name, shared[name].score) for name in ("seed grid", "MATH curves") if name in shared]
+    return [
+        Scored(
+            name,
+            score.rmse,
+            {key: one.rmse for key, one in score.baselines.items() if one.rmse is not None},
+            score.noise_floor,
+        )
+        for name, score in found
+        if score is not None
+    ]
 
 
 @in_style
-def draw_scores(findings: Findings) -> Drawing:
-    """RMSE by data set: ours, baselines that are identified there, and evaluation noise."""
-    figure = column(1.9)
+def draw_scores(findings: Findings, blind: Sequence[Scored]) -> Drawing:
+    """RMSE by set: ours, baselines that are identified there, and evaluation noise; below, the blind sets."""
+    figure = column(2.3)
     axis = figure.subplots()
-    shared = findings.shared
-    sets: list[tuple[str, Score]] = [("campaign", findings.forecast)]
-    for name, label in (("seed grid", "seed grid"), ("MATH curves", "MATH curves")):
-        if name in shared and shared[name].score is not None:
-            sets.append((label, shared[name].score))  # pyright: ignore[reportArgumentType]
+    seen = _in_view(findings)
+    sets = [*((one, False) for one in seen), *((one, True) for one in blind)]
     rows: list[Row] = []
-    for place, (label, score) in enumerate(sets):
+    for place, (one, unseen) in enumerate(sets):
         y = len(sets) - 1 - place
-        if score.noise_floor is not None:
-            axis.plot(
-                [score.noise_floor] * 2,
-                [y - 0.3, y + 0.3],
-                color="0.3",
-                linewidth=1.0,
-                linestyle=DASHED,
-            )
-            rows.append({"set": label, "of": "noise", "rmse": score.noise_floor})
-        for key, name, mark, colour in BASELINES:
-            rmse = score.baselines[key].rmse
-            if rmse is not None:
-                axis.plot(
-                    [rmse],
-                    [y],
-                    mark,
-                    color=colour,
-                    markersize=5,
-                    label=name if _first(axis, name) else None,
-                )
-                rows.append({"set": label, "of": key, "rmse": rmse})
-        axis.plot(
-            [score.rmse],
-            [y],
-            "o",
-            color="0.05",
-            markersize=6,
-            label="this work" if place == 0 else None,
-        )
-        rows.append({"set": label, "of": "ours", "rmse": score.rmse})
-    axis.set_yticks([len(sets) - 1 - k for k in range(len(sets))], [label for label, _ in sets])
+        what = "blind" if unseen else "in view"
+        if one.noise is not None:
+            axis.plot([one.noise] * 2, [y - 0.3, y + 0.3], color="0.3", linewidth=1.0, linestyle=DASHED)  # fmt: skip
+            rows.append({"set": one.name, "made": what, "of": "noise", "rmse": one.noise})
+        for key, _, mark, colour in BASELINES:
+            if key in one.baselines:
+                axis.plot([one.baselines[key]], [y], mark, color=colour, markersize=5)
+                rows.append({"set": one.name, "made": what, "of": key, "rmse": one.baselines[key]})
+        axis.plot([one.ours], [y], OURS[1], color=OURS[2], markersize=6)
+        rows.append({"set": one.name, "made": what, "of": "ours", "rmse": one.ours})
+    axis.axhspan(-0.6, len(blind) - 0.5, color="0.92", zorder=0, linewidth=0)
+    for y, text in ((len(sets) - 0.62, "not blind"), (len(blind) - 0.62, "blind")):
+        axis.text(0.355, y, text, ha="right", va="top", fontsize="small", fontweight="bold")
+    axis.set_yticks(range(len(sets)), [one.name for one, _ in reversed(sets)])
     axis.set_ylim(-0.6, len(sets) - 0.4)
     axis.set_xlim(0.0, 0.36)
     axis.set_xlabel("RMSE of accuracy")
-    axis.legend(frameon=False, fontsize="x-small", loc="center right", handletextpad=0.2)
+    entries = [
+        sample(name, colour, dash="", marker=mark)
+        for name, mark, colour in (OURS, *((n, m, c) for _, n, m, c in BASELINES))
+    ]
+    for entry, (_, name, _, _) in zip(entries[1:], BASELINES, strict=True):
+        entry.set_label(name)  # mathematics, which `sample` draws as it stands
+    figure.legend(
+        handles=entries,
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+        handletextpad=0.1,
+        columnspacing=1.0,
+    )
     return Drawing(figure, pd.DataFrame(rows))
-
-
-def _first(axis: object, name: str) -> bool:
-    """Whether nothing on the axes is called so yet."""
-    return name not in {line.get_label() for line in axis.get_lines()}  # type: ignore[attr-defined]

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from fits.drawing import BLACK, Drawing, Row, blank, in_style, sample, set_title, shades, strokes
+from fits.drawing import (
+    BLACK,
+    Drawing,
+    Row,
+    blank,
+    in_style,
+    key_above,
+    sample,
+    set_title,
+    shades,
+    strokes,
+)
 from paper.figures.canvas import ARMS, MARKS
 
 if TYPE_CHECKING:
@@ -22,7 +33,7 @@ STEP: Final = 20
 @in_style
 def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
     """Speed over clean as probed and as measured by step 20; accuracy against steps, and against the probe's time."""
-    figure = blank(2.5)
+    figure = blank(2.2)
     axes = figure.subplots(1, 3)
     rows: list[Row] = []
     compared = [one for one in check.compared if one.step == STEP]
@@ -47,7 +58,7 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
         ],
         frameon=False,
         fontsize="small",
-        loc="upper left",
+        loc="lower right",
         handletextpad=0.2,
     )
     axes[0].set_xlabel("speed / clean, probed")
@@ -86,6 +97,12 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
         set_title(axis, title)
     axes[1].set_xlabel("step")
     axes[1].set_ylabel("accuracy")
-    axes[1].legend(frameon=False, fontsize="small", loc="lower right", handlelength=2.4)
+    key_above(
+        figure,
+        [
+            sample(arm, looks[arm].colour, dash=looks[arm].dash, marker=mark)
+            for arm, mark in zip(("clean", *ARMS), "." + MARKS, strict=True)
+        ],
+    )
     axes[2].set_xlabel("step × probed speed")
     return Drawing(figure, pd.DataFrame(rows))

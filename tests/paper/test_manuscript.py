@@ -17,6 +17,7 @@ from paper.argument.run_numbers import Material, load
 from paper.argument.texts import interval, number, numbers_tex, signed
 from paper.argument.write import FIGURES, MANUSCRIPT, drawings, stamp, texts
 from tests.builders import ROOT
+from tests.docs.test_sources import wrong_calls
 from tests.faults.theory_mutations import MUTATIONS
 from tests.theory import test_theorems
 
@@ -121,10 +122,9 @@ def test_digits_are_found(text: str, left: list[str]) -> None:
 
 
 def test_every_statement_has_a_test_of_its_name_and_a_mutation_of_what_implements_it() -> None:
-    labels = set(re.findall(r"\\label\{thm:([a-z-]+)\}", source("verigap.tex")))
-    statements = len(
-        re.findall(r"\\begin\{(?:theorem|proposition|corollary)\}", source("verigap.tex"))
-    )
+    text = "".join(map(source, SOURCES))
+    labels = set(re.findall(r"\\label\{thm:([a-z-]+)\}", text))
+    statements = len(re.findall(r"\\begin\{(?:theorem|proposition|corollary)\}", text))
     assert len(labels) == statements
     tests = {name for name in vars(test_theorems) if name.startswith("test_")}
     assert tests == {"test_" + label.replace("-", "_") for label in labels}
@@ -137,6 +137,22 @@ def test_every_statement_has_a_test_of_its_name_and_a_mutation_of_what_implement
         assert re.search(
             rf"\\paragraph\{{[A-Z][a-z]+~\\ref\{{thm:{label}\}}\.\}}.*?\\qed", proofs, re.DOTALL
         ), label
+
+
+def test_the_commands_of_the_recipe_exist() -> None:
+    called = [
+        " ".join(code.split())
+        for code in re.findall(r"\\code\{(verigap [^}]+)\}", source("verigap.tex"))
+    ]
+    assert {code.split()[1] for code in called} == {
+        "audit",
+        "plan",
+        "probe",
+        "train",
+        "watch",
+        "gap",
+    }
+    assert [wrong for code in called for wrong in wrong_calls(code)] == []
 
 
 def test_references_that_are_cited_are_there_and_those_there_are_cited() -> None:
