@@ -24,9 +24,11 @@ from fits.hypotheses import Estimate
 from paper.argument.foretold import SIZES, foretold_numbers
 from paper.argument.practice import compute_numbers, margin_numbers, probe_numbers
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
+from paper.claims import EARLY as CLIMB_EARLY
+from paper.claims import RATES
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
-from paper.probe import ProbeCheck, check, law_speed
+from paper.probe import ProbeCheck, check, climb_by_law, law_speed
 from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
 
 __all__ = ["Material", "Record", "coverage", "evidence", "load"]
@@ -183,6 +185,7 @@ def evidence(material: Material) -> dict[str, Numbers]:
         campaign,
         verdicts,
         estimates,
+        climbs,
         gaps,
         floors,
         equal_compute,
@@ -265,6 +268,23 @@ def estimates(material: Material) -> Numbers:
 
 def _spanned(estimate: Estimate, digits: int = 3) -> str:
     return f"{signed(estimate.value, digits)} {interval(estimate.ci, digits)}"
+
+
+def climbs(material: Material) -> Numbers:
+    """The order of the errors on the way to the lower crossover, over what the law with one score noise says of it."""
+    asked = next(one for one in material.findings.questions if one.key == "P2")
+    times: list[float] = []
+    for size in material.probe.probe.group_sizes:
+        label = f"start to {CLIMB_EARLY[1]:g}: {size} rollouts"
+        for row in asked.finding.rows:
+            if row.estimate.label == label:
+                said = climb_by_law(
+                    material.probe.probe, size, *CLIMB_EARLY, [float(r) for r in RATES]
+                )
+                times.append(row.estimate.value / said)
+    if not times:
+        return {}
+    return {"climb.times-least": count(min(times)), "climb.times-most": count(max(times))}
 
 
 def gaps(material: Material) -> Numbers:

@@ -19,7 +19,7 @@ from paper.figures.lost import draw_lost
 from paper.figures.one_law import draw_one_law
 from paper.figures.rest_points import draw_rest_points
 from paper.figures.returns import draw_returns
-from paper.figures.scores import draw_scores, first_blind
+from paper.figures.scores import Scored, draw_scores, first_blind
 from paper.figures.speeds import draw_speeds
 from paper.pages.hurry import document
 
@@ -47,11 +47,21 @@ def drawings(material: Material) -> dict[str, Callable[[], Drawing]]:
         "speeds": lambda: draw_speeds(material.probe, material.runs),
         "lost": lambda: draw_lost(material.findings),
         "one-law": lambda: draw_one_law(material.verdict_tables["truth"]),
-        "scores": lambda: draw_scores(material.findings, first_blind(material.reported)),
+        "scores": lambda: draw_scores(material.findings, _blind(material)),
     }
     known, runs, steps = material.learnable, material.learnable_runs, material.learnable_steps
     if known is not None and runs is not None and steps is not None:
         found["fates"] = lambda: draw_fates(known, runs, steps)
+    return found
+
+
+def _blind(material: Material) -> list[Scored]:
+    """Forecasts that were committed before their answers and have been scored."""
+    told = {key: text for one in material.foretold.values() for key, text in one.items()}
+    found = first_blind(material.reported)
+    if "smollm.forecast" in told:
+        clock = {"time-scaled-by-J": float(told["smollm.clock-j"])}
+        found.append(Scored("SmolLM2", float(told["smollm.forecast"]), clock))
     return found
 
 

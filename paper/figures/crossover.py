@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import logit
 
 from fits.drawing import Drawing, Row, blank, in_style, key_above, sample, set_title, strokes
-from paper.claims import EARLY, LATE
+from paper.claims import EARLY, LATE, RATES
 from paper.probe import climb_by_law
 from theory import DR_GRPO, GRPO, Estimator, VerifierChannel
 from theory.flow import FlowOptimiser, PopulationFlow, accuracy
@@ -43,10 +43,11 @@ class Climb(NamedTuple):
     rates: tuple[float, ...]
 
 
+EACH: Final = tuple(float(rate) for rate in RATES)
 CLIMBS: Final = (
-    Climb("P2", "start to 0.45", "grpo, to .45", "o", False, EARLY, (0.2, 0.4, 0.6)),
+    Climb("P2", "start to 0.45", "grpo, to .45", "o", False, EARLY, EACH),
     Climb("P3", "", "dr_grpo, to .45", "^", False, EARLY, (0.4,)),
-    Climb("P2", "0.6 to 0.75", "grpo, .6 to .75", "s", True, LATE, (0.2, 0.4, 0.6)),
+    Climb("P2", "0.6 to 0.75", "grpo, .6 to .75", "s", True, LATE, EACH),
 )
 
 

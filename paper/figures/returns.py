@@ -65,7 +65,16 @@ def draw_returns(check: ProbeCheck) -> Drawing:
     axes[1].axvline(0.5, color="0.6", linewidth=0.7, linestyle=DASHED)
     axes[1].set_xlabel("pass rate, $a$")
     axes[1].set_ylabel(r"$\phi^2$")
-    axes[1].legend(frameon=False, fontsize="small", loc="lower center", handlelength=2.6)
+    axes[1].set_ylim(-0.4, 0.95)  # a place for the key
+    axes[1].set_yticks([0.0, 0.25, 0.5, 0.75])
+    axes[1].legend(
+        frameon=False,
+        fontsize="small",
+        loc="lower center",
+        ncols=2,
+        handlelength=2.4,
+        columnspacing=1.0,
+    )
     set_title(axes[1], "(b) worth of a rollout")
 
     eight = probe.at(8)
