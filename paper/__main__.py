@@ -25,7 +25,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -41,7 +41,6 @@ from fits.drawing import save
 from fits.files import write_text
 from fits.plain import json_text
 from paper.argument.write import write_manuscript
-from paper.corrections import corrections
 from paper.figures.answers import draw_answers
 from paper.figures.corrections import draw_corrections
 from paper.figures.gradient_level import draw_gradient_level
@@ -50,7 +49,6 @@ from paper.figures.learnable import draw_learnable
 from paper.figures.paces import draw_pretrained, draw_sizes
 from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
-from paper.in_training import equal_steps, in_training
 from paper.learnable import learnable
 from paper.numbers import collect, read_kept
 from paper.paces import held, moved, paces
@@ -64,6 +62,7 @@ from paper.pages import probe as probe_page
 from paper.pages.results import FIGURES, render
 from paper.probe import check
 from paper.public_data import SOURCES
+from paper.trained import complete, read_corrections, read_in_training, study_of
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 GENERATED: Final = ROOT / "paper" / "generated"
@@ -239,21 +238,14 @@ def write_learnable(study_file: Path, out: Path = GENERATED) -> str:
     return page
 
 
-def _complete(table: Path, steps: int) -> pd.DataFrame:
-    """The rows of runs that were trained to the end."""
-    runs = pd.read_parquet(table)
-    done: Any = runs.groupby("run_id")["step"].max() == steps
-    return runs[runs["run_id"].isin(done[done].index)]
-
-
 def write_smollm2(results: Path, out: Path = GENERATED) -> str:
     """Write smollm2.md and figures/smollm2.png (and .csv) below `out`; the page.
 
     Raises StudyError where probe, forecast or clean runs are absent.
     """
     folder = results / SMOLLM2
-    study = read_study(results.parent / f"studies/trained/{SMOLLM2}.yaml")
-    runs = _complete(folder / TABLE, study.training.steps)
+    study = study_of(results, SMOLLM2)
+    runs = complete(results, SMOLLM2)
     probe = read_probe(folder / "probe.json")
     forecast = json.loads((FORECASTS / f"{SMOLLM2}.json").read_text(encoding="utf-8"))
     found = paces(probe, runs)
@@ -274,9 +266,9 @@ def write_sizes(results: Path, out: Path = GENERATED) -> str:
 
     Raises StudyError where a size has runs and no probe.
     """
-    study = read_study(results.parent / f"studies/trained/{SIZES}.yaml")
-    runs = _complete(results / SIZES / TABLE, study.training.steps)
-    campaign = _complete(results / "cpu-campaign" / TABLE, study.training.steps)
+    study = study_of(results, SIZES)
+    runs = complete(results, SIZES)
+    campaign = complete(results, "cpu-campaign")
     arms = campaign["arm"].isin(list(study.arms)) & (campaign["group_size"] == 8)
     reference = paces(read_probe(results / "cpu-campaign" / "probe.json"), campaign[arms])
     others = [
@@ -301,26 +293,7 @@ def write_corrections(results: Path, out: Path = GENERATED) -> str:
 
     Raises StudyError where the probe, or the campaign's or learnable-errors' runs are absent.
     """
-    learnt_folder = results / f"{CORRECTIONS}-learnable"
-    study, learnt_study, uncorrected_study = (
-        read_study(results.parent / f"studies/trained/{name}.yaml")
-        for name in (CORRECTIONS, learnt_folder.name, "learnable-errors")
-    )
-    learnt = learnt_probe = None
-    if _present(learnt_folder / TABLE):
-        learnt = _complete(learnt_folder / TABLE, learnt_study.training.steps)
-        learnt_probe = read_probe(learnt_folder / "probe.json")
-    found = corrections(
-        _complete(results / CORRECTIONS / TABLE, study.training.steps),
-        _complete(results / "cpu-campaign" / TABLE, study.training.steps),
-        read_probe(results / CORRECTIONS / "probe.json"),
-        learnt=learnt,
-        uncorrected=_complete(
-            results / "learnable-errors" / TABLE, uncorrected_study.training.steps
-        ),
-        learnt_probe=learnt_probe,
-        planned=len(study.runs()) + len(learnt_study.runs()),
-    )
+    found = read_corrections(results)
     save(draw_corrections(found), out / "figures/corrections.png")
     page = corrections_page.document(
         found, command="python -m paper corrections", figure="figures/corrections.png"
@@ -334,32 +307,13 @@ def write_in_training(results: Path, out: Path = GENERATED) -> str:
 
     Raises StudyError where no probe is there that the campaign's runs can be held against.
     """
-    folder, campaign = results / IN_TRAINING, results / "cpu-campaign"
-    study = read_study(results.parent / f"studies/trained/{IN_TRAINING}.yaml")
-    start = read_probe(campaign / "probe.json")
-    probes = {(arm, size, 0): start for arm in study.arms for size in study.group_sizes}
-    for path in sorted(folder.glob("probe-*-g*-*.json")):
-        arm, size, step = path.stem.removeprefix("probe-").rsplit("-", 2)
-        probes[arm, int(size.removeprefix("g")), int(step)] = read_probe(path)
-    found = in_training(
-        probes,
-        pd.read_parquet(campaign / TABLE),
-        equal_steps(_steps(folder), _steps(campaign)),
-    )
+    found = read_in_training(results)
     save(draw_in_training(found), out / "figures/in-training.png")
     page = in_training_page.document(
         found, command="python -m paper training", figure="figures/in-training.png"
     )
     write_text(out / "in-training.md", page)
     return page
-
-
-def _steps(results: Path) -> pd.DataFrame:
-    """The step logs of a study's runs, with what each run was."""
-    named = ["run_id", "arm", "group_size", "seed"]
-    runs = pd.read_parquet(results / TABLE)[named].drop_duplicates()
-    logs = [pd.read_parquet(path) for path in sorted((results / "steps").glob("*.parquet"))]
-    return pd.concat(logs).merge(runs, on="run_id")
 
 
 WRITERS: Final[dict[str, Callable[[Path, Path], str]]] = {

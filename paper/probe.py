@@ -148,18 +148,26 @@ def check(probe: Probe, runs: pd.DataFrame) -> ProbeCheck:
     )
 
 
-def law_speed(probe: Probe, size: FloatArray | float, worth: FloatArray | float) -> FloatArray:
-    """The manuscript's proposition "between-prompts": speed over clean's where a clean rollout is worth `worth`.
+def law_pace(
+    probe: Probe, size: FloatArray | float, prompts: float, worth: FloatArray | float
+) -> FloatArray:
+    """The manuscript's proposition "between-prompts": speed over clean's at REFERENCE rollouts and the probe's prompts.
 
-    size: rollouts of a group, at least 2. From the noise scales that the probe measured at REFERENCE rollouts:
-    1/SNR^2 of a batch has a part between prompts, and score noise, which falls with the clean rollouts that a
-    group is worth.
+    size, prompts: rollouts of a group, at least 2, and groups of a step. worth: of a rollout in clean ones. From the
+    noise scales that the probe measured: 1/SNR^2 of a batch has a part between prompts, and score noise, which falls
+    with the clean rollouts that a group is worth.
     """
     one = probe.at(REFERENCE)
     within, between = one.noise_within or 0.0, one.noise_between or 0.0
-    own = 1.0 + between / probe.prompts_per_step
-    noise = within * (REFERENCE - 1) / (np.asarray(size) - 1.0) / probe.prompts_per_step
-    return np.sqrt((own + noise) / (own + noise / np.asarray(worth)))
+    noise = within * (REFERENCE - 1) / (np.asarray(size) - 1.0) / np.asarray(worth)
+    clean = 1.0 + (between + within) / probe.prompts_per_step
+    return np.sqrt(clean / (1.0 + (between + noise) / prompts))
+
+
+def law_speed(probe: Probe, size: FloatArray | float, worth: FloatArray | float) -> FloatArray:
+    """`law_pace` over a clean verifier's at this group size, with the probe's prompts."""
+    prompts = probe.prompts_per_step
+    return law_pace(probe, size, prompts, worth) / law_pace(probe, size, prompts, 1.0)
 
 
 def climb_by_law(

@@ -1,19 +1,24 @@
-"""Numbers of the studies that a probe foretold before they were trained: a pretrained model, and other sizes."""
+"""Numbers of studies that are read where they are there: what a probe foretold, what buys errors back, mid-run probes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pandas as pd
+import numpy as np
 
 from empirical.collect import TABLE
 from empirical.errors import StudyError
 from empirical.probe import read_probe
-from empirical.studies import Study, read_study
-from paper.argument.texts import Numbers, count, interval, number, percent
-from paper.paces import Paced, Paces, held, paces
+from empirical.studies import Study
+from fits.hypotheses import Estimate
+from paper.argument.texts import Numbers, count, interval, number, percent, signed
+from paper.corrections import BASE, Bought
+from paper.paces import Paces, held, paces
+from paper.probe import law_pace
+from paper.trained import complete, read_corrections, read_in_training, study_of
+from theory import VerifierChannel, population_phi2
 
 __all__ = ["SIZES", "foretold_numbers"]
 
@@ -24,7 +29,9 @@ ARMS: Final = {"fpr0.4": "fpr", "fnr0.4": "fnr", "both0.4": "both", "coin": "coi
 
 def foretold_numbers(root: Path) -> dict[str, Numbers]:
     """Everything, by the name of the function that made it; a study that is not there gives nothing."""
-    return {f"{__name__}.{make.__name__}": make(root) for make in (pretrained, sizes)}
+    return {
+        f"{__name__}.{make.__name__}": make(root) for make in (pretrained, sizes, remedies, midway)
+    }
 
 
 def pretrained(root: Path) -> Numbers:
@@ -33,7 +40,7 @@ def pretrained(root: Path) -> Numbers:
     folder = _results(root) / SMOLLM
     if study is None or not (folder / "probe.json").is_file():
         return {}
-    runs = _complete(folder / TABLE, study)
+    runs = complete(_results(root), SMOLLM)
     probe = read_probe(folder / "probe.json")
     try:
         found = paces(probe, runs)
@@ -69,7 +76,7 @@ def sizes(root: Path) -> Numbers:
     study = _study(root, SIZES)
     if study is None:
         return {}
-    runs = _complete(_results(root) / SIZES / TABLE, study)
+    runs = complete(_results(root), SIZES)
     numbers: Numbers = {}
     worst, trained = [], 0
     for model in study.models:
@@ -96,19 +103,79 @@ def sizes(root: Path) -> Numbers:
     }
 
 
+def remedies(root: Path) -> Numbers:
+    """What buys both errors at .4 back, at equal rollouts or verdicts, and what an audit makes of a learned error."""
+    if _study(root, "corrections") is None:
+        return {}
+    found, study = read_corrections(_results(root)), study_of(_results(root), "corrections")
+    probe = read_probe(_results(root) / "corrections" / "probe.json")
+    numbers: Numbers = {
+        "corrections.runs": count(found.runs),
+        "corrections.planned": count(found.runs + found.missing),
+    }
+    for one in found.bought:
+        key = f"corrections.{_way(one)}"
+        numbers |= {
+            f"{key}.pace": _spanned(one.pace),
+            f"{key}.end": number(one.end.value),
+            f"{key}.rollouts": count(one.rollouts),
+            f"{key}.seeds": count(one.pace.units),
+        }
+        arm = study.arms[one.arm]
+        if one.arm != "drop":  # whose groups are not all used
+            worth = population_phi2(np.array(probe.pass_rates), VerifierChannel(arm.fpr, arm.fnr))
+            law = law_pace(probe, one.group_size, one.prompts, worth)
+            numbers[f"{key}.law"] = number(float(law))
+    for one in found.versus:
+        key = f"corrections.{_way(one.one)}-{_way(one.other)}"
+        numbers |= {
+            f"{key}.pace": _spanned(one.pace, sign=True),
+            f"{key}.end": _spanned(one.end, sign=True, digits=3),
+            f"{key}.verdict": one.verdict,
+        }
+    for one in found.mended:
+        key = f"mended.{one.arm}.{one.group_size}"
+        numbers[f"{key}.harm"] = _spanned(one.harm)
+        if one.undone is not None:
+            numbers[f"{key}.undone"] = _spanned(one.undone, sign=True)
+    return numbers
+
+
+def midway(root: Path) -> Numbers:
+    """Probes made in mid-run beside the growth over the next steps."""
+    if _study(root, "in-training") is None:
+        return {}
+    found = read_in_training(_results(root))
+    numbers: Numbers = {
+        "midway.probes": count(len(found.rows)),
+        "midway.rank": number(found.rank),
+        "midway.within": count(found.within),
+        "midway.rmse": number(1e3 * found.rmse),
+    }
+    for step, ratio in found.ratio.items():
+        numbers[f"midway.ratio.{step}"] = number(ratio)
+    return numbers
+
+
+def _way(one: Bought) -> str:
+    """A way to spend a step as a key: arm, prompts, rollouts."""
+    arm = "both" if one.arm == BASE else one.arm
+    return f"{arm}.{one.prompts}x{one.group_size}"
+
+
+def _spanned(found: Estimate, *, sign: bool = False, digits: int = 2) -> str:
+    value = signed(found.value, digits) if sign else number(found.value, digits)
+    return value if found.ci is None else f"{value} {interval(found.ci, digits)}"
+
+
 def _paced(found: Paces, head: str) -> Numbers:
     numbers: Numbers = {}
     for arm in found.arms:
         if arm.arm in ARMS:
             key = f"{head}.{ARMS[arm.arm]}"
             numbers[f"{key}.probe"] = number(arm.probe)
-            numbers[f"{key}.trained"] = _pace(arm)
+            numbers[f"{key}.trained"] = _spanned(arm.pace)
     return numbers
-
-
-def _pace(arm: Paced) -> str:
-    value = number(arm.pace.value)
-    return value if arm.pace.ci is None else f"{value} {interval(arm.pace.ci, 2)}"
 
 
 def _results(root: Path) -> Path:
@@ -119,11 +186,4 @@ def _study(root: Path, name: str) -> Study | None:
     """The study where its table is there."""
     if not (_results(root) / name / TABLE).is_file():
         return None
-    return read_study(root / "empirical" / "studies" / "trained" / f"{name}.yaml")
-
-
-def _complete(table: Path, study: Study) -> pd.DataFrame:
-    """The rows of runs that were trained to the end."""
-    runs = pd.read_parquet(table)
-    done: Any = runs.groupby("run_id")["step"].max() == study.training.steps
-    return runs[runs["run_id"].isin(done[done].index)]
+    return study_of(_results(root), name)
