@@ -12,8 +12,8 @@ python -m paper manuscript [--out FOLDER]
 
 `results` remakes everything: numbers (findings.json), pages and figures; `steps` the step logs alone, `probe` the
 probe of the campaign's initial weights beside its runs, `learnable` the study learnable-errors, `smollm2` a pretrained
-model foretold and trained, `sizes` the campaign's task at other sizes, `corrections` what buys noise back, `training` probes
-made in mid-run.
+model foretold and trained, `sizes` the campaign's task at other sizes, `corrections` what buys noise back,
+`training` probes made in mid-run.
 `manuscript` makes, from findings.json and the committed tables, the numbers, tables and figures of paper/manuscript, as
 `results` does at its end; `make paper` the PDF as well.
 """

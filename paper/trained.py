@@ -1,4 +1,4 @@
-"""Runs of a study that were trained to the end, and what was made of two studies whose answer stands on several tables."""
+"""Runs of a study that were trained to the end, and the two answers that stand on several studies' tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of studies that are read where they are there: what a probe foretold, what buys errors back, mid-run probes."""
+"""Numbers of studies read where they are there: what a probe foretold, what buys errors back, mid-run probes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ LAWS: Final[tuple[tuple[str, Estimator, FlowOptimiser], ...]] = (
 
 
 class Climb(NamedTuple):
-    """A climb of the campaign: the claim that asks about it and the head of its estimates' labels, and how it is drawn."""
+    """A climb of the campaign: the claim about it, the head of its estimates' labels, and how it is drawn."""
 
     key: str
     head: str

@@ -32,7 +32,7 @@ STEP: Final = 20  # at which a trained speed is read
 
 @in_style
 def draw_returns(check: ProbeCheck) -> Drawing:
-    """Noisy over clean step against G; phi^2 against pass rate; relative speed against G: law, probe, trained by STEP."""
+    """Noisy over clean step against G; phi^2 against pass rate; speed against G: law, probe, trained by STEP."""
     probe = check.probe
     figure = blank(2.2)
     axes = figure.subplots(1, 3)

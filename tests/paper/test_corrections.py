@@ -1,4 +1,4 @@
-"""What buys errors back: paces and differences recovered from curves that have them, probes in mid-run held to slopes."""
+"""What buys errors back: paces and differences recovered from curves that have them; probes in mid-run and slopes."""
 
 from __future__ import annotations
 
