@@ -84,7 +84,7 @@ def draw_lost(findings: Findings) -> Drawing:
         axis.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         axis.set_xlabel("rollouts per prompt, $G$")
         set_title(axis, title)
-    axes[0].set_ylabel("accuracy lost to the verifier")
+    axes[0].set_ylabel("accuracy lost")
     key_above(
         figure,
         [

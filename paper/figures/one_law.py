@@ -18,7 +18,7 @@ __all__ = ["draw_one_law"]
 @in_style
 def draw_one_law(rows: tuple[Record, ...]) -> Drawing:
     """Coverage of the law of least AIC and of the hull over laws, by true law and midpoints reached; five seeds."""
-    figure = column(2.1)
+    figure = column(1.95)
     axis = figure.subplots()
     shown = [row for row in rows if row.cells[2] == "5"]
     data: list[Row] = []

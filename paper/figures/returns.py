@@ -49,7 +49,7 @@ def draw_returns(check: ProbeCheck) -> Drawing:
         ]
     axes[0].set_xscale("log", base=2)
     axes[0].set_xlabel("rollouts per prompt, $G$")
-    axes[0].set_ylabel("noisy / clean expected step")
+    axes[0].set_ylabel("noisy / clean step")
     axes[0].set_ylim(0.0, 1.0)
     axes[0].legend(frameon=False, fontsize="small", loc="lower left", handlelength=2.6)
     set_title(axes[0], f"(a) grpo, fpr {FPR:g}")

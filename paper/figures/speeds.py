@@ -62,7 +62,7 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
         handletextpad=0.2,
     )
     axes[0].set_xlabel("speed / clean, probed")
-    axes[0].set_ylabel(f"measured by step {STEP}")
+    axes[0].set_ylabel(f"trained, step {STEP}")
     set_title(axes[0], "(a) probe at step 0, no fit")
 
     mean = runs.groupby(["group_size", "arm", "step"])["accuracy"].mean()
