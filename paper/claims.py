@@ -208,7 +208,7 @@ CLAIMS: Final = (
         claim=f"The arm whose errors hang on the answer loses at least {DELTA:g} more than the one with random errors of the same marginal rate, over training and at its end.",
         compared="accuracy(fpr0.2) − accuracy(trigger0.2), over training and at the last step.",
         unit="accuracy",
-        limits="One trigger, at a marginal fpr of .2 at the start; the rate moves as the policy learns. Plateau and collapse: C5.",
+        limits="One trigger, at a marginal fpr of .2 at the start; the rate moves as the policy learns. Other rules of a lower static rate cost far more: [errors that a policy can learn](learnable-errors.md). Plateau and collapse: C5.",
         asked=(
             *(
                 by_size(ahead(["fpr0.2"], ["trigger0.2"], reduce), LASTING, name)

@@ -24,7 +24,7 @@ BOUND: dict[int, set[tuple[str, str]]] = {
     4: {("dr_grpo", "drgrpo-fpr0.4"), ("grpo", "fpr0.4")},
     8: set(),
     16: {("grpo", "inverted"), ("grpo", "fpr0.2")},
-    32: {("grpo", "inverted")},
+    32: set(),
 }
 
 
