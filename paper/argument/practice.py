@@ -188,6 +188,8 @@ def margin_numbers(findings: Findings, arms: tuple[str, ...]) -> Numbers:
             sum({"supported", "contradicted"} <= {one.half, one.one, one.twice} for one in found)
         ),
     }
+    for one in found:
+        numbers |= {f"margins.{one.key}.half": one.half, f"margins.{one.key}.twice": one.twice}
     for name, factor in FACTORS.items():
         at = findings.verdicts_at[f"{factor:g}"]
         tally = Counter(
