@@ -268,7 +268,7 @@ def draw_phase(phase: Phase) -> Drawing:
             phase.fnr,
             np.nan_to_num(slow, nan=1e3).T,
             norm=LogNorm(1, 30),
-            cmap="mako_r",
+            cmap="YlGnBu",
             shading="nearest",
             rasterized=True,
         )

@@ -73,6 +73,55 @@ WIDTH: Final = 7.0  # inches: two columns of a paper
 BLACK: Final = (0.1, 0.1, 0.1)
 DASHED: Final = (0, (4, 3))
 DASHES: Final = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+# Seaborn's "colorblind", and below its "ticks" for "paper": it takes longer to import than most figures to draw.
+COLOURS: Final = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)
+SANS: Final = ("Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans", "sans-serif")
+STYLE: Final[dict[Any, Any]] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": SANS,
+    "font.size": 0.8 * 12,
+    "text.color": ".15",
+    "axes.axisbelow": True,
+    "axes.edgecolor": ".15",
+    "axes.labelcolor": ".15",
+    "axes.labelsize": 0.8 * 12,
+    "axes.linewidth": 1.0,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 0.8 * 12,
+    "grid.color": ".8",
+    "legend.fontsize": 0.8 * 11,
+    "legend.title_fontsize": 0.8 * 12,
+    "lines.linewidth": 0.8 * 1.5,
+    "lines.markersize": 0.8 * 6,
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "patch.linewidth": 0.8,
+    **{
+        f"{axis}tick.{what}": value
+        for axis in "xy"
+        for what, value in {
+            "color": ".15",
+            "labelsize": 0.8 * 11,
+            "major.size": 0.8 * 6,
+            "major.width": 1.0,
+            "minor.size": 3.2,
+            "minor.width": 0.8,
+        }.items()
+    },
+}
 
 
 class Stroke(NamedTuple):
@@ -124,10 +173,9 @@ def in_style(draw: Callable[Given, Drawn]) -> Callable[Given, Drawn]:
 
     @functools.wraps(draw)
     def styled(*given: Given.args, **named: Given.kwargs) -> Drawn:
-        import seaborn as sns
+        import matplotlib as mpl
 
-        frame = {"axes.spines.top": False, "axes.spines.right": False}
-        with sns.axes_style("ticks", frame), sns.plotting_context("paper"):
+        with mpl.rc_context(STYLE):
             return draw(*given, **named)
 
     return styled
@@ -188,26 +236,27 @@ def panels(
 
 def strokes(names: Iterable[str]) -> dict[str, Stroke]:
     """A colour and a dash per curve; black and whole for one called clean."""
-    import seaborn as sns
-
-    palette = sns.color_palette("colorblind")
     drawn: dict[str, Stroke] = {}
     turn = 0
     for name in names:
         if name == "clean":
             drawn[name] = Stroke(BLACK, "-")
             continue
-        drawn[name] = Stroke(palette[turn % len(palette)], DASHES[turn % len(DASHES)])
+        drawn[name] = Stroke(COLOURS[turn % len(COLOURS)], DASHES[turn % len(DASHES)])
         turn += 1
     return drawn
 
 
 def shades(values: Sequence[Any]) -> dict[Any, Colour]:
     """A colour per value, lighter from the first to the last: for what is ordered."""
-    import seaborn as sns
+    import matplotlib as mpl
 
     # The lightest yellow would be lost on paper.
-    return dict(zip(values, sns.color_palette("viridis", len(values) + 1), strict=False))
+    steps = np.linspace(0.0, 1.0, len(values) + 3)[1:-2]
+    return {
+        value: tuple(colour[:3])
+        for value, colour in zip(values, mpl.colormaps["viridis"](steps), strict=True)
+    }
 
 
 def literal(text: str) -> str:
@@ -380,4 +429,19 @@ def _write(figure: Figure, target: Path | io.StringIO, suffix: str, *, salt: str
 
     stamp = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
     with mpl.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
-        figure.savefig(target, format=suffix[1:], dpi=200, metadata=stamp)
+        if suffix == ".svg":
+            _write_svg(figure, target, stamp)
+        else:
+            figure.savefig(target, format=suffix[1:], dpi=200, metadata=stamp)
+
+
+def _write_svg(figure: Figure, target: Path | io.StringIO, stamp: dict[str, None] | None) -> None:
+    """What `savefig` writes; that draws a figure with a layout twice, the first time only to lay it out."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    canvas, dpi = figure.canvas, figure.dpi
+    try:
+        FigureCanvasSVG(figure).print_svg(target, metadata=stamp)
+    finally:
+        figure.set_canvas(canvas)
+        figure.dpi = dpi

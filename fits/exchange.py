@@ -12,22 +12,26 @@ Source: docs/theory.md#rate-or-fate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+from zlib import crc32
 
 import numpy as np
+import pandas as pd
 
 from fits.arms import Arm, level_at, usable
 from fits.fit import CurveFit
-from fits.laws import FloatArray, Law
+from fits.laws import FloatArray
 
 __all__ = [
     "ExchangeAt",
     "ExchangeRate",
     "Multiplier",
     "PerPoint",
+    "Priced",
     "exchange_rate_of",
+    "price",
 ]
 
 DRAWS: Final = 2000
@@ -93,45 +97,74 @@ class ExchangeRate:
     halfway: ExchangeAt
 
 
-def exchange_rate_of(pairs: Sequence[tuple[Arm, Arm]], rng: np.random.Generator) -> ExchangeRate:
+def exchange_rate_of(prices: Sequence[Priced]) -> ExchangeRate:
     """Iso-accuracy contours: compute of the noisy over the clean arm, at two levels of accuracy."""
-    final = _at_level(pairs, 1.0, rng)
-    return ExchangeRate(*final, halfway=ExchangeAt(*_at_level(pairs, 0.5, rng)))
+    final = _at_level(prices, lambda one: one.final)
+    return ExchangeRate(*final, halfway=ExchangeAt(*_at_level(prices, lambda one: one.halfway)))
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The multiplier at one level of accuracy, its logarithm, and draws of that over seeds, (DRAWS,)."""
+
+    multiplier: Multiplier
+    log: float | None = None
+    drawn: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What one noisy arm costs at the end and halfway up, whatever other arms it is then compared with."""
+
+    noisy: Arm
+    seeds: int
+    final: _Level
+    halfway: _Level
+
+
+def price(clean: Arm, noisy: Arm, seed: int) -> Priced:
+    """The compute multipliers of an arm. seed: of their draws, which also depend on the arm's runs."""
+    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
+    runs = ",".join(sorted(noisy.rows["run_id"].astype(str).unique()))
+    rng = np.random.default_rng([seed, crc32(runs.encode())])
+    errors_RQ = None
+    if len(shared) > 1 and usable(clean.fit) and usable(noisy.fit):
+        picked = [
+            fit.influence_SP[[fit.runs.index(unit) for unit in shared]]
+            for fit in (clean.fit, noisy.fit)
+        ]
+        errors_RQ = _student_draws(np.concatenate(picked, axis=1), rng)
+    final, halfway = (_level(clean, noisy, share, errors_RQ) for share in (1.0, 0.5))
+    return Priced(noisy, len(shared), final, halfway)
 
 
 def _at_level(
-    pairs: Sequence[tuple[Arm, Arm]], share: float, rng: np.random.Generator
+    prices: Sequence[Priced], level: Callable[[Priced], _Level]
 ) -> tuple[PerPoint, PerPoint, tuple[Multiplier, ...]]:
-    """Multipliers where the clean arm has done `share` of the rise it shows, per arm and per point."""
-    multipliers: list[Multiplier] = []
-    draws: dict[str, list[_Price]] = {"fpr": [], "fnr": []}
-    for clean, noisy in pairs:
-        multiplier, drawn, log_multiplier = _multiplier(clean, noisy, share, rng)
-        multipliers.append(multiplier)
-        fpr, fnr = noisy.rate("fpr"), noisy.rate("fnr")
-        if fpr is None or fnr is None or log_multiplier is None:
+    """Multipliers at one level, per point and per arm."""
+    alone: dict[str, list[_Price]] = {"fpr": [], "fnr": []}
+    for one in prices:
+        fpr, fnr, at = one.noisy.rate("fpr"), one.noisy.rate("fnr"), level(one)
+        if fpr is None or fnr is None or at.log is None:
             continue
-        seeds = len(set(clean.fit.runs) & set(noisy.fit.runs))
         if 0.0 < fpr < 1.0 and fnr == 0.0:
-            draws["fpr"].append(_Price(fpr, log_multiplier, drawn, seeds))
+            alone["fpr"].append(_Price(fpr, at.log, at.drawn, one.seeds))
         if 0.0 < fnr < 1.0 and fpr == 0.0:
-            draws["fnr"].append(_Price(fnr, log_multiplier, drawn, seeds))
+            alone["fnr"].append(_Price(fnr, at.log, at.drawn, one.seeds))
     return (
-        _per_point("fpr", draws["fpr"]),
-        _per_point("fnr", draws["fnr"]),
-        tuple(multipliers),
+        _per_point("fpr", alone["fpr"]),
+        _per_point("fnr", alone["fnr"]),
+        tuple(level(one).multiplier for one in prices),
     )
 
 
-def _multiplier(
-    clean: Arm, noisy: Arm, share: float, rng: np.random.Generator
-) -> tuple[Multiplier, FloatArray | None, float | None]:
-    """The multiplier at one level, draws of its logarithm over seeds, and its logarithm."""
+def _level(clean: Arm, noisy: Arm, share: float, errors_RQ: FloatArray | None) -> _Level:
+    """The multiplier where the clean arm has done `share` of the rise it shows. errors_RQ: None with one seed."""
     for arm in (clean, noisy):
         if not usable(arm.fit):
             which = "clean" if arm is clean else "noisy"
             why = f"the {which} arm has no fitted curve ({arm.fit.reason or arm.fit.status})"
-            return Multiplier(noisy.label, None, None, None, None, why), None, None
+            return _Level(Multiplier(noisy.label, None, None, None, None, why))
     at = min(clean.fit.x_max, noisy.fit.x_max)
     measured, _ = level_at(clean, at)
     # The level at the end is the measured one, halfway counted from it.
@@ -142,10 +175,10 @@ def _multiplier(
     target, point = float(target_1[0]), float(point_1[0])
     if float(noisy.fit.predict(1e-6 * at)) >= target - 1e-9:
         reason = f"the arm is at {target:.4f} before any compute is spent: nothing to make up for"
-        return Multiplier(noisy.label, target, None, None, None, reason), None, None
+        return _Level(Multiplier(noisy.label, target, None, None, None, reason))
     early = _before_the_first(clean, noisy, target, at) if share < 1.0 else ""
     if early:
-        return Multiplier(noisy.label, target, None, None, None, early), None, None
+        return _Level(Multiplier(noisy.label, target, None, None, None, early))
     finite = bool(np.isfinite(point))
     reasons: list[str] = []
     if not finite:
@@ -155,36 +188,21 @@ def _multiplier(
     elif point > np.log(3.0) and share == 1.0:
         reasons.append("extrapolated past three times the largest budget")
     estimate = float(np.exp(point)) if finite else None
-    shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
-    if len(shared) < 2:
+    if errors_RQ is None:
         reasons.append("no interval: one matched seed")
-        return (
-            Multiplier(noisy.label, target, estimate, None, None, "; ".join(reasons)),
-            None,
-            point,
+        return _Level(
+            Multiplier(noisy.label, target, estimate, None, None, "; ".join(reasons)), point
         )
-    picked = [
-        fit.influence_SP[[fit.runs.index(unit) for unit in shared]]
-        for fit in (clean.fit, noisy.fit)
-    ]
-    errors = _student_draws(np.concatenate(picked, axis=1), rng)
     P = len(clean.fit.theta_P)
     low, high = clean.fit.law.bounds(np.array([[at]]))
-    ours = np.clip(clean.fit.theta_P + errors[:, :P], low, high)
-    theirs = np.clip(noisy.fit.theta_P + errors[:, P:], low, high)
+    ours = np.clip(clean.fit.theta_P + errors_RQ[:, :P], low, high)
+    theirs = np.clip(noisy.fit.theta_P + errors_RQ[:, P:], low, high)
     _, drawn = _log_multiplier(clean.fit, ours, noisy.fit, theirs, at, share, moved)
-    return (
-        Multiplier(
-            noisy.label,
-            target,
-            estimate,
-            _quantiles(drawn, point),
-            float(np.mean(~np.isfinite(drawn))),
-            "; ".join(reasons),
-        ),
-        drawn,
-        point,
+    never = float(np.mean(~np.isfinite(drawn)))
+    made = Multiplier(
+        noisy.label, target, estimate, _quantiles(drawn, point), never, "; ".join(reasons)
     )
+    return _Level(made, point, drawn)
 
 
 def _log_multiplier(
@@ -217,24 +235,10 @@ def _student_draws(influence_SQ: FloatArray, rng: np.random.Generator) -> FloatA
 
 
 def _log_reach(fit: CurveFit, theta_RP: FloatArray, target_R: FloatArray, at: float) -> FloatArray:
-    """log x at which each curve reaches its target, +inf where it never does; (R,), by bisection."""
-    low = np.full(len(theta_RP), np.log(at) - 30.0)
-    high = np.full(len(theta_RP), np.log(at) + 30.0)
-
-    def level(log_x: FloatArray) -> FloatArray:
-        return _diagonal(fit.law, np.exp(log_x), theta_RP)
-
-    never = level(high) < target_R
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        above = level(middle) >= target_R
-        high, low = np.where(above, middle, high), np.where(above, low, middle)
-    return np.where(never, np.inf, high)
-
-
-def _diagonal(law: Law, x_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
-    """f(x_r; theta_r), (R,): laws broadcast an (R, 1) row of x against (R, P) parameters."""
-    return law.predict(x_R[None, :, None], theta_RP)[:, 0]
+    """log x at which each curve reaches its target, +inf where it never does; (R,), within 30 e-folds of `at`."""
+    assert fit.law.reach is not None
+    log_x_R, last = fit.law.reach(target_R, theta_RP), np.log(at) + 30.0
+    return np.where(log_x_R > last, np.inf, np.maximum(log_x_R, last - 60.0))
 
 
 def _before_the_first(clean: Arm, noisy: Arm, target: float, at: float) -> str:
@@ -316,7 +320,6 @@ def _lack_of_fit(
     since draws over few seeds have no variance, and ranks for correlations.
     """
     from scipy.special import fdtrc, stdtrit
-    from scipy.stats import rankdata
 
     K = len(axis_K)
     kept_KR = drawn_KR[:, np.isfinite(drawn_KR).all(axis=0)]
@@ -326,7 +329,7 @@ def _lack_of_fit(
     spread_K = (high_K - low_K) / 2.0 / float(stdtrit(seeds - 1, 0.75))
     if (spread_K <= 1e-12).any():
         return None
-    correlation_KK = np.atleast_2d(np.corrcoef(rankdata(kept_KR, axis=1)))
+    correlation_KK = pd.DataFrame(kept_KR.T).corr("spearman").to_numpy()
     if seeds <= K:
         # Too few seeds to know how the errors of so many prices go together.
         correlation_KK = np.eye(K)

@@ -39,7 +39,15 @@ from fits.arms import (
 )
 from fits.asymmetry import Asymmetry, MirrorPair, asymmetry_of
 from fits.errors import InputError
-from fits.exchange import ExchangeAt, ExchangeRate, Multiplier, PerPoint, exchange_rate_of
+from fits.exchange import (
+    ExchangeAt,
+    ExchangeRate,
+    Multiplier,
+    PerPoint,
+    Priced,
+    exchange_rate_of,
+    price,
+)
 from fits.fit import check_loss, group_rows, named_columns, refuse_same_axis, turn_in_words
 from fits.floors import floor_under_laws
 from fits.frontier import FrontierArm, frontier_of
@@ -299,10 +307,10 @@ def gap_report(
     )
     clean_arms = dict(zip(used, fitted, strict=False))
     arms: list[ArmGap] = []
-    pairs: dict[tuple[str, ...], list[tuple[Arm, Arm]]] = {}
+    prices: dict[tuple[str, ...], list[Priced]] = {}
     for noisy, (_, rows, config) in zip(fitted[len(used) :], held, strict=True):
         pair = (clean_arms[config], noisy)
-        pairs.setdefault(config, []).append(pair)
+        prices.setdefault(config, []).append(price(*pair, seed))
         setting = _setting(rows, matched_by)
         arms.append(arm_gap(*pair, setting, delta=delta, paired=paired or single[config]))
 
@@ -311,20 +319,20 @@ def gap_report(
         for arm, (_, rows, _) in zip(arms, held, strict=True)
     ]
 
-    def compared(among: Sequence[tuple[Arm, Arm]]) -> tuple[Asymmetry, ExchangeRate]:
+    def compared(among: Sequence[Priced]) -> tuple[Asymmetry, ExchangeRate]:
         return (
-            asymmetry_of([arm for _, arm in among], paired=paired),
-            exchange_rate_of(among, np.random.default_rng(seed)),
+            asymmetry_of([one.noisy for one in among], paired=paired),
+            exchange_rate_of(among),
         )
 
     settings = tuple(
-        SettingGap(_setting(among[0][1].rows, matched_by), *compared(among))
-        for among in pairs.values()
+        SettingGap(_setting(among[0].noisy.rows, matched_by), *compared(among))
+        for among in prices.values()
     )
     asymmetry, exchange_rate = (
         (settings[0].asymmetry, settings[0].exchange_rate)
         if len(settings) == 1
-        else compared([pair for among in pairs.values() for pair in among])
+        else compared([one for among in prices.values() for one in among])
     )
     return GapReport(
         arms=tuple(arms),

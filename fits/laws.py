@@ -66,7 +66,9 @@ class Law:
     predict(inputs_KN, theta_RP) -> y_RN; jacobian(...) -> dy/dtheta, shape (R, P, N), in the solver's
     coordinates (log where Parameter.log). starts(inputs_KN, y_N) -> (S, P), a few rows.
     bounds(inputs_KN) -> (low_P, high_P). midpoint(theta_P): the compute at which half the rise is
-    done, None for laws without an asymptote. inputs: what the K rows of the inputs are.
+    done, None for laws without an asymptote. reach(level_R, theta_RP): the logarithm of the compute at
+    which each curve reaches its level, (R,), -inf where it starts there or above, inf where it never
+    does; None for laws of several inputs. inputs: what the K rows of the inputs are.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Law:
     starts: Callable[[FloatArray, FloatArray], FloatArray]
     bounds: Callable[[FloatArray], tuple[FloatArray, FloatArray]]
     midpoint: Callable[[FloatArray], float] | None = None
+    reach: Callable[[FloatArray, FloatArray], FloatArray] | None = None
     inputs: tuple[str, ...] = ("x",)
     needs_positive_x: bool = False
 
@@ -148,6 +151,14 @@ def _bounds(
     )
 
 
+def _done(level_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    """The share of the rise that is done at each level, (R,); of a curve that falls, 0 or, above its end, 1."""
+    start_R, end_R = theta_RP[:, 0], theta_RP[:, 1]
+    rises = end_R > start_R
+    share_R = (level_R - start_R) / np.where(rises, end_R - start_R, 1.0)
+    return np.where(rises, np.clip(share_R, 0.0, 1.0), level_R > end_R)
+
+
 # --- sigmoid in log compute --------------------------------------------------------------------
 
 
@@ -187,6 +198,12 @@ def _sigmoid_midpoint(theta_P: FloatArray) -> float:
     return float(np.exp(theta_P[2]))
 
 
+def _sigmoid_reach(level_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    from scipy.special import logit
+
+    return theta_RP[:, 2] + logit(_done(level_R, theta_RP)) * np.exp(-theta_RP[:, 3])
+
+
 SIGMOID: Final = Law(
     name="sigmoid",
     formula="start + (asymptote - start) / (1 + (midpoint/x)^slope)",
@@ -201,6 +218,7 @@ SIGMOID: Final = Law(
     starts=_sigmoid_starts,
     bounds=_sigmoid_bounds,
     midpoint=_sigmoid_midpoint,
+    reach=_sigmoid_reach,
 )
 
 # --- power law to an asymptote -----------------------------------------------------------------
@@ -233,6 +251,12 @@ def _power_midpoint(theta_P: FloatArray) -> float:
     return float(np.exp(theta_P[2]) * np.expm1(np.log(2.0) * np.exp(-theta_P[3])))
 
 
+def _power_reach(level_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", over="ignore"):
+        folds_R = -np.log1p(-_done(level_R, theta_RP)) * np.exp(-theta_RP[:, 3])
+        return theta_RP[:, 2] + np.log(np.expm1(folds_R))
+
+
 def _power_starts(inputs_KN: FloatArray, y_N: FloatArray) -> FloatArray:
     return _starts(POWER, inputs_KN, y_N, exponents=(0.5, 1.0, 3.0))
 
@@ -255,6 +279,7 @@ POWER: Final = Law(
     starts=_power_starts,
     bounds=_power_bounds,
     midpoint=_power_midpoint,
+    reach=_power_reach,
 )
 
 # --- exponential saturation --------------------------------------------------------------------
@@ -285,6 +310,11 @@ def _exponential_midpoint(theta_P: FloatArray) -> float:
     return float(np.exp(theta_P[2]) * np.log(2.0))
 
 
+def _exponential_reach(level_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        return theta_RP[:, 2] + np.log(-np.log1p(-_done(level_R, theta_RP)))
+
+
 EXPONENTIAL: Final = Law(
     name="exponential",
     formula="asymptote - (asymptote - start) exp(-x/scale)",
@@ -298,6 +328,7 @@ EXPONENTIAL: Final = Law(
     starts=_exponential_starts,
     bounds=_exponential_bounds,
     midpoint=_exponential_midpoint,
+    reach=_exponential_reach,
 )
 
 # --- log-linear --------------------------------------------------------------------------------
@@ -323,6 +354,12 @@ def _log_linear_bounds(_inputs_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.array([-50.0, -5.0]), np.array([50.0, 5.0])
 
 
+def _log_linear_reach(level_R: FloatArray, theta_RP: FloatArray) -> FloatArray:
+    left_R, slope_R = level_R - theta_RP[:, 0], theta_RP[:, 1]
+    rises = slope_R > 0.0
+    return np.where(rises, left_R / np.where(rises, slope_R, 1.0), np.inf)
+
+
 LOG: Final = Law(
     name="log",
     formula="intercept + slope log(x)",
@@ -331,6 +368,7 @@ LOG: Final = Law(
     jacobian=_log_linear_jacobian,
     starts=_log_linear_starts,
     bounds=_log_linear_bounds,
+    reach=_log_linear_reach,
     needs_positive_x=True,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fits.drawing import (
     set_title,
     shades,
     strokes,
+    svg_of,
     write_figure,
 )
 
@@ -70,6 +72,18 @@ def test_one_figure_is_one_file_whatever_its_name(tmp_path: Path, suffix: str) -
     save(drawn(), second)
     assert first.read_bytes() == second.read_bytes()
     assert first.with_suffix(".csv").read_text() == "x\n0\n1\n"
+
+
+def test_a_picture_is_what_savefig_writes_and_leaves_the_figure_as_it_was() -> None:
+    import matplotlib as mpl
+
+    drawing, text = drawn(), io.StringIO()
+    canvas, dpi = drawing.figure.canvas, drawing.figure.dpi
+    ours = svg_of(drawing, salt="a")
+    assert (drawing.figure.canvas, drawing.figure.dpi) == (canvas, dpi)
+    with mpl.rc_context({"svg.hashsalt": "a", "svg.fonttype": "path"}):
+        drawn().figure.savefig(text, format="svg", metadata={"Date": None})
+    assert text.getvalue().endswith(ours)
 
 
 def test_a_drawing_knows_all_of_its_axes() -> None:

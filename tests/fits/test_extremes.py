@@ -366,7 +366,8 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
     "curves.mean_curves": lambda: each_table(
         lambda rows: curves.mean_curves(rows, "rollouts", group="arm")
     ),
-    "exchange.exchange_rate_of": lambda: each_pair(lambda a, b: exchange.exchange_rate_of([(a, b)], GENERATOR)),
+    "exchange.exchange_rate_of": lambda: each_pair(lambda a, b: exchange.exchange_rate_of([exchange.price(a, b, 0)])),
+    "exchange.price": lambda: each_pair(lambda a, b: exchange.price(a, b, 0).final.multiplier),
     "fit.allow_for_laws": lambda: each_pair(lambda a, b: fit.allow_for_laws(a.own, a.tried)),
     "fit.check_loss": lambda: each_table(
         lambda rows: [fit.check_loss(rows, name) for name in ("auto", "least-squares", "huber")]
@@ -493,6 +494,7 @@ EXEMPT: Final = {
 # What may be infinite, by what it means: no amount of compute makes up for it.
 INFINITE: Final = {
     "exchange.exchange_rate_of": frozenset({".ci[0]"}),
+    "exchange.price": frozenset({".ci[0]"}),
     "gap.gap_report": frozenset({".ci[0]"}),
 }
 # What is NaN for being unknown: the spread of one replicate, the parameters of a law that the design refuses.

@@ -48,6 +48,36 @@ def test_saturating_laws_start_end_and_halve_where_they_say(law: Law) -> None:
     np.testing.assert_allclose(values, [0.1, 0.45, 0.8], atol=1e-9)
 
 
+@pytest.mark.parametrize("law", CURVE_LAWS, ids=lambda law: law.name)
+def test_a_curve_is_at_its_level_where_it_reaches_it(law: Law) -> None:
+    assert law.reach is not None
+    theta = np.tile(TRUTH[law.name], (9, 1))
+    level = np.linspace(0.15, 0.75, 9)
+    at = np.exp(law.reach(level, theta))
+    np.testing.assert_allclose(np.diagonal(law.predict(at[None], theta)), level, rtol=1e-12)
+
+
+@pytest.mark.parametrize("law", [SIGMOID, POWER, EXPONENTIAL], ids=lambda law: law.name)
+@pytest.mark.parametrize(
+    ("start", "end", "level", "expected"),
+    [
+        (0.1, 0.8, 0.8, np.inf),  # its asymptote, and above
+        (0.1, 0.8, 0.9, np.inf),
+        (0.1, 0.8, 0.1, -np.inf),  # its start, and below
+        (0.1, 0.8, 0.0, -np.inf),
+        (0.8, 0.1, 0.5, np.inf),  # a curve that falls ends below, or above at once
+        (0.8, 0.1, 0.05, -np.inf),
+        (0.5, 0.5, 0.6, np.inf),
+    ],
+)
+def test_a_level_outside_the_rise_is_reached_at_once_or_never(
+    law: Law, start: float, end: float, level: float, expected: float
+) -> None:
+    assert law.reach is not None
+    theta = np.array([[start, end, *TRUTH[law.name][2:]]])
+    assert law.reach(np.array([level]), theta) == expected
+
+
 def test_the_power_law_with_a_large_power_is_the_exponential() -> None:
     # (1 + x/(c k))^-k -> exp(-x/c) as k grows, with error O(1/k).
     x = points(EXPONENTIAL)

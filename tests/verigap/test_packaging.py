@@ -13,7 +13,7 @@ import pytest
 from tests.builders import ROOT
 
 NAMES = ("theory", "fits", "empirical", "verigap")
-HEAVY = ("torch", "transformers", "trl", "matplotlib", "seaborn", "statsmodels")
+HEAVY = ("torch", "transformers", "trl", "matplotlib", "statsmodels")
 
 
 def run_python(code: str, *, cwd: Path) -> str:

@@ -8,13 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from empirical.explorer import Explorer, explorer_of
 from empirical.machine import releases
-from empirical.validate.forecast import Validation, validate_forecast
 from fits import GapReport, InputError, RunTable, gap_report
 from fits.answers import Answer, no_answers, three_answers
 from fits.curves import MeanCurve, mean_curves
@@ -29,6 +27,10 @@ from verigap.pages.beside import Document, documents_beside, read_document, sha2
 from verigap.pages.contents import contents
 from verigap.pages.layout import FORMATS, html_of, write_report
 from verigap.pages.model import Report
+
+if TYPE_CHECKING:
+    from empirical.explorer import Explorer
+    from empirical.validate.forecast import Validation
 
 CLEAN: Final = "fpr=0,fnr=0"
 
@@ -148,6 +150,8 @@ def report(
     if calibrate_on is not None:
         if table is None:
             raise UserError("--calibrate-on needs runs")
+        from empirical.validate.forecast import validate_forecast
+
         warmup = {} if warmup_steps is None else {"warmup_steps": warmup_steps}
         validation = validate_forecast(
             table.frame.assign(**warmup),
@@ -159,6 +163,8 @@ def report(
     if explorer:
         if table is None:
             raise UserError("--explorer needs runs to calibrate on")
+        from empirical.explorer import explorer_of
+
         chosen = calibrate_on or clean or CLEAN
         explored = explorer_of(
             table.frame, calibrate_on=selection_of("calibrate_on", chosen), source=table.source

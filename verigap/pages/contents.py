@@ -10,7 +10,7 @@ import numpy as np
 from empirical.rollouts import rollouts_worth
 from fits.advice import interval_in_words, multiplier_in_words, per_ten_points
 from fits.answers import Answer
-from fits.drawing import Stroke, strokes
+from fits.drawing import BLACK, Stroke, strokes
 from fits.figures import draw_progress, gap_reach, without_setting
 from fits.gap import setting_in_words, verdict_in_words
 from fits.plain import plain
@@ -127,11 +127,7 @@ def _calibrate_on(gap: GapReport) -> str:
 
 def hex_of(stroke: Stroke) -> tuple[str, tuple[float, ...]]:
     """A stroke as a page draws it: "#rrggbb" and dash lengths."""
-    from fits.drawing import BLACK
-
-    colour = "ink"
-    if stroke.colour != BLACK:
-        colour = "#" + "".join(f"{round(255 * float(part)):02x}" for part in stroke.colour[:3])
+    colour = "ink" if stroke.colour == BLACK else str(stroke.colour)
     dash: tuple[float, ...] = () if isinstance(stroke.dash, str) else tuple(stroke.dash[1])
     return colour, tuple(2.0 * part for part in dash)
 
