@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 import time
 import uuid
 from collections.abc import Callable, Hashable, Sequence
@@ -25,9 +24,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from empirical.audit.judged import judge_of
 from empirical.errors import StudyError
 from empirical.training.rewards import Text, gold_text, last_text
-from empirical.verifiers import Judgement, Verdict
 from empirical.watch.alarms import declared_of
-from empirical.watch.labels import Label, choose, units_of
+from empirical.watch.labels import Label, choose, groups_paid, right_of, units_of
 from empirical.watch.monitor import Monitor, Settings, Watched, summary_line
 from empirical.watch.steps import LOG, STOP, Run, Step, line_of, read_run
 
@@ -85,6 +83,7 @@ class VerigapCallback(TrainerCallback):
         self.overhead = 0.0  # seconds spent on watching, beyond the reference verifier
         self._seen: list[tuple[bool, Hashable]] = []  # paid, prompt
         self._labels: list[tuple[Hashable, bool, bool]] = []
+        self._offered = 0  # rollouts of this step so far, of this process
         self._trainer: Any = None
         self._run = Run("", "", "callback", ())
         self._path = Path()
@@ -149,17 +148,26 @@ class VerigapCallback(TrainerCallback):
         now = time.perf_counter()
         taken, seen, labels = now - self._began, self._seen, self._labels
         self._seen, self._labels = [], []
-        if self._trainer.accelerator.num_processes > 1:
+        self._offered = 0
+        several = self._trainer.accelerator.num_processes > 1
+        if several:
             from accelerate.utils import gather_object
 
             seen, labels = gather_object(seen), gather_object(labels)
-        on = False
-        if seen and state.is_world_process_zero:
-            row = _row(state.global_step, seen, labels, taken)
-            with self._path.open("ab") as file:
-                file.write(line_of(row))
-            on = self._weigh(row)
-        if (self.stop and on) or self._path.with_name(STOP).exists():
+        stop = False
+        if state.is_world_process_zero:
+            if seen:
+                row = _row(state.global_step, seen, labels, taken)
+                with self._path.open("ab") as file:
+                    file.write(line_of(row))
+                stop = self._weigh(row) and self.stop
+            stop = stop or self._path.with_name(STOP).exists()
+        if several:
+            from accelerate.utils import broadcast_object_list
+
+            # A process that trained on alone would wait for the others for ever.
+            (stop,) = broadcast_object_list([stop])
+        if stop:
             control.should_training_stop = True
         self.overhead += time.perf_counter() - now
 
@@ -232,7 +240,11 @@ class VerigapCallback(TrainerCallback):
         began = time.perf_counter()
         trainer = self._trainer
         size = trainer.num_generations
-        first = int(os.environ.get("RANK", "0")) * len(rewards) + len(self._seen)
+        world = trainer.accelerator.num_processes
+        rank = trainer.accelerator.process_index
+        # A batch is dealt out to processes in order: one prompt's rollouts may be of several.
+        first = self._offered * world + rank * len(rewards)
+        self._offered += len(rewards)
         known = [i for i, reward in enumerate(rewards) if reward is not None]
         prompts = [(first + i) // size for i in range(len(rewards))]
         paid = [reward is not None and float(reward) > self.paid_above for reward in rewards]
@@ -245,8 +257,6 @@ class VerigapCallback(TrainerCallback):
                     f"the data set has no column {self.gold!r} with the right answer (gold=); it has:"
                     f" {', '.join(columns) or 'none'}"
                 )
-            world = trainer.accelerator.num_processes
-            rank = trainer.accelerator.process_index
             own = self.labels // world + (rank < self.labels % world)
             rng = np.random.Generator(
                 np.random.Philox(key=[self.seed, trainer.state.global_step * world + rank])
@@ -255,7 +265,7 @@ class VerigapCallback(TrainerCallback):
             started = time.perf_counter()
             for i in (known[place] for place in chosen):
                 completion: Text = given["completions"][i]
-                right = _right(self.reference(last_text(completion), given[self.gold][i]))
+                right = right_of(self.reference(last_text(completion), given[self.gold][i]))
                 if right is not None:
                     self._labels.append((prompts[i], paid[i], right))
             judging = time.perf_counter() - started
@@ -278,41 +288,21 @@ def _trainer_above() -> Any:
     raise StudyError("VerigapCallback watches TRL's GRPOTrainer, and was called by another trainer")
 
 
-def _right(answer: Any) -> bool | None:
-    """What a reference's answer means: right, not right (an unscorable completion is not), or cannot tell."""
-    if isinstance(answer, Judgement):
-        return None if answer.timed_out else answer.verdict is Verdict.RIGHT
-    if isinstance(answer, Verdict):
-        return answer is Verdict.RIGHT
-    if answer is None:
-        return None
-    try:
-        value = float(answer)
-    except (TypeError, ValueError):
-        value = -1.0
-    if value not in (0.0, 1.0):
-        raise StudyError(f"the reference returned {answer!r:.60}: want True, False or None")
-    return value == 1.0
-
-
 def _row(
     step: int,
     seen: Sequence[tuple[bool, Hashable]],
     labels: Sequence[tuple[Hashable, bool, bool]],
     seconds: float,
 ) -> dict[str, Any]:
-    by_prompt: dict[Hashable, list[bool]] = {}
-    for paid, prompt in seen:
-        by_prompt.setdefault(prompt, []).append(paid)
-    shares = [sum(own) / len(own) for own in by_prompt.values()]
-    none, every = shares.count(0.0) / len(shares), shares.count(1.0) / len(shares)
+    groups = groups_paid([prompt for _, prompt in seen], [paid for paid, _ in seen])
+    assert groups is not None
     return {
         "kind": "step",
         "step": step,
         "rollouts": len(seen),
         "reward": sum(paid for paid, _ in seen) / len(seen),
-        "groups": [none, 1.0 - none - every, every],
-        "zero_advantage": none + every,
+        "groups": list(groups),
+        "zero_advantage": groups[0] + groups[2],
         "labels": [[prompt, int(paid), int(right)] for prompt, paid, right in labels],
         "seconds": seconds,
     }

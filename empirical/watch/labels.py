@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Label", "Unit", "choose", "units_of"]
+from empirical.errors import StudyError
+from empirical.verifiers import Judgement, Verdict
+
+__all__ = ["Label", "Unit", "choose", "groups_paid", "right_of", "units_of"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,37 @@ def choose(prompts: Sequence[Hashable], count: int, rng: np.random.Generator) ->
             if groups[group] and len(chosen) < count:
                 chosen.append(int(groups[group].pop()))
     return chosen
+
+
+def groups_paid(
+    prompts: Sequence[Hashable], paid: Sequence[bool]
+) -> tuple[float, float, float] | None:
+    """The shares of prompts with no, some and all of their rollouts paid; None without rollouts."""
+    own: dict[Hashable, list[bool]] = {}
+    for prompt, one in zip(prompts, paid, strict=True):
+        own.setdefault(prompt, []).append(one)
+    if not own:
+        return None
+    none = sum(not any(group) for group in own.values()) / len(own)
+    every = sum(all(group) for group in own.values()) / len(own)
+    return none, 1.0 - none - every, every
+
+
+def right_of(answer: Any) -> bool | None:
+    """What a reference's answer means: right, not right (an unscorable completion is not), or None, cannot tell.
+
+    Raises StudyError where it is none of these.
+    """
+    if isinstance(answer, Judgement):
+        return None if answer.timed_out else answer.verdict is Verdict.RIGHT
+    if isinstance(answer, Verdict):
+        return answer is Verdict.RIGHT
+    if answer is None:
+        return None
+    try:
+        value = float(answer)
+    except (TypeError, ValueError):
+        value = -1.0
+    if value not in (0.0, 1.0):
+        raise StudyError(f"the reference returned {answer!r:.60}: want True, False or None")
+    return value == 1.0

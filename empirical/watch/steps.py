@@ -3,7 +3,7 @@
 Law. A step is told once: where a log tells it again (a resumed run), what was told first stands, for its labels must
 not count twice. Labels are, in this order of trust: a person's file, what the callback of verigap audited, counts of
 right and paid that the reward function logged (`verifier/…`). Of counts, labels are a random draw, since which prompt a
-count belongs to is not logged.
+count belongs to is not logged. Completions that TRL saved hold none: a reference verifier makes them.
 Fails first where the log is one of two runs written into one file: the callback's own begins anew and is told apart,
 others are taken for one run.
 Source: docs/contract.md#verigap-watch.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from typing import Any, Final
 import numpy as np
 
 from empirical.watch.alarms import Declared
-from empirical.watch.labels import Label, Unit, units_of
+from empirical.watch.completions import completion_files, paid_in
+from empirical.watch.labels import Label, Unit, groups_paid, units_of
 from fits.errors import InputError
 from fits.files import file_bytes
 from fits.readers.folders import trainer_states
@@ -65,7 +67,7 @@ class Run:
     """One run as its log tells it. evaluations: (step, accuracy), ascending. labels_by: what judged, "" of nothing.
 
     identity: two readings of one run have the same. folder: where a file STOP would stop it. total: steps asked for.
-    done: whether it says that it ended.
+    done: whether it says that it ended. saved: where completions of TRL's would lie, None where `path` says.
     """
 
     name: str
@@ -80,12 +82,22 @@ class Run:
     labels_by: str = ""
     notes: tuple[str, ...] = ()
     folder: Path | None = None
+    saved: Path | None = None
 
 
-def read_run(path: Path, *, run: str | None = None, labels: int = 8, seed: int = 0) -> Run:
+def read_run(
+    path: Path,
+    *,
+    run: str | None = None,
+    labels: int = 8,
+    seed: int = 0,
+    reward: str | None = None,
+    gold: str = "gold",
+) -> Run:
     """The run whose log lies in `path`, a file or a folder.
 
-    run: which of several, by name. labels, seed: how many labels a step are drawn from counts, and how.
+    run: which of several, by name. labels, seed: how many labels a step are drawn from counts, and how. reward, gold:
+    columns of TRL's completions (`empirical.watch.completions.Reference`).
     Raises InputError where nothing there is the log of a run, or several are.
     """
     if not path.exists():
@@ -104,7 +116,7 @@ def read_run(path: Path, *, run: str | None = None, labels: int = 8, seed: int =
     if not found:
         raise InputError(
             f"{path}: no log of a run to watch: a run folder of ours, a folder that VerigapCallback writes to, an"
-            " offline run of W&B, a database of trackio's, or a trainer_state.json"
+            " offline run of W&B, a database of trackio's, completions that TRL saved, or a trainer_state.json"
         )
     if len(found) > 1:
         there = ", ".join(one.name for one in found[:8])
@@ -112,7 +124,7 @@ def read_run(path: Path, *, run: str | None = None, labels: int = 8, seed: int =
             f"{path}: holds {len(found)} runs; one is watched: name it with --run: {there}"
         )
     try:
-        return found[0].read(labels, seed)
+        return found[0].read(labels, seed, reward, gold)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror})") from None
 
@@ -123,7 +135,9 @@ class _Found:
     path: Path
     name: str
 
-    def read(self, labels: int, seed: int) -> Run:
+    def read(self, labels: int, seed: int, reward: str | None, gold: str) -> Run:
+        if self.format == "completions":
+            return _completions(self, reward, gold)
         if self.format == "run":
             return _ours(self.path, labels, seed)
         if self.format == "callback":
@@ -134,11 +148,7 @@ class _Found:
         if self.format == "trackio":
             one = next(h for h in trackio_histories(self.path) if h.name == self.name)
             return _history(self, one.rows, one.config, one.notes, labels, seed)
-        state = read_json(self.path)
-        rows = [row for row in state.get("log_history", ()) if isinstance(row, dict)]
-        return replace(
-            _history(self, rows, {}, (), labels, seed), total=_asked_for(state.get("max_steps"))
-        )
+        return _trainer_state(self, labels, seed)
 
 
 def _runs_in(path: Path) -> Iterator[_Found]:
@@ -151,6 +161,8 @@ def _runs_in(path: Path) -> Iterator[_Found]:
             yield _Found("callback", path / LOG, name)
         elif offline_file(path) is not None:
             yield _Found("wandb", path, name)
+        elif completion_files(path):
+            yield _Found("completions", path, name)
         elif states := trainer_states(path):
             yield _Found("trl", states[-1], name)
         else:
@@ -291,6 +303,7 @@ def _callback(path: Path) -> Run:
         labels_by=str(begun.get("labels_by") or ""),
         notes=tuple(notes),
         folder=path.parent,
+        saved=path.parent,
     )
 
 
@@ -304,6 +317,47 @@ def _of_callback(row: Mapping[str, Any]) -> Step:
         zero_advantage=_rate(row.get("zero_advantage")),
         units=tuple(units_of(Label(bool(p), bool(r), prompt) for prompt, p, r in row["labels"])),
         seconds=_number(row.get("seconds")),
+    )
+
+
+# --- TRL's -------------------------------------------------------------------------------------------
+
+
+def _trainer_state(found: _Found, labels: int, seed: int) -> Run:
+    state = read_json(found.path)
+    rows = [row for row in state.get("log_history", ()) if isinstance(row, dict)]
+    run = _history(found, rows, {}, (), labels, seed)
+    return replace(run, total=_asked_for(state.get("max_steps")))
+
+
+def _completions(found: _Found, reward: str | None, gold: str) -> Run:
+    """Completions that TRL saved; evaluations and what was asked for are its newest checkpoint's."""
+    saved, notes = paid_in(completion_files(found.path), reward, gold)
+    states = trainer_states(found.path)
+    told = _trainer_state(_Found("trl", states[-1], found.name), 0, 0) if states else None
+    sizes = Counter(
+        size for step in saved.values() for size in Counter(step.prompts).values()
+    ).most_common(1)
+    steps = [
+        Step(
+            step=number,
+            rollouts=len(step.paid) or None,
+            reward=sum(step.paid) / len(step.paid) if step.paid else None,
+            groups=(groups := groups_paid(step.prompts, step.paid)),
+            zero_advantage=None if groups is None else groups[0] + groups[2],
+        )
+        for number, step in saved.items()
+    ]
+    return Run(
+        name=found.name,
+        identity=str(found.path.resolve()),
+        format="completions",
+        steps=tuple(steps),
+        evaluations=() if told is None else told.evaluations,
+        total=None if told is None else told.total,
+        group_size=sizes[0][0] if sizes else None,
+        notes=tuple(notes),
+        saved=found.path,
     )
 
 

@@ -417,8 +417,8 @@ def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A Parquet table; a null accuracy stays apart from a NaN one.
+def read_parquet(path: Path, *, lists: Sequence[str] = ()) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A Parquet table; a null accuracy stays apart from a NaN one. lists: columns that may be lists or structures.
 
     Raises InputError where the file is no Parquet file, has no rows, or unpacks to more than is read: more
     than MOST_CELLS or MOST_UNPACKED, beside a multiple of the file's own size.
@@ -428,7 +428,7 @@ def read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     most = MOST_UNPACKED + _UNPACKED_A_BYTE * path.stat().st_size
     # No column of a run table is a list or a structure, and writing one out as text takes for ever.
     schema = file.schema_arrow
-    nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+    nested = [f.name for f in schema if pa.types.is_nested(f.type) and f.name not in lists]
     flat = [name for name in schema.names if name not in set(nested)] if nested else None
     batches: list[pa.RecordBatch] = []
     held = 0

@@ -28,7 +28,8 @@ def watch(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="A run folder, one that VerigapCallback writes to, an offline run of W&B, a trackio database.",
+            help="A run folder, one that VerigapCallback writes to, an offline run of W&B, a trackio database,"
+            " an output folder of TRL's.",
         ),
     ],
     *,
@@ -39,8 +40,24 @@ def watch(
             help="A person's labels: a row a rollout with step, paid, right (and prompt)."
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERIFIER",
+            help="Label completions that TRL saved (log_completions=True): a verifier's name, or module:function.",
+        ),
+    ] = None,
+    gold: Annotated[
+        str, typer.Option(help="Their column of the right answer, saved by log_extra.")
+    ] = "gold",
+    reward: Annotated[
+        str | None, typer.Option(help="Their column of what the verifier paid, of several.")
+    ] = None,
     labels_per_step: Annotated[
-        int, typer.Option(min=0, help="Labels drawn a step where the log counts right and paid.")
+        int,
+        typer.Option(
+            min=0, help="Labels a step: by --reference, or where the log counts right and paid."
+        ),
     ] = 8,
     fpr: Annotated[
         float | None, typer.Option(help="The declared P(paid | wrong). [default: the log's]")
@@ -110,6 +127,9 @@ def watch(
         ),
         run=run,
         labels=labels,
+        reference=reference,
+        gold=gold,
+        reward=reward,
         labels_per_step=labels_per_step,
     )
     terminal = sys.stdout.isatty() and not json

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from empirical.watch.alarms import declared_of
+from empirical.watch.completions import Reference
 from empirical.watch.labels import Unit
 from empirical.watch.monitor import Monitor, Settings, Watched, summary_line
 from empirical.watch.steps import read_labels, read_run
@@ -44,27 +45,47 @@ class WatchedRun(Shown, Watched):
 class Watcher:
     """Looks at one run again and again; evidence is kept between looks.
 
-    path, run, labels, labels_per_step, seed: as for `watch`.
+    path, run, labels, reference, gold, reward, labels_per_step, seed: as for `watch`.
     """
 
     path: Path
     settings: Settings
     run: str | None = None
     labels: Path | None = None
+    reference: str | None = None
+    gold: str = "gold"
+    reward: str | None = None
     labels_per_step: int = 8
     seed: int = 0
     seen: WatchedRun | None = field(init=False, default=None)
     folder: Path | None = field(init=False, default=None)  # where STOP would stop the run
     _monitor: Monitor = field(init=False)
+    _reference: Reference | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.labels_per_step < 0:
             raise UserError(f"labels_per_step must be at least 0, got {self.labels_per_step}")
         self._monitor = Monitor(self.settings)
+        if self.reference is None:
+            return
+        if self.labels is not None:
+            raise UserError("--reference and --labels both say what is right: not both")
+        if self.labels_per_step < 1:
+            raise UserError("--reference needs at least 1 label a step (--labels-per-step)")
+        self._reference = Reference(
+            self.reference, self.gold, self.reward, self.labels_per_step, self.seed
+        )
 
     def look(self) -> WatchedRun:
         """The run as it stands now. Raises InputError or UserError where its log or the labels cannot be read."""
-        run = read_run(self.path, run=self.run, labels=self.labels_per_step, seed=self.seed)
+        run = read_run(
+            self.path,
+            run=self.run,
+            labels=self.labels_per_step,
+            seed=self.seed,
+            reward=self.reward,
+            gold=self.gold,
+        )
         theirs: dict[int, tuple[Unit, ...]] | None = None
         said = None
         if self.labels is not None:
@@ -76,6 +97,9 @@ class Watcher:
                     f"{self.labels}: its steps {min(theirs)} to {max(theirs)} are none of the run's,"
                     f" {run.steps[0].step} to {run.steps[-1].step}"
                 )
+        if self._reference is not None:
+            theirs = self._reference.label(run.saved or self.path)
+            said = f"{self.reference}, {self.labels_per_step} a step"
         self._monitor.follow(run, theirs)
         self.folder = run.folder
         self.seen = as_shown(WatchedRun, self._monitor.status(run, labels_by=said))
@@ -92,6 +116,9 @@ def watch(
     *,
     run: str | None = None,
     labels: str | Path | None = None,
+    reference: str | None = None,
+    gold: str = "gold",
+    reward: str | None = None,
     labels_per_step: int = 8,
     fpr: float | None = None,
     fnr: float | None = None,
@@ -105,9 +132,11 @@ def watch(
 ) -> WatchedRun:
     """Look once at a run that trains: its rates, what they are worth, forecast, alarms, and what cannot be known.
 
-    path: a run folder of ours, one that VerigapCallback writes to, an offline run of W&B, a database of trackio's, a
-    trainer_state.json; or a folder that holds one of them. run: which, by name, where there are several. labels: a
-    person's file, a row a rollout (step, paid, right, and prompt where several are of one). labels_per_step: how many
+    path: a run folder of ours, one that VerigapCallback writes to, an offline run of W&B, a database of trackio's,
+    completions that TRL saved, a trainer_state.json; or a folder that holds one of them. run: which, by name, where
+    there are several. labels: a person's file, a row a rollout (step, paid, right, and prompt where several are of
+    one). reference: a verifier, by its name or module:function, that labels completions that TRL saved; gold, reward:
+    their columns of the right answer and of what the verifier that trains paid. labels_per_step: how many it labels, or
     are drawn where the log holds counts of right and paid. fpr, fnr: the declared rates (default: as the log declares);
     audit: what `verigap audit --out` wrote, in their place. calibration: what `verigap validate --out` wrote, for the
     forecast. steps, group_size: where the log does not say. false_alarm: the promise, over the whole run and all
@@ -129,6 +158,9 @@ def watch(
         ),
         run=run,
         labels=None if labels is None else Path(labels),
+        reference=reference,
+        gold=gold,
+        reward=reward,
         labels_per_step=labels_per_step,
         seed=seed,
     ).look()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from empirical.errors import StudyError
+from empirical.watch.completions import Reference
 from empirical.watch.steps import LOG, STOP, read_run
 from fits.errors import InputError
 from tests.builders import ROOT
-from tests.commands.command import verigap
+from tests.commands.command import refused, verigap
 
 pytestmark = [
     pytest.mark.train,
@@ -62,7 +67,8 @@ def trainer_of(folder: Path, watch: Any, reward: Any = None, **settings: Any) ->
     from datasets import load_dataset
     from trl import GRPOConfig, GRPOTrainer
 
-    def pays(completions: list[str], gold: list[int], **_: Any) -> list[float]:
+    def pays(completions: list[str], gold: list[int], log_extra: Any, **_: Any) -> list[float]:
+        log_extra("gold", gold)
         return [float(str(g)[0] in text) for text, g in zip(completions, gold, strict=True)]
 
     given = {"max_steps": 3, "max_completion_length": 4, "use_cpu": True, "bf16": False}
@@ -108,13 +114,33 @@ def test_watching_changes_no_weight_and_costs_no_step(made: Path, tmp_path: Path
 
     weights = []
     for watch in (VerigapCallback("number"), VerigapCallback()):
-        trainer = trainer_of(made, watch, learning_rate=1e-2)
+        trainer = trainer_of(made, watch, learning_rate=1e-2, log_completions=True, logging_steps=1)
         trainer.args.output_dir = str(tmp_path / str(len(weights)))
+        (tmp_path / str(len(weights)) / "completions").mkdir(parents=True)
         trainer.train()
         weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
         assert watch.overhead < 0.5 * 3
     assert torch.equal(*weights)
     assert not any(alarm.can for alarm in watch.watched.alarms)
+
+    # What TRL saved says the same as the callback, of all eight rollouts of a step, once a reference has judged it.
+    within = read_run(tmp_path / "0").steps
+    (tmp_path / "1" / LOG).unlink()
+    outside = read_run(tmp_path / "1")
+    assert (outside.format, outside.group_size) == ("completions", 8)
+    assert [(s.step, s.rollouts, s.reward, s.groups, s.zero_advantage) for s in outside.steps] == [
+        (s.step, s.rollouts, s.reward, s.groups, s.zero_advantage) for s in within
+    ]
+    for folder in (tmp_path / "0", tmp_path / "1"):  # with the callback's log, and without
+        labelled = Reference("number").label(folder)
+        assert [labelled[step.step] for step in within] == [step.units for step in within]
+        seen = verigap("watch", folder, "--once", "--json", "--reference", "number", "--fpr", 0)
+        assert seen.document["labels"] == 24
+        assert seen.document["labels_by"] == "number, 8 a step"
+        assert {one["name"]: one["can"] for one in seen.document["alarms"]}["declared"]
+    said = refused("watch", tmp_path / "1", "--reference", "number", "--gold", "answer")
+    assert "no column 'answer' with the right answer (--gold)" in said
+    assert "there are: step, prompt, completion, pays, gold, advantage" in said
 
 
 def test_a_resumed_run_goes_on_from_its_log(made: Path, tmp_path: Path) -> None:
@@ -135,6 +161,89 @@ def test_a_resumed_run_goes_on_from_its_log(made: Path, tmp_path: Path) -> None:
     assert [step.step for step in run.steps] == [1, 2, 3]  # STOP ended it after its first step
     assert again.watched.labels == 24
     assert len((tmp_path / LOG).read_text().splitlines()) == 3 + 3 + 1
+
+
+TWO = """
+import sys
+from pathlib import Path
+from datasets import load_dataset
+from trl import GRPOConfig, GRPOTrainer
+from verigap import VerigapCallback
+
+folder, out = map(Path, sys.argv[1:])
+
+def pays(completions, gold, **_):
+    return [float(any(digit in text for digit in str(g))) for text, g in zip(completions, gold)]
+
+problems = load_dataset("json", data_files=str(folder / "problems.jsonl"), split="train")
+watch = VerigapCallback("number", labels=8, fpr=0.05, stop=True)
+args = GRPOConfig(
+    str(out), max_steps=20, max_completion_length=4, per_device_train_batch_size=4, use_cpu=True, bf16=False,
+    report_to="none", disable_tqdm=True,
+)
+trainer = GRPOTrainer(str(folder / "model"), pays, args, train_dataset=problems, callbacks=[watch])
+trainer.train()
+rank = trainer.accelerator.process_index
+(out / f"rank-{rank}").write_text(f"{trainer.accelerator.num_processes} {trainer.state.global_step}")
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_writes_each_label_counts_once_and_both_stop(
+    made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "two.py").write_text(TWO)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, tmp_path / "two.py", made, tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = read_run(tmp_path / "out")
+    assert run.done
+    steps = [step.step for step in run.steps]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) < 20
+    told = [(tmp_path / f"out/rank-{rank}").read_text() for rank in (0, 1)]
+    assert told == [f"2 {len(steps)}"] * 2
+    lines = [json.loads(line) for line in (tmp_path / "out" / LOG).read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["begin", *["step"] * len(steps), "end"]
+    # One prompt's eight rollouts are of two processes, and it is one prompt.
+    assert {step.rollouts for step in run.steps} == {8}
+    assert [[unit.labels for unit in step.units] for step in run.steps] == [[8]] * len(steps)
+
+
+def test_a_process_that_writes_nothing_stops_with_the_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import accelerate.utils
+    from transformers import TrainerControl
+
+    from empirical.training.callbacks import VerigapCallback
+
+    watch = VerigapCallback("number", labels=3)
+    watch._path = tmp_path / LOG
+    watch._trainer = SimpleNamespace(
+        accelerator=SimpleNamespace(num_processes=2, process_index=1),
+        num_generations=8,
+        state=SimpleNamespace(global_step=0),
+    )
+    given = {"completions": ["4"] * 4, "gold": [5] * 4}
+    for _ in range(2):  # two batches of a step, each dealt out to both: prompts 0 and 1
+        watch._look([1.0] * 4, given)
+    assert [prompt for _, prompt in watch._seen] == [0] * 4 + [1] * 4
+    assert len(watch._labels) == 2  # of three a batch the other process has two
+    monkeypatch.setattr(accelerate.utils, "gather_object", lambda own: own)
+    control, state = TrainerControl(), SimpleNamespace(is_world_process_zero=False)
+    for theirs in (False, True):
+        monkeypatch.setattr(accelerate.utils, "broadcast_object_list", lambda _, t=theirs: [t])
+        watch.on_step_end(None, state, control)  # pyright: ignore[reportArgumentType]
+        assert control.should_training_stop is theirs
+    assert not (tmp_path / LOG).exists()
+    assert (watch._seen, watch._offered) == ([], 0)
 
 
 def test_an_alarm_is_said_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
