@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -42,7 +43,9 @@ def opened(chromium: Browser, made: tuple[Path, Any]) -> Any:
     pages: list[Page] = []
     wrong: list[str] = []
 
-    def open_(width: int = 1400, *, dark: bool = False, script: bool = True) -> Page:
+    def open_(
+        width: int = 1400, *, dark: bool = False, script: bool = True, path: Path | None = None
+    ) -> Page:
         context = chromium.new_context(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
@@ -57,7 +60,7 @@ def opened(chromium: Browser, made: tuple[Path, Any]) -> Any:
                 wrong.append(request.url) if not request.url.startswith("file:") else None
             ),
         )
-        page.goto(made[0].as_uri())
+        page.goto((path or made[0]).as_uri())
         pages.append(page)
         return page
 
@@ -136,6 +139,38 @@ def test_curves_are_hidden_and_shown_by_pointer_and_key(opened: Open) -> None:
     }
     page.get_by_role("button", name="all", exact=True).click()
     assert shot(page) == before
+
+
+BAND = """() => {
+  const plot = document.querySelector(".plot canvas");
+  const { data } = plot.getContext("2d").getImageData(0, 0, plot.width, plot.height);
+  let count = 0;  // of what is drawn at three tenths
+  for (let at = 3; at < data.length; at += 4) count += Math.abs(data[at] - 77) < 3;
+  return count;
+}"""
+
+
+def test_of_many_curves_the_one_in_hand_has_its_band(opened: Open, tmp_path: Path) -> None:
+    frame = matched_runs(seeds=3, evaluations=4)
+    more = [
+        frame[frame["arm"] == "fp"].assign(
+            arm=f"fp{k}", run_id=lambda rows, k=k: rows["run_id"] + str(k)
+        )
+        for k in range(5)
+    ]
+    done = vg.report(pd.concat([frame, *more]), law="exponential")
+    page = opened(path=done.write(tmp_path / "many.html"))
+    page.mouse.move(0, 0)
+    alone = page.evaluate(BAND)
+    page.locator(".key button").nth(1).hover()
+    page.wait_for_timeout(60)
+    assert page.evaluate(BAND) > alone + 1000
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(60)
+    assert page.evaluate(BAND) == alone
+    page.locator(".key button").nth(1).focus()
+    page.wait_for_timeout(60)
+    assert page.evaluate(BAND) > alone + 1000
 
 
 def test_the_axis_and_what_is_shown_are_chosen(opened: Open, made: tuple[Path, Any]) -> None:

@@ -44,6 +44,7 @@ __all__ = ["contents", "hex_of"]
 DASH: Final = "–"
 DASHED: Final = (6.0, 4.0)
 MOST_KINDS: Final = 6  # conditions within one group of a forecast that are told apart
+MOST_BANDS: Final = 6  # as in page/report.js
 FEW_SEEDS: Final = 2  # of which a band says only that they are few
 
 
@@ -236,10 +237,12 @@ def _progress(gap: GapReport) -> tuple[Chart, ...]:
         return ()
     # The setting with most arms is seen first.
     order = sorted(range(len(panels)), key=lambda at: -len(panels[at].quantities[0].lines))
+    crowded = len(panels[order[0]].quantities[0].lines) > MOST_BANDS
+    near = f"; of more than {MOST_BANDS} arms, of the one pointed at" if crowded else ""
     return (
         Chart(
             title="Accuracy lost to the verifier",
-            caption=f"Accuracy lost against {gap.x}, by arm; bands are 95 % over seeds, where more than two were matched."
+            caption=f"Accuracy lost against {gap.x}, by arm; bands are 95 % over seeds, where more than two were matched{near}."
             f" Dashed: {gap.delta:g}, the smallest gap of interest.",
             x=gap.x,
             panels=tuple(panels[at] for at in order),

@@ -109,7 +109,7 @@
           label: line.name, show, stroke: colour, width: line.dots ? 0 : 1.8, dash: line.dash, spanGaps: true,
           points: { show: line.dots || this.xs.length < 40, size: line.dots ? 6 : 4, fill: colour, stroke: colour },
         });
-        if (line.low.length && (!many || this.near === line.name)) {
+        if (line.low.length && !many) {
           const at = columns.length;
           columns.push(pick(line.high), pick(line.low));
           const edge = { show, stroke: "transparent", points: { show: false } };
@@ -145,6 +145,7 @@
               ctx.save(); ctx.strokeStyle = colour; ctx.setLineDash(dash); ctx.lineWidth = devicePixelRatio;
               ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke(); ctx.restore();
             };
+            if (many) this.band(plot);
             if (zero) rule(0, css("--ink"), []);
             if (level !== null) rule(level, css("--soft"), [5 * devicePixelRatio, 4 * devicePixelRatio]);
           }],
@@ -158,6 +159,17 @@
       this.list();
       const read = this.xs.indexOf(this.readAt);
       this.tell(read < 0 ? this.xs.length - 1 : read);
+    }
+
+    // The band of the curve in focus, where all bands together would hide each other.
+    band(plot) {
+      const line = this.lines.find((one) => one.name === this.near);
+      if (!line || !line.low.length || this.hidden.has(line.name)) return;
+      const { x } = this.panels[this.panel], { ctx, bbox } = plot;
+      const along = (values) => this.xs.map((at) => [at, values[x.indexOf(at)]]).filter(([, y]) => y !== null);
+      ctx.save(); ctx.beginPath(); ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height); ctx.clip(); ctx.beginPath();
+      [...along(line.high), ...along(line.low).reverse()].forEach(([at, y]) => ctx.lineTo(plot.valToPos(at, "x", true), plot.valToPos(y, "y", true)));
+      ctx.fillStyle = shade(onPage(line.colour), 0.3); ctx.fill(); ctx.restore();
     }
 
     // Whether a curve leaves what is seen at first.
@@ -195,6 +207,9 @@
         const value = make("span", { class: "value" });
         this.values.push(value);
         const button = make("button", { type: "button", "aria-pressed": String(on) }, svg, make("span", { class: "name" }, line.name), value);
+        const focus = (at) => () => this.chart.setSeries(at, { focus: true });
+        for (const name of ["mouseenter", "focus"]) button.addEventListener(name, focus(this.columns[this.lines.indexOf(line)]));
+        for (const name of ["mouseleave", "blur"]) button.addEventListener(name, focus(null));
         button.addEventListener("click", () => {
           if (on) this.hidden.add(line.name); else this.hidden.delete(line.name);
           const place = this.lines.indexOf(line);
@@ -221,6 +236,7 @@
 
     mark(at) {
       const place = at === null ? -1 : this.columns.indexOf(at);
+      this.near = place < 0 ? null : this.lines[place].name;
       [...this.key.children].forEach((item, number) => item.classList.toggle("near", number === place));
     }
 
