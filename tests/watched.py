@@ -1,4 +1,4 @@
-"""Runs to watch, made up: folders of ours, and what VerigapCallback writes."""
+"""Runs to watch, made up: folders of ours, what VerigapCallback writes, and a model and problems for TRL."""
 
 from __future__ import annotations
 
@@ -72,3 +72,31 @@ def callback_lines(
     ]
     rows += [{"kind": "end", "step": steps}] if end else []
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def sums(folder: Path, *, width: int = 8, layers: int = 1) -> Path:
+    """The folder, with a random model of letters in `model` and sums of two digits in problems.jsonl."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    vocabulary = {"<pad>": 0, "<eos>": 1, **{c: i + 2 for i, c in enumerate("0123456789+=")}}
+    letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    letters.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(
+        tokenizer_object=letters, pad_token="<pad>", eos_token="<eos>"
+    ).save_pretrained(folder / "model")
+    config = GPT2Config(
+        vocab_size=len(vocabulary),
+        n_embd=width,
+        n_layer=layers,
+        n_head=1,
+        n_positions=32,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder / "model")
+    problems = [{"prompt": f"{a}+{b}=", "gold": a + b} for a in range(10) for b in range(10)]
+    (folder / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems))
+    return folder

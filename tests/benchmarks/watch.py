@@ -16,11 +16,12 @@ seen by anybody.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -411,6 +412,7 @@ def oracle(
 
 EXPLOITS: Final = ("learnable-errors", "rare-mode")
 DEADLINES: Final = ("shown", "behind", "below")
+LATER: Final = DEADLINES[1:]
 LEAST: Final = (HARM, 0.2)
 
 
@@ -510,6 +512,27 @@ def learnable(draws: int, results: Path) -> tuple[str, str, str]:
     return summary, detail, still
 
 
+def possible(results: Path) -> str:
+    """The oracle's power by two of the deadlines, over the runs with harm above .2; their mean bounds any test's."""
+    power: dict[tuple[int, str], list[float]] = {(n, kind): [] for n in LABELS for kind in LATER}
+    for study in EXPLOITS:
+        data, fallen = logged(study, results), falls(study, results)
+        for r, run in data.runs.iterrows():
+            fall = fallen.get(run["run_id"])
+            if fall is None or run["noise"] == "independent" or not fall.harm > LEAST[1]:
+                continue
+            for (n, kind), found in power.items():
+                rng = np.random.default_rng([4, r, n])
+                until = getattr(fall, kind)
+                found.append(oracle(data.counts_RTK[r], n, float(run["fpr"]), until, rng))
+    rows = [
+        (n, len(power[n, "below"]), *(f"{np.mean(power[n, kind]):.0%}" for kind in LATER))
+        for n in LABELS
+    ]
+    heads = ("labels a step", "runs", "behind on a line by .05", "below its own best by .05")
+    return table(heads, rows)
+
+
 def overhead() -> str:
     """What watching costs a step, beyond judging the labels."""
     files = sorted((RESULTS / "cpu-campaign/steps").glob("g8-*.parquet"))
@@ -529,6 +552,71 @@ def overhead() -> str:
         took = float(np.median(spent[-100:]))
         rows.append((n, f"{1e3 * took:.2f}", f"{1e3 * of:.0f}", f"{100 * took / of:.2f}"))
     return table(("labels a step", "ms a step", "the smallest model's step, ms", "% of it"), rows)
+
+
+def callback(steps: int) -> str:
+    """CPU seconds of TRL's training with and without VerigapCallback, beyond the labels: the reference says yes."""
+    from datasets import load_dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from empirical.training.callbacks import VerigapCallback
+    from tests.watched import sums
+
+    own: list[float] = []  # CPU seconds of each step
+    ends: list[float] = []
+
+    class Counted(VerigapCallback):
+        def on_step_begin(self, *given: Any, **named: Any) -> None:
+            began = time.process_time()
+            super().on_step_begin(*given, **named)
+            own.append(time.process_time() - began)
+
+        def on_step_end(self, *given: Any, **named: Any) -> None:
+            began = time.process_time()
+            super().on_step_end(*given, **named)
+            ends.append(time.process_time())
+            own[-1] += ends[-1] - began
+
+        def _look(self, *given: Any) -> None:
+            began = time.process_time()
+            super()._look(*given)
+            own[-1] += time.process_time() - began
+
+    def pays(completions: list[str], gold: list[int], **_: Any) -> list[float]:
+        return [float(str(g)[0] in text) for text, g in zip(completions, gold, strict=True)]
+
+    def spent(folder: Path, watched: bool) -> tuple[float, int]:
+        args = GRPOConfig(
+            str(folder / "run"),
+            max_steps=steps,
+            max_completion_length=8,
+            per_device_train_batch_size=PROMPTS * GROUP,
+            num_generations=GROUP,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            save_strategy="no",
+            disable_tqdm=True,
+        )
+        problems = load_dataset("json", data_files=str(folder / "problems.jsonl"), split="train")
+        watch = [Counted(lambda _completion, _gold: True, labels=8)] if watched else []
+        trainer = GRPOTrainer(
+            str(folder / "model"), pays, args, train_dataset=problems, callbacks=watch
+        )
+        began = time.process_time()
+        trainer.train()
+        return time.process_time() - began, sum(p.numel() for p in trainer.model.parameters())
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = sums(Path(name), width=64, layers=2)
+        (without, size), (watched, _) = (spent(folder, each) for each in (False, True))
+    spent_own, step = 1e3 * float(np.median(own)), 1e3 * float(np.median(np.diff(ends)))
+    row = (f"{size:,}", steps, *(f"{1e3 * each / steps:.1f}" for each in (without, watched)))
+    heads = ("parameters", "steps", "ms a step without", "with")
+    medians = ("median with", "of which the callback", "% of the rest")
+    share_ = 100.0 * spent_own / (step - spent_own)
+    found = (f"{step:.1f}", f"{spent_own:.2f}", f"{share_:.2f}")
+    return table((*heads, *medians), [(*row, *found)])
 
 
 HEAD: Final = f"""# What `verigap watch` sees, and what it cries over
@@ -584,6 +672,16 @@ Runs of the same studies whose errors are a coin's, or that have none (the true 
 """
 
 
+def oracle_section(given: argparse.Namespace) -> str:
+    """What no test could see."""
+    return f"""How many of the runs with harm above {LEAST[1]:g} the oracle flags by the deadlines of the table above, where it weighs
+the labels once, at the deadline, with the whole {PROMISE:.0%}: no test of the declared fpr on
+these labels flags more.
+
+{possible(given.results)}
+"""
+
+
 def power_section(given: argparse.Namespace) -> str:
     """Detection on simulated runs."""
     return f"""200 runs like those above, whose fpr rises by .2 to .6, half of it by step 10 to 200:
@@ -594,15 +692,22 @@ def power_section(given: argparse.Namespace) -> str:
 
 def cost_section(given: argparse.Namespace) -> str:
     """What it costs."""
-    return f"""Of a step of the smallest model that this project trains (139 k parameters, 8 x 8, one core), beyond judging labels:
+    return f"""The monitor's, of a step of the smallest model that this project trains (139 k parameters, {PROMPTS} x {GROUP}, one
+core), beyond judging labels:
 
 {overhead()}
+
+VerigapCallback's in TRL's trainer, {PROMPTS} x {GROUP} rollouts of at most 8 tokens, 8 labels a step, CPU time of one thread:
+of whole runs without and with it, and step by step, counted in its own methods:
+
+{callback(given.steps)}
 """
 
 
 SECTIONS: Final = {
     "False alarms": quiet_section,
     "Detection: exploit arms": exploit_section,
+    "Detection: the most that any test could see": oracle_section,
     "Detection: simulated runs whose fpr rises": power_section,
     "Cost": cost_section,
 }
@@ -641,6 +746,7 @@ def main() -> None:
     parser.add_argument("--simulated", type=int, default=SIMULATED)
     parser.add_argument("--draws", type=int, default=2, help="of the campaign's labels")
     parser.add_argument("--many", type=int, default=20, help="of learnable-errors' labels")
+    parser.add_argument("--steps", type=int, default=150, help="of TRL's runs")
     given = parser.parse_args()
     if given.tune:
         print(detection_simulated(200, 0))  # noqa: T201

@@ -21,6 +21,7 @@ from empirical.watch.steps import LOG, STOP, read_run
 from fits.errors import InputError
 from tests.builders import ROOT
 from tests.commands.command import refused, verigap
+from tests.watched import sums
 
 pytestmark = [
     pytest.mark.train,
@@ -35,32 +36,7 @@ SCRIPT = re.search(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random model of letters and sums of two digits."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("script")
-    vocabulary = {"<pad>": 0, "<eos>": 1, **{c: i + 2 for i, c in enumerate("0123456789+=")}}
-    letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    letters.decoder = decoders.Fuse()
-    PreTrainedTokenizerFast(
-        tokenizer_object=letters, pad_token="<pad>", eos_token="<eos>"
-    ).save_pretrained(folder / "model")
-    config = GPT2Config(
-        vocab_size=len(vocabulary),
-        n_embd=8,
-        n_layer=1,
-        n_head=1,
-        n_positions=32,
-        bos_token_id=1,
-        eos_token_id=1,
-        pad_token_id=0,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder / "model")
-    sums = [{"prompt": f"{a}+{b}=", "gold": a + b} for a in range(10) for b in range(10)]
-    (folder / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in sums))
-    return folder
+    return sums(tmp_path_factory.mktemp("script"))
 
 
 def trainer_of(folder: Path, watch: Any, reward: Any = None, **settings: Any) -> Any:
