@@ -165,8 +165,14 @@ def _reward_of(frame: pd.DataFrame, reward: str | None, gold: str, file: Path) -
     # What was logged by log_extra comes after the reward functions: a right answer may be a number too.
     if len(numeric) == 1:
         return numeric[0]
+    other = (
+        ""
+        if gold in frame.columns
+        else f", or the right answer's with --gold (there is no {gold!r})"
+    )
     raise InputError(
-        f"{file}: which column the verifier paid is not clear: name it with --reward: {', '.join(numeric) or 'none is there'}"
+        f"{file}: which column holds what the verifier paid is not clear: name it with --reward{other}: "
+        f"{', '.join(numeric) or 'none is numeric'}"
     )
 
 

@@ -115,8 +115,7 @@ def test_watching_changes_no_weight_and_costs_no_step(made: Path, tmp_path: Path
         assert seen.document["labels_by"] == "number, 8 a step"
         assert {one["name"]: one["can"] for one in seen.document["alarms"]}["declared"]
     said = refused("watch", tmp_path / "1", "--reference", "number", "--gold", "answer")
-    assert "no column 'answer' with the right answer (--gold)" in said
-    assert "there are: step, prompt, completion, pays, gold, advantage" in said
+    assert "or the right answer's with --gold (there is no 'answer'): pays, gold" in said
 
 
 def test_a_resumed_run_goes_on_from_its_log(made: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_newest_may_be_being_written_and_a_step_is_judged_once(tmp_path: Pat
     ("columns", "options", "said"),
     [
         ({"gold": []}, (), "no column 'gold' with the right answer (--gold); there are: step"),
-        ({"bonus": [0.5] * 8}, (), "name it with --reward: pays, bonus"),
+        ({"bonus": [0.5] * 8}, (), "is not clear: name it with --reward: pays, bonus"),
         (
             {},
             ("--reward", "pay"),
