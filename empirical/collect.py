@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from empirical.errors import StudyError
 from empirical.studies import RunSpec, Study, read_study
-from empirical.training.folder import TIMINGS, RunFolder
+from empirical.training.folder import COMPLETIONS, TIMINGS, RunFolder
+from fits.errors import InputError
 from fits.files import write_text
 from fits.readers.jsonl import read_json
 from fits.table import write_runs
@@ -140,20 +141,22 @@ def code_note(environments: Iterable[Mapping[str, Any]]) -> str | None:
 def collect(study: Study, study_file: Path, out: Path) -> Collected:
     """Bring the complete runs below `out` into the study's committed results; say how much is there.
 
-    Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, each run's
-    environment as a line of `environments.jsonl`, `environments.md` where the runs come from several
+    Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, the evaluations' completions
+    likewise where runs kept them (`running.save_completions`), each run's environment as a line of `environments.jsonl`, `environments.md` where the runs come from several
     commits or a modified tree, and the initial weights. What earlier collections wrote stays, so a
     campaign may move from machine to machine.
-    Raises StudyError if the study names no results folder.
+    Raises StudyError if the study names no results folder, or has none yet and no run below `out` is complete.
     """
     if study.results is None:
         raise StudyError(f"{study_file}: names no results folder")
     import pandas as pd
 
     folder = study_file.parent / study.results
-    (folder / "steps").mkdir(parents=True, exist_ok=True)
     known = folder / TABLE
     fresh = run_table(out, complete_only=True)
+    if fresh.empty and not known.exists():
+        raise StudyError(f"{out}: holds no complete run")
+    folder.mkdir(parents=True, exist_ok=True)
     table = merged(pd.read_parquet(known) if known.exists() else None, fresh)
     table = _with_columns(table, study.runs())
     table = table.sort_values(["group_size", "seed", "arm", "run_id", "step"], ignore_index=True)
@@ -163,7 +166,7 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
     if environments_file.exists():
         for line in environments_file.read_text(encoding="utf-8").splitlines():
             environments[json.loads(line)["run_id"]] = line
-    steps: dict[str, list[pd.DataFrame]] = {}
+    parts: dict[Path, list[pd.DataFrame]] = {}
     for path in sorted(out.glob("*/DONE")):
         run = RunFolder(path.parent)
         if not run.done:
@@ -174,12 +177,19 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
         log = pd.DataFrame([row for row in run.rows() if row["kind"] == "train"])
         log = log.drop(columns="kind")
         log.insert(0, "run_id", spec.run_id)
-        steps.setdefault(f"g{spec.group_size}-s{spec.seed}", []).append(log)
-    for name, logs in steps.items():
-        path = folder / "steps" / f"{name}.parquet"
+        name = f"g{spec.group_size}-s{spec.seed}.parquet"
+        parts.setdefault(folder / "steps" / name, []).append(_small(log))
+        for kept in sorted((run.path / COMPLETIONS).glob("step-*.parquet")):
+            said = pd.read_parquet(kept)
+            said.insert(0, "step", int(kept.stem.removeprefix("step-")))
+            said.insert(0, "run_id", spec.run_id)
+            parts.setdefault(folder / COMPLETIONS / name, []).append(said)
+    for path, frames in parts.items():
+        path.parent.mkdir(exist_ok=True)
         old = pd.read_parquet(path) if path.exists() else None
-        both = merged(old, _small(pd.concat(logs, ignore_index=True)))
-        write_runs(both.sort_values(["run_id", "step"], ignore_index=True), path)
+        both = merged(old, pd.concat(frames, ignore_index=True))
+        # Stable: samples of a problem stay in the order they were drawn in.
+        write_runs(both.sort_values(["run_id", "step"], ignore_index=True, kind="stable"), path)
     write_text(environments_file, "".join(environments[key] + "\n" for key in sorted(environments)))
     note = code_note(json.loads(line) for line in environments.values())
     if note is None:
@@ -279,7 +289,15 @@ def _small(log: pd.DataFrame) -> pd.DataFrame:
 def main(arguments: Sequence[str]) -> int:
     """Collect a study's complete runs into its committed results: STUDY.yaml OUT; --compare only compares."""
     study_file, out = (Path(one) for one in arguments if one != "--compare")
-    if "--compare" in arguments:
+    try:
+        return _carried_out(study_file, out, only_compare="--compare" in arguments)
+    except (InputError, StudyError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _carried_out(study_file: Path, out: Path, *, only_compare: bool) -> int:
+    if only_compare:
         reruns = compare(read_study(study_file), study_file, out)
         for one in reruns:
             said = f"differs in {', '.join(one.differ)}" if one.differ else "equal but for timings"

@@ -107,8 +107,9 @@ def _runs(findings: Findings) -> list[str]:
         f" {campaign.steps} steps, {campaign.rows:,} evaluations of {campaign.samples:,} samples. Seeds that every arm"
         f" has: {seeds} a prompt.",
         "",
-        "A study of its own, with a page of its own: [errors that a policy can learn](learnable-errors.md). What the"
-        " tables are, how they were made and their known faults: [data card](../../empirical/results/README.md).",
+        "Studies with a page of their own: [errors that a policy can learn](learnable-errors.md), [a pretrained model,"
+        " foretold and trained](smollm2.md), [probes in mid-run](in-training.md), [what buys errors back](corrections.md)."
+        " What the tables are, how they were made and their known faults: [data card](../../empirical/results/README.md).",
         "",
     ]
 

@@ -105,6 +105,36 @@ def test_collecting_twice_changes_nothing(tmp_path: Path):
     assert contents[0] == contents[1]
 
 
+def test_completions_that_runs_kept_are_brought_along_once(tmp_path: Path) -> None:
+    study = Study.model_validate(minimal(results="results"))
+    said = {}
+    for run in study.runs()[:2]:
+        finished(tmp_path / "out", run, 0.5, steps=[0, 10])
+        kept = tmp_path / "out" / run.run_id / "completions"
+        kept.mkdir()
+        for step in (0, 10):
+            texts = [f"{run.run_id} {step} {i}" for i in (2, 0, 1)]
+            pd.DataFrame({"completion": texts}).to_parquet(kept / f"step-{step:06d}.parquet")
+            said[run.run_id, step] = texts
+    for _ in range(2):
+        collect(study, tmp_path / "study.yaml", tmp_path / "out")
+    files = (tmp_path / "results" / "completions").glob("g*-s*.parquet")
+    stored = pd.concat(map(pd.read_parquet, files)).groupby(["run_id", "step"])["completion"]
+    assert {key: rows.tolist() for key, rows in stored} == said
+
+
+def test_where_no_run_is_complete_nothing_is_collected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(json.dumps(minimal(results="results")))
+    assert main([str(study), str(tmp_path / "absent")]) == 2
+    assert "absent: holds no complete run" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+    assert main([str(tmp_path / "none.yaml"), str(tmp_path)]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+
+
 def test_a_run_made_again_is_held_against_its_committed_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
