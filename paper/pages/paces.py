@@ -160,14 +160,13 @@ def _said(found: Paces) -> str:
         return "Verdict: not judged, one seed."
     out = [arm for arm in asked if not _agrees(arm)]
     worst = max(abs(arm.probe - arm.pace.value) for arm in found.arms)
-    if not out:
-        return (
-            f"Verdict: probe and runs agree within both errors in all {len(asked)} arms; the largest difference of R is"
-            f" {worst:.3f}."
-        )
+    widest = max((arm.pace.ci[1] - arm.pace.ci[0]) / 2 for arm in asked if arm.pace.ci is not None)
+    agree = f"all {len(asked)} arms"
+    if out:
+        agree = f"{len(asked) - len(out)} of {len(asked)} arms, not in {', '.join(arm.arm for arm in out)}"
     return (
-        f"Verdict: they agree in {len(asked) - len(out)} of {len(asked)} arms, not in"
-        f" {', '.join(arm.arm for arm in out)}; the largest difference of R is {worst:.3f}."
+        f"Verdict: probe and runs agree within both errors in {agree}; the largest difference of R is {worst:.3f}. The"
+        f" seeds leave a pace open by up to ±{widest:.2f}, and would not tell a probe that errs by less."
     )
 
 
