@@ -204,7 +204,7 @@ class Alarms:
         for name, says in NAMES.items():
             reason = "" if audited else "no labels: what is right cannot be known from verdicts"
             if name == "declared" and not self._beyond:
-                reason = "no declared rates: give them, or an audit's"
+                reason = "no rates are declared (--fpr, --fnr, or an audit's: --audit)"
             since = float(self.since[name])
             found.append(
                 Alarm(

@@ -431,7 +431,8 @@ def _unknown(labels: int, counts: _Rates, newest: Sequence[Step], run: Run) -> l
         said.append("everything: no step is logged yet")
     if not labels:
         said.append(
-            "fpr, fnr, accuracy, effective rollouts and every alarm: there are no labels. The share paid is"
+            "fpr, fnr, accuracy, effective rollouts and every alarm: there are no labels (--labels, or"
+            " --reference for completions that TRL saved). The share paid is"
             " fpr + J a, one number for three unknowns: reward that rises may be right answers or wrong ones that"
             " are paid, and verdicts alone never tell which"
         )

@@ -101,6 +101,14 @@ def test_a_persons_labels_take_the_place_of_the_logs(tmp_path: Path) -> None:
     )
 
 
+def test_what_cannot_be_known_says_what_would_tell(tmp_path: Path) -> None:
+    (tmp_path / "trainer_state.json").write_text('{"log_history": [{"step": 1, "reward": 0.5}]}')
+    shown = " ".join(verigap("watch", tmp_path, "--once").out.split())
+    assert "cannot go off: no labels" in shown
+    assert "cannot go off: no rates are declared (--fpr, --fnr, or an audit's: --audit)" in shown
+    assert "there are no labels (--labels, or --reference for completions that TRL saved)" in shown
+
+
 def test_a_forecast_beside_the_run(tmp_path: Path) -> None:
     calibration = tmp_path / "calibration.json"
     smoke = ROOT / "empirical/results/cpu-smoke"

@@ -311,11 +311,14 @@ def view(seen: WatchedRun, width: int) -> RenderableType:
             state, weight = Text("cannot go off", style="yellow"), "–"
         alarms.add_row(one.says, state, weight)
     parts.append(alarms)
+    reasons = dict.fromkeys(one.reason for one in seen.alarms if not one.can)
+    parts += [Text(f"cannot go off: {reason}", style="yellow") for reason in reasons]
     if seen.fpr_reached:
         parts.append(
             Text(f"fpr has been above {seen.fpr_reached:.3f} (at all steps at once)", style="dim")
         )
-    told = f"{seen.labels:,} labels by {visible(seen.labels_by)}" if seen.labels else "no labels"
+    count = f"{seen.labels:,} label{'s' * (seen.labels != 1)}"
+    told = f"{count} by {visible(seen.labels_by)}" if seen.labels else "no labels"
     parts.append(Text(told, style="dim"))
     parts += [Text(f"not known: {visible(line)}", style="yellow") for line in seen.unknown]
     parts += [Text(visible(line), style="dim") for line in seen.notes]
