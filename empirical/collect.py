@@ -142,9 +142,9 @@ def collect(study: Study, study_file: Path, out: Path) -> Collected:
     """Bring the complete runs below `out` into the study's committed results; say how much is there.
 
     Writes `runs.parquet`, the per-step logs as `steps/g<group size>-s<seed>.parquet`, the evaluations' completions
-    likewise where runs kept them (`running.save_completions`), each run's environment as a line of `environments.jsonl`, `environments.md` where the runs come from several
-    commits or a modified tree, and the initial weights. What earlier collections wrote stays, so a
-    campaign may move from machine to machine.
+    likewise where runs kept them (`running.save_completions`), each run's environment as a line of
+    `environments.jsonl`, `environments.md` where the runs come from several commits or a modified tree, and the
+    initial weights. What earlier collections wrote stays, so a campaign may move from machine to machine.
     Raises StudyError if the study names no results folder, or has none yet and no run below `out` is complete.
     """
     if study.results is None:
