@@ -159,6 +159,7 @@ def test_of_many_curves_the_one_in_hand_has_its_band(opened: Open, tmp_path: Pat
         for k in range(5)
     ]
     done = vg.report(pd.concat([frame, *more]), law="exponential")
+    assert "of more than 6 arms, of the one pointed at" in done.html()
     page = opened(path=done.write(tmp_path / "many.html"))
     page.mouse.move(0, 0)
     alone = page.evaluate(BAND)

@@ -237,12 +237,15 @@ def _progress(gap: GapReport) -> tuple[Chart, ...]:
         return ()
     # The setting with most arms is seen first.
     order = sorted(range(len(panels)), key=lambda at: -len(panels[at].quantities[0].lines))
-    crowded = len(panels[order[0]].quantities[0].lines) > MOST_BANDS
-    near = f"; of more than {MOST_BANDS} arms, of the one pointed at" if crowded else ""
+    most = panels[order[0]].quantities[0].lines
+    bands = ""
+    if any(line.low for panel in panels for line in panel.quantities[0].lines):
+        near = f"; of more than {MOST_BANDS} arms, of the one pointed at" * (len(most) > MOST_BANDS)
+        bands = f"; bands are 95 % over seeds, where more than two were matched{near}"
     return (
         Chart(
             title="Accuracy lost to the verifier",
-            caption=f"Accuracy lost against {gap.x}, by arm; bands are 95 % over seeds, where more than two were matched{near}."
+            caption=f"Accuracy lost against {gap.x}, by arm{bands}."
             f" Dashed: {gap.delta:g}, the smallest gap of interest.",
             x=gap.x,
             panels=tuple(panels[at] for at in order),
