@@ -58,6 +58,10 @@ def pretrained(root: Path) -> Numbers:
         "smollm.snr2": number(probe.snr2, 1),
     }
     numbers |= _paced(found, "smollm")
+    # Of an arm's single run no error is known.
+    told = [abs(arm.z) for arm in found.arms if arm.z is not None]
+    numbers["smollm.agree"] = count(sum(z < 1.96 for z in told))
+    numbers["smollm.told"] = count(len(told))
     forecast = root / "paper" / "forecasts" / f"{SMOLLM}.json"
     if forecast.is_file():
         one = held(json.loads(forecast.read_text(encoding="utf-8")), runs, study, probe)
