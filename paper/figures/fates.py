@@ -32,7 +32,7 @@ GREY: Final = "0.65"
 @in_style
 def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Drawing:
     """Means over seeds; arms that cost more than HARM by name, the others in grey."""
-    figure = blank(2.1)
+    figure = blank(1.95)
     axes = figure.subplots(1, 2)
     rows: list[Row] = []
     ordered = sorted(found.arms, key=lambda one: -one.harm.value)

@@ -67,7 +67,7 @@ def _in_view(findings: Findings) -> list[Scored]:
 @in_style
 def draw_scores(findings: Findings, blind: Sequence[Scored]) -> Drawing:
     """RMSE by set: ours, baselines that are identified there, and evaluation noise; below, the blind sets."""
-    figure = column(2.2)
+    figure = column(2.1)
     axis = figure.subplots()
     seen = _in_view(findings)
     sets = [*((one, False) for one in seen), *((one, True) for one in blind)]
