@@ -3,12 +3,13 @@
 Law. A probe at an arm's own weights gives the first-order growth of accuracy by one step under the arm's verifier
 (`right_rate`). Measured: accuracy at the end of a window less that at its start, over its steps, paired within seeds,
 mean over the campaign's seeds, between evaluations linear. The weights probed are seed 0's; the windows follow them.
-Fails first in long windows: growth falls within them, and first order is then above what is measured.
+Fails first in long windows: growth falls within them, and first order is then above what is measured. So the slope
+around the probe's step is taken too, between the evaluations before and after it, where that cancels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ from empirical.errors import StudyError
 from empirical.probe import ArmProbe, Probe
 from fits.hypotheses import Estimate, estimate
 from paper.paces import by_seed
+from theory.channel import FloatArray
 
-__all__ = ["WINDOWS", "Equal", "InTraining", "Row", "equal_steps", "in_training"]
+__all__ = ["AROUND", "WINDOWS", "Equal", "InTraining", "Row", "equal_steps", "in_training"]
 
 WINDOWS: Final = {0: 20, 50: 100, 150: 200}  # the next steps, by where the probe was made
+AROUND: Final = {50: (40, 60), 150: (100, 200)}  # evaluations as far before it as after
 COUNTS: Final = ("wrong", "right", "paid_wrong", "unpaid_right")
 
 
@@ -30,7 +33,7 @@ COUNTS: Final = ("wrong", "right", "paid_wrong", "unpaid_right")
 class Row:
     """One probe: growth of accuracy by one step, as probed and over the window.
 
-    same: the arm's speed over clean's, both at these weights, as probed.
+    around: the slope around the step, None at the start. same: the arm's speed over clean's, both at these weights, as probed.
     """
 
     arm: str
@@ -40,6 +43,7 @@ class Row:
     probed: float
     probed_ci: tuple[float, float]
     measured: Estimate
+    around: Estimate | None
     same: float | None
     same_ci: tuple[float | None, float | None] | None
 
@@ -64,12 +68,13 @@ class Equal:
 
 @dataclass(frozen=True)
 class InTraining:
-    """All probes. ratio: geometric mean of probed over measured by step, where both are above 0."""
+    """All probes. ratio, ratio_around: geometric mean of probed over measured by step, where both are above 0."""
 
     rows: tuple[Row, ...]
     rank: float
     rmse: float
     ratio: Mapping[int, float]
+    ratio_around: Mapping[int, float]
     within: int
     equal: Equal | None
 
@@ -91,12 +96,8 @@ def in_training(
         if own.empty:
             continue
         table = own.pivot_table(index=["arm", "seed"], columns="step", values="accuracy")
-        until = WINDOWS[step]
-        growth = [
-            float(np.diff(np.interp([step, until], curve.index.to_numpy(float), curve))[0])
-            / (until - step)
-            for curve in by_seed(table, arm).values()
-        ]
+        curves = by_seed(table, arm)
+        label = f"{arm}, {size}, {step}"
         found = _arm(probe, size, arm)
         low, high = found.right_rate_ci
         assert low is not None
@@ -106,10 +107,11 @@ def in_training(
                 arm=arm,
                 group_size=size,
                 step=step,
-                until=until,
+                until=WINDOWS[step],
                 probed=found.right_rate,
                 probed_ci=(low, high),
-                measured=estimate(f"{arm}, {size}, {step}", np.array(growth)),
+                measured=estimate(label, _slopes(curves, (step, WINDOWS[step]))),
+                around=estimate(label, _slopes(curves, AROUND[step])) if step in AROUND else None,
                 same=found.relative_speed,
                 same_ci=found.ci,
             )
@@ -118,21 +120,38 @@ def in_training(
         raise StudyError("no probe made in training has a curve of the campaign")
     probed = np.array([row.probed for row in rows])
     measured = np.array([row.measured.value for row in rows])
-    positive = (probed > 0.0) & (measured > 0.0)
-    steps = np.array([row.step for row in rows])
     ranks: Any = spearmanr(probed, measured)
     return InTraining(
         rows=tuple(rows),
         rank=float(ranks.statistic),
         rmse=float(np.sqrt(np.mean((probed - measured) ** 2))),
-        ratio={
-            int(step): float(np.exp(np.log(probed / measured)[positive & (steps == step)].mean()))
-            for step in np.unique(steps)
-            if (positive & (steps == step)).any()
-        },
+        ratio=_ratios([(row.step, row.probed, row.measured.value) for row in rows]),
+        ratio_around=_ratios(
+            [(row.step, row.probed, row.around.value) for row in rows if row.around is not None]
+        ),
         within=sum(abs(z) < 1.96 for row in rows if (z := row.z) is not None),
         equal=equal,
     )
+
+
+def _slopes(curves: Mapping[int, pd.Series], window: tuple[int, int]) -> FloatArray:
+    """Growth of accuracy by one step over a window, of each seed, shape (seeds,)."""
+    return np.array(
+        [
+            float(np.diff(np.interp(window, curve.index.to_numpy(float), curve))[0])
+            / (window[1] - window[0])
+            for curve in curves.values()
+        ]
+    )
+
+
+def _ratios(rows: Sequence[tuple[int, float, float]]) -> dict[int, float]:
+    """Geometric mean of probed over measured by step; rows: (step, probed, measured)."""
+    logs: dict[int, list[float]] = {}
+    for step, probed, measured in rows:
+        if probed > 0.0 and measured > 0.0:
+            logs.setdefault(step, []).append(float(np.log(probed / measured)))
+    return {step: float(np.exp(np.mean(of))) for step, of in logs.items()}
 
 
 def _arm(probe: Probe, size: int, arm: str) -> ArmProbe:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from paper.pages.tables import said, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fits.hypotheses import Estimate
     from paper.in_training import InTraining, Row
 
@@ -31,9 +33,9 @@ def document(found: InTraining, *, command: str, figure: str) -> str:
             f"Estimate: over {len(found.rows)} probes, rank correlation {found.rank:+.2f}, RMSE {1e3 * found.rmse:.2f}·10⁻³ of"
             f" accuracy a step; {found.within} of {len(found.rows)} agree within both errors. Probed over measured, geometric"
             " mean: "
-            + ", ".join(
-                f"{ratio:.2f} at step {step}" for step, ratio in sorted(found.ratio.items())
-            )
+            + _ratios(found.ratio)
+            + "; over the slope around the step, where first order is met, "
+            + _ratios(found.ratio_around)
             + ".",
             "",
             f"Verdict: {_verdict(found)}.",
@@ -41,7 +43,7 @@ def document(found: InTraining, *, command: str, figure: str) -> str:
             f"![Growth of accuracy, probed and measured]({figure})",
             "",
             "Growth of accuracy by one step, 10⁻³. Probed: first order, at these weights, with 95 %. Measured: mean slope over"
-            " the window, the campaign's seeds, 95 % (t). Speed over clean: both at these weights, as probed.",
+            " the window, the campaign's seeds, 95 % (t). Around: the same between the evaluations before and after the step. Speed over clean: both at these weights, as probed.",
             "",
             *table(
                 (
@@ -52,6 +54,7 @@ def document(found: InTraining, *, command: str, figure: str) -> str:
                     "probed",
                     "measured",
                     "z",
+                    "around",
                     "speed over clean",
                 ),
                 [_row(row) for row in found.rows],
@@ -82,6 +85,10 @@ def _verdict(found: InTraining) -> str:
     return f"{order} across arms, group sizes and steps, {size} ({share:.0%} within both errors)"
 
 
+def _ratios(found: Mapping[int, float]) -> str:
+    return ", ".join(f"{ratio:.2f} at step {step}" for step, ratio in sorted(found.items()))
+
+
 def _row(row: Row) -> list[str]:
     ends = row.same_ci
     spread = "" if ends is None or None in ends else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
@@ -93,6 +100,7 @@ def _row(row: Row) -> list[str]:
         f"{1e3 * row.probed:+.2f} [{1e3 * row.probed_ci[0]:+.2f}, {1e3 * row.probed_ci[1]:+.2f}]",
         said(_thousandths(row.measured), "+.2f"),
         "–" if row.z is None else f"{row.z:+.1f}",
+        "–" if row.around is None else said(_thousandths(row.around), "+.2f"),
         "–" if row.same is None else f"{row.same:.2f}{spread}",
     ]
 

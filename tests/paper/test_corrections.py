@@ -173,6 +173,11 @@ def test_growth_is_the_slope_of_the_next_steps() -> None:
     assert [row.step for row in found.rows] == [0, 150]
     assert found.rows[1].measured.value == pytest.approx(slope)
     assert found.rows[1].z == pytest.approx(0.0, abs=1e-6)
+    around = found.rows[1].around
+    assert around is not None
+    assert around.value == pytest.approx(float(((table[200] - table[100]) / 100).mean()))
+    assert found.rows[0].around is None
+    assert found.ratio_around == pytest.approx({150: slope / around.value})
     assert found.within == 1
     assert found.ratio == pytest.approx({0: 2.0, 150: 1.0})
     page = in_training_page.document(found, command="c", figure="f.png")
