@@ -18,7 +18,7 @@ import pandas as pd
 
 from empirical.errors import StudyError
 from empirical.probe import Probe
-from fits.hypotheses import Estimate, estimate
+from fits.hypotheses import LEAST_UNITS, Estimate, estimate
 from paper.learnable import SETTLED
 from paper.paces import CLEAN, by_seed, pace
 
@@ -82,8 +82,8 @@ class Versus:
     @property
     def verdict(self) -> str:
         """By the interval of pace."""
-        if self.pace.ci is None:
-            return "one seed"
+        if self.pace.ci is None or self.pace.units < LEAST_UNITS:
+            return "not judged"
         low, high = self.pace.ci
         if low > 0.0:
             return "faster"

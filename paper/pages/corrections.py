@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fits.hypotheses import LEAST_UNITS
 from paper.corrections import BASE, FAULT, SAME
 from paper.learnable import SETTLED
 from paper.pages.tables import said, table
@@ -58,7 +59,8 @@ def document(found: Corrections, *, command: str, figure: str) -> str:
             *table(WAYS, [_way(one) for one in found.bought]),
             "",
             "At equal cost, paired within seeds; as fast is an interval within"
-            f" ±{SAME:g} of pace. Several are asked, and none is corrected for that.",
+            f" ±{SAME:g} of pace; fewer than {LEAST_UNITS} seeds are not judged. Several are asked, and none is corrected for"
+            " that.",
             "",
             *table(
                 (
@@ -119,7 +121,7 @@ def _learnt(found: Corrections) -> list[str]:
         " initial completions whose segments are the fault's own says what a verdict is worth, the share of paid ones that"
         " were right; audited-length: one that tells completions by length alone, 8 to 16 characters and others.",
         "",
-        f"Harm: clean's accuracy less the arm's, mean over evaluations in the last {1 - SETTLED:.0%} of training, paired"
+        f"Harm: clean's accuracy less the arm's, mean over evaluations past {SETTLED:.0%} of training, paired"
         " within seeds; undone: accuracy above the uncorrected arm's at 8 rollouts.",
         "",
         *table(
