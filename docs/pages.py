@@ -33,6 +33,8 @@ ELSEWHERE: Final = {
     "paper/generated/learnable-errors.md": "results/learnable-errors.md",
     "paper/generated/probe.md": "results/probe.md",
     "paper/generated/smollm2.md": "results/smollm2.md",
+    "paper/generated/in-training.md": "results/in-training.md",
+    "paper/generated/corrections.md": "results/corrections.md",
     "tests/benchmarks/RESULTS.md": "results/speed.md",
     "tests/benchmarks/COVERAGE.md": "results/coverage.md",
     "tests/benchmarks/WATCH.md": "results/watch.md",

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_corrections"]
 
+DASHES = ("-", "--", "-.", (0, (6, 2)))
+
 
 @in_style
 def draw_corrections(found: Corrections) -> Drawing:
     """Left: pace of each way to spend a step, 95 % over seeds, by the probe hollow. Right: accuracy by step."""
-    figure = blank(3.4 if found.mended else 3.0)
+    figure = blank(1.4 + 0.22 * max(len(found.bought), 9))
     axes = figure.subplots(
         1, 2 if found.mended else 1, squeeze=False, width_ratios=[3, 2][: 1 + bool(found.mended)]
     )[0]
@@ -63,11 +65,13 @@ def draw_corrections(found: Corrections) -> Drawing:
         colours = shades(names)
         curves = [("clean, 8", found.clean, "0.1", ":")]
         curves += [
-            (name, one.curve, colours[name], "-")
-            for name, one in zip(names, found.mended, strict=True)
+            (name, one.curve, colours[name], dash)
+            for name, one, dash in zip(names, found.mended, DASHES, strict=False)
         ]
         for name, curve, colour, dash in curves:
-            right.plot(list(curve), list(curve.values()), dash, color=colour, linewidth=1.3)
+            right.plot(
+                list(curve), list(curve.values()), linestyle=dash, color=colour, linewidth=1.3
+            )
             keys.append(sample(name, colour, dash=dash))
         right.set_xlabel("step", fontsize="small")
         right.set_ylabel("accuracy", fontsize="small")
@@ -85,5 +89,5 @@ def draw_corrections(found: Corrections) -> Drawing:
             ],
             ignore_index=True,
         )
-    key_above(figure, keys)
+    key_above(figure, keys, across=4)
     return Drawing(figure, data)
