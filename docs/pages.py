@@ -33,6 +33,7 @@ ELSEWHERE: Final = {
     "paper/generated/learnable-errors.md": "results/learnable-errors.md",
     "paper/generated/probe.md": "results/probe.md",
     "paper/generated/smollm2.md": "results/smollm2.md",
+    "paper/generated/sizes.md": "results/sizes.md",
     "paper/generated/in-training.md": "results/in-training.md",
     "paper/generated/corrections.md": "results/corrections.md",
     "tests/benchmarks/RESULTS.md": "results/speed.md",
