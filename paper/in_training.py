@@ -33,7 +33,8 @@ COUNTS: Final = ("wrong", "right", "paid_wrong", "unpaid_right")
 class Row:
     """One probe: growth of accuracy by one step, as probed and over the window.
 
-    around: the slope around the step, None at the start. same: the arm's speed over clean's, both at these weights, as probed.
+    around: the slope around the step, None at the start. same: the arm's speed over clean's, both at these weights, as
+    probed.
     """
 
     arm: str
