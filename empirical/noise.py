@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -54,6 +54,7 @@ __all__ = [
     "Text",
     "TriggeredNoise",
     "Worth",
+    "selected",
     "structure",
 ]
 
@@ -286,6 +287,11 @@ class Errors(Channel):
             if new != value:
                 raise ValueError(f"is spelt {_flow(new)} now")
         return value
+
+
+def selected(selector: Selector, shown: Sequence[Shown]) -> BoolArray:
+    """Which of n completions show the feature, shape (n,). Raises StudyError as the selector does."""
+    return np.array([selector.selects(one) for one in shown], dtype=np.bool_)
 
 
 class Worth(Spec):

@@ -22,7 +22,7 @@ import numpy as np
 
 from empirical import extras
 from empirical.errors import StudyError
-from empirical.noise import Arm, Shown, TriggeredNoise
+from empirical.noise import Arm, Shown, TriggeredNoise, selected
 from empirical.studies import Study, read_study
 from empirical.verifiers import Verdict, verifier_named
 from fits.inference import Interval, wilson
@@ -82,11 +82,11 @@ def static_rates(study: Study, completions: pd.DataFrame) -> tuple[StaticRates, 
     ]
     found: list[StaticRates] = []
     for name, arm in study.arms.items():
-        selected = np.zeros(len(rows), dtype=np.bool_)
+        featured = np.zeros(len(rows), dtype=np.bool_)
         noise = arm.noise
         if isinstance(noise, TriggeredNoise) and noise.selector is not None:
-            selected = np.array([noise.selector.selects(one) for one in shown])
-        reward = np.where(paid, 1.0 - _rates(arm, "fnr", selected), _rates(arm, "fpr", selected))
+            featured = selected(noise.selector, shown)
+        reward = np.where(paid, 1.0 - _rates(arm, "fnr", featured), _rates(arm, "fpr", featured))
         found.append(
             StaticRates(
                 name,
@@ -94,8 +94,8 @@ def static_rates(study: Study, completions: pd.DataFrame) -> tuple[StaticRates, 
                 _interval(reward[~right]),
                 float(1.0 - reward[right].mean()),
                 _interval(1.0 - reward[right]),
-                float(selected[~right].mean()),
-                float(selected[right].mean()),
+                float(featured[~right].mean()),
+                float(featured[right].mean()),
             )
         )
     return tuple(found)

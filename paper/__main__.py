@@ -24,6 +24,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,7 @@ from empirical.step_law.real import write_derived
 from empirical.studies import read_study
 from fits import InputError
 from fits.answers import three_answers
-from fits.drawing import save
+from fits.drawing import Drawing, save
 from fits.files import write_text
 from fits.plain import json_text
 from paper.argument.write import write_manuscript
@@ -70,11 +71,7 @@ SHARED: Final = ROOT.parent / "shared" / "data"
 DERIVED: Final = "real-groups.json"
 KEPT: Final = "shared.json"
 STEPS: Final = Path("gradient-level.md")
-PROBE: Final = Path("probe.md")
-PROBE_FIGURE: Final = Path("figures/probe.png")
 PROBED: Final = "verigap probe empirical/studies/trained/cpu-campaign.yaml"
-LEARNABLE: Final = Path("learnable-errors.md")
-LEARNABLE_FIGURE: Final = Path("figures/learnable-errors.png")
 LEARNABLE_STUDY: Final = Path("studies/trained/learnable-errors.yaml")
 SMOLLM2: Final = "smollm2-arithmetic"
 SIZES: Final = "model-sizes"
@@ -202,18 +199,23 @@ def write_steps(level: GradientLevel, out: Path = GENERATED) -> None:
     )
 
 
+def _page(name: str, drawing: Drawing, document: Callable[..., str], out: Path) -> str:
+    """Write NAME.md and figures/NAME.png (and .csv) below `out`; the page, which `document` makes given `figure`."""
+    figure = f"figures/{name}.png"
+    save(drawing, out / figure)
+    page = document(figure=figure)
+    write_text(out / f"{name}.md", page)
+    return page
+
+
 def write_probe(campaign: Path, out: Path = GENERATED) -> str:
     """Write probe.md and figures/probe.png (and .csv) below `out`, from `campaign`'s table and probe; the page.
 
     Raises StudyError where the probe is absent or the table lacks what it is held against.
     """
     found = check(read_probe(campaign / "probe.json"), pd.read_parquet(campaign / TABLE))
-    save(draw_probe(found), out / PROBE_FIGURE)
-    page = probe_page.document(
-        found, command="python -m paper probe", probed=PROBED, figure=PROBE_FIGURE.as_posix()
-    )
-    write_text(out / PROBE, page)
-    return page
+    document = partial(probe_page.document, found, command="python -m paper probe", probed=PROBED)
+    return _page("probe", draw_probe(found), document, out)
 
 
 def write_learnable(study_file: Path, out: Path = GENERATED) -> str:
@@ -230,12 +232,8 @@ def write_learnable(study_file: Path, out: Path = GENERATED) -> str:
     rare = None
     if _present(rare_results / TABLE):
         rare = learnable(read_study(rare_file), rare_results)
-    save(draw_learnable(found, rare), out / LEARNABLE_FIGURE)
-    page = learnable_page.document(
-        found, rare, command="python -m paper learnable", figure=LEARNABLE_FIGURE.as_posix()
-    )
-    write_text(out / LEARNABLE, page)
-    return page
+    document = partial(learnable_page.document, found, rare, command="python -m paper learnable")
+    return _page("learnable-errors", draw_learnable(found, rare), document, out)
 
 
 def write_smollm2(results: Path, out: Path = GENERATED) -> str:
@@ -249,16 +247,14 @@ def write_smollm2(results: Path, out: Path = GENERATED) -> str:
     probe = read_probe(folder / "probe.json")
     forecast = json.loads((FORECASTS / f"{SMOLLM2}.json").read_text(encoding="utf-8"))
     found = paces(probe, runs)
-    save(draw_pretrained(found), out / "figures/smollm2.png")
-    page = paces_page.pretrained(
+    document = partial(
+        paces_page.pretrained,
         found,
         held(forecast, runs, study, probe),
         command="python -m paper smollm2",
-        figure="figures/smollm2.png",
         hours=float(runs.groupby("run_id")["seconds"].max().sum()) / 3600.0,
     )
-    write_text(out / "smollm2.md", page)
-    return page
+    return _page("smollm2", draw_pretrained(found), document, out)
 
 
 def write_sizes(results: Path, out: Path = GENERATED) -> str:
@@ -277,15 +273,10 @@ def write_sizes(results: Path, out: Path = GENERATED) -> str:
         if len(own := runs[runs["model"] == model.name])
     ]
     found = sorted([reference, *others], key=lambda one: one.parameters)
-    save(draw_sizes(found), out / "figures/sizes.png")
-    page = paces_page.sizes(
-        found,
-        moved(reference, others),
-        command="python -m paper sizes",
-        figure="figures/sizes.png",
+    document = partial(
+        paces_page.sizes, found, moved(reference, others), command="python -m paper sizes"
     )
-    write_text(out / "sizes.md", page)
-    return page
+    return _page("sizes", draw_sizes(found), document, out)
 
 
 def write_corrections(results: Path, out: Path = GENERATED) -> str:
@@ -294,12 +285,8 @@ def write_corrections(results: Path, out: Path = GENERATED) -> str:
     Raises StudyError where the probe, or the campaign's or learnable-errors' runs are absent.
     """
     found = read_corrections(results)
-    save(draw_corrections(found), out / "figures/corrections.png")
-    page = corrections_page.document(
-        found, command="python -m paper corrections", figure="figures/corrections.png"
-    )
-    write_text(out / "corrections.md", page)
-    return page
+    document = partial(corrections_page.document, found, command="python -m paper corrections")
+    return _page("corrections", draw_corrections(found), document, out)
 
 
 def write_in_training(results: Path, out: Path = GENERATED) -> str:
@@ -308,12 +295,8 @@ def write_in_training(results: Path, out: Path = GENERATED) -> str:
     Raises StudyError where no probe is there that the campaign's runs can be held against.
     """
     found = read_in_training(results)
-    save(draw_in_training(found), out / "figures/in-training.png")
-    page = in_training_page.document(
-        found, command="python -m paper training", figure="figures/in-training.png"
-    )
-    write_text(out / "in-training.md", page)
-    return page
+    document = partial(in_training_page.document, found, command="python -m paper training")
+    return _page("in-training", draw_in_training(found), document, out)
 
 
 WRITERS: Final[dict[str, Callable[[Path, Path], str]]] = {

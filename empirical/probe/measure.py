@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from empirical.noise import BySegment, Selector, Shown, TriggeredNoise, structure
+from empirical.noise import BySegment, Shown, TriggeredNoise, selected, structure
 from empirical.probe.spec import ProbeSpec
 from empirical.studies import PretrainedSpec
 from empirical.training.rewards import answer_id
@@ -233,21 +233,17 @@ class Prober:
         right = base
         if self.reference is not self.verifier:
             right = [self.reference(text, gold) for text in texts]
-
-        def shows(selector: Selector) -> BoolArray:
-            shown = [
-                selector.selects(Shown(text, judged.answer, gold, problem.prompt))
-                for text, judged in zip(texts, base, strict=True)
-            ]
-            return np.array(shown, dtype=np.bool_)[which]
-
-        selected: dict[str, BoolArray] = {}
+        shown = [
+            Shown(text, judged.answer, gold, problem.prompt)
+            for text, judged in zip(texts, base, strict=True)
+        ]
+        featured: dict[str, BoolArray] = {}
         segment: dict[str, BoolArray] = {}
         for name, arm in self.spec.judges:
             if isinstance(arm.noise, TriggeredNoise) and arm.noise.selector is not None:
-                selected[name] = shows(arm.noise.selector)
+                featured[name] = selected(arm.noise.selector, shown)[which]
             if isinstance(arm.correction, BySegment):
-                segment[name] = shows(arm.correction.selector)
+                segment[name] = selected(arm.correction.selector, shown)[which]
 
         def where(judgements: Sequence[Judgement], verdict: Verdict) -> BoolArray:
             return np.array([j.verdict is verdict for j in judgements], dtype=np.bool_)[which]
@@ -258,7 +254,7 @@ class Prober:
             base=where(base, Verdict.RIGHT),
             unscorable=where(base, Verdict.UNSCORABLE),
             answer=answers[which],
-            selected=selected,
+            selected=featured,
             segment=segment,
         )
 

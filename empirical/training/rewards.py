@@ -25,7 +25,7 @@ import numpy as np
 
 from empirical.errors import StudyError
 from empirical.math_worker import batch
-from empirical.noise import Correction, Selector, Shown
+from empirical.noise import BySegment, Correction, Selector, Shown, selected
 from empirical.verifiers import Judgement, Verdict, Verifier
 from theory.channel import BoolArray, FloatArray
 from theory.estimators import GRPO, Estimator, advantages
@@ -137,17 +137,14 @@ class NoisyVerifier:
         if group is None:
             group = index // self.group_size
 
-        def shows(selector: Selector) -> BoolArray:
+        shown: list[Shown] = []
+        if self.selector is not None or isinstance(self.correction, BySegment):
             told = prompts or itertools.repeat(None, len(completions))
-            return np.array(
-                [
-                    selector.selects(Shown(c, j.answer, g, p))
-                    for c, j, g, p in zip(completions, judgements, answers, told, strict=True)
-                ],
-                dtype=np.bool_,
-            )
-
-        selected = None if self.selector is None else shows(self.selector)
+            shown = [
+                Shown(c, j.answer, g, p)
+                for c, j, g, p in zip(completions, judgements, answers, told, strict=True)
+            ]
+        featured = None if self.selector is None else selected(self.selector, shown)
         paid = self.structure.judge(
             Rollouts(
                 right=base,
@@ -155,23 +152,23 @@ class NoisyVerifier:
                 index=index,
                 group=group,
                 answer=np.array([answer_id(j) for j in judgements], dtype=np.int64),
-                selected=selected,
+                selected=featured,
             ),
             seed=self.seed,
             step=step,
         )
         worth = paid.astype(np.float64)
         if self.correction is not None:
-            asked = getattr(self.correction, "selector", None)
-            worth = self.correction.worth(
-                paid, group=group, segment=None if asked is None else shows(asked)
-            )
+            segment = None
+            if isinstance(self.correction, BySegment):
+                segment = selected(self.correction.selector, shown)
+            worth = self.correction.worth(paid, group=group, segment=segment)
         return Judged(
             right=right,
             base=base,
             paid=paid,
             worth=worth,
-            selected=selected,
+            selected=featured,
             unscorable=np.array(
                 [j.verdict is Verdict.UNSCORABLE for j in judgements], dtype=np.bool_
             ),

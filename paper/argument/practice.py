@@ -33,9 +33,8 @@ __all__ = [
     "probe_size",
 ]
 
-# The rest of the arms have J <= 0: more steps of them are no gain.
-LEARNING: Final = (
-    "clean",
+# Of independent errors by grpo, J > 0.
+ERROR_ARMS: Final = (
     "fpr0.2",
     "fpr0.4",
     "fpr0.6",
@@ -44,6 +43,11 @@ LEARNING: Final = (
     "fnr0.6",
     "both0.2",
     "both0.4",
+)
+# The rest of the arms have J <= 0: more steps of them are no gain.
+LEARNING: Final = (
+    "clean",
+    *ERROR_ARMS,
     "drgrpo-clean",
     "drgrpo-fpr0.4",
     "drgrpo-fnr0.4",

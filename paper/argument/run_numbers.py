@@ -22,7 +22,7 @@ from empirical.studies import Study, read_study
 from fits import InputError
 from fits.hypotheses import Estimate
 from paper.argument.foretold import SIZES, foretold_numbers
-from paper.argument.practice import compute_numbers, margin_numbers, probe_numbers
+from paper.argument.practice import ERROR_ARMS, compute_numbers, margin_numbers, probe_numbers
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
 from paper.claims import EARLY as CLIMB_EARLY
 from paper.claims import RATES
@@ -33,16 +33,6 @@ from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
 
 __all__ = ["Material", "Record", "coverage", "evidence", "load"]
 
-ERROR_ARMS: Final = (
-    "fpr0.2",
-    "fpr0.4",
-    "fpr0.6",
-    "fnr0.2",
-    "fnr0.4",
-    "fnr0.6",
-    "both0.2",
-    "both0.4",
-)
 JUDGED: Final = ("supported", "contradicted", "undetermined")
 SHOWN_LEVELS: Final = ("over_training", "end")
 LEARNABLE: Final = "learnable-errors"
