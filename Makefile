@@ -27,7 +27,7 @@ demo: $(VENV)/.installed-core
 # numba's cache does not notice a change in a module that a compiled one calls.
 test: $(VENV)/.installed-tests lint
 	rm -f theory/__pycache__/*.nb[ci] fits/__pycache__/*.nb[ci]
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: $(VENV)/.installed-tests
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,21 @@ from empirical import cluster
 from tests.builders import independent, logged_campaign
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where pytest-xdist spreads tests, a file stays together for its fixtures, and all that use Ray for its one."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    on_ray = {item.path for item in items if "ray_of_two" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "ray" if item.path in on_ray else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where pytest-xdist spreads tests, a file stays together for its fixtures, and all that use Ray for its one.
+
+    Not by `--dist loadgroup`: under pytest 9.2, xdist 3.8 overlooks its groups and spreads a file's tests.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            text = (config.rootpath / file).read_text(encoding="utf-8")
+            return "ray" if "ray_of_two" in text else file
+
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

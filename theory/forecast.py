@@ -558,13 +558,12 @@ class _Paths:
     ) -> None:
         """paces: pace and its standard error by condition, [2, conditions]."""
         self._fit, self._place, self._at = fit, place, at
-        count = len(conditions)
-        # Clean twins: the same but for the verifier.
-        own_twin = [replace(c, channel=VerifierChannel(0.0, 0.0)) for c in conditions]
-        twins = list(dict.fromkeys(own_twin))
-        both = [*conditions, *twins]
-        twin_of = np.array([count + twins.index(twin) for twin in own_twin], dtype=np.intp)
-        where = np.concatenate([place, twin_of[place]])
+        # Each row's condition and its clean twin; what several rows ask is integrated once.
+        asked = [*conditions, *(replace(c, channel=VerifierChannel(0.0, 0.0)) for c in conditions)]
+        both = list(dict.fromkeys(asked))
+        slot = {condition: i for i, condition in enumerate(both)}
+        slots = np.array([slot[condition] for condition in asked], dtype=np.intp)
+        where = slots[np.concatenate([place, len(conditions) + place])]
         when = np.concatenate([at, at])
         raw = np.empty((len(fit.weight), where.size))
         self.accuracy = np.empty((len(fit.weight), at.size))
@@ -586,7 +585,7 @@ class _Paths:
         if paces is not None:
             self._add_paced(fit, reference, paces)
         sizes_known = [math.log2(c.group_size) for c in fit.conditions]
-        size_N = np.log2(sizes[place])
+        size_N = np.log2(sizes[where[: at.size]])
         outside = np.maximum(size_N - max(sizes_known), min(sizes_known) - size_N).clip(0.0)
         outside[self.probed] = 0.0  # the probe has measured that group size
         longer = np.log2(np.maximum(at / max(fit.horizon, 1.0), 1.0))

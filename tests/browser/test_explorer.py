@@ -53,20 +53,22 @@ def move(page: Page, name: str, value: float) -> None:
     page.locator(f"input[type=range][data-of={name}]").fill(f"{value:.10g}")
 
 
-MOVED = """(values) => {
+MOVED = """([values, optimiser]) => {
   for (const [name, value] of Object.entries(values)) {
     const slider = document.querySelector(`input[type=range][data-of=${name}]`);
     slider.value = value;
     slider.dispatchEvent(new Event("input", {bubbles: true}));
   }
+  document.querySelector(`input[value=${optimiser}]`).click();
   const says = (name) => Number(document.querySelector(`[data-says=${name}]`).dataset.value);
   return [says("worth"), says("accuracy")];
 }"""
 
 
-def moved(page: Page, **values: float) -> tuple[float, float]:
+def moved(page: Page, optimiser: str, **values: float) -> tuple[float, float]:
     """What is shown once all sliders were moved, one after another, in one call of the browser."""
-    worth, accuracy = page.evaluate(MOVED, {name: f"{v:.10g}" for name, v in values.items()})
+    asked = {name: f"{v:.10g}" for name, v in values.items()}
+    worth, accuracy = page.evaluate(MOVED, [asked, optimiser])
     return worth, accuracy
 
 
@@ -85,10 +87,15 @@ def test_moved_sliders_show_what_the_library_says(page: Page, made: tuple[Path, 
         shared = float(0.05 * rng.integers(0, 21))
         step = float(rng.uniform(0.0, explorer.steps[-1]))
         optimiser = str(rng.choice(list(explorer.surfaces)))
-        page.locator(f"input[value={optimiser}]").check()
-        place = SIZES.index(size)
         worth, accuracy = moved(
-            page, fpr=fpr, fnr=fnr, rate=rate, shared=shared, rollouts=place, steps=step
+            page,
+            optimiser,
+            fpr=fpr,
+            fnr=fnr,
+            rate=rate,
+            shared=shared,
+            rollouts=SIZES.index(size),
+            steps=step,
         )
         known = effective_rollouts(rate, VerifierChannel(fpr, fnr), size, correlation=shared)
         assert worth == pytest.approx(float(known), abs=1e-3)
@@ -129,6 +136,33 @@ def test_the_error_that_matters_more_and_the_price(page: Page) -> None:
     move(page, "rate", 0.9)
     assert said(page, "error") == "false negatives"
     assert re.search(r"times the steps|not within", page.locator("[data-says=price]").inner_text())
+
+
+def test_the_chart_follows_sliders_colours_and_width(page: Page) -> None:
+    canvas = page.locator("#explorer .plot canvas")
+
+    def drawn() -> str:
+        page.wait_for_timeout(60)
+        return canvas.evaluate("(canvas) => canvas.toDataURL()")
+
+    page.get_by_role("button", name="reset").click()
+    before = drawn()
+    move(page, "fpr", 0.3)
+    assert drawn() != before
+    page.get_by_role("button", name="reset").click()
+    assert drawn() == before
+    page.emulate_media(color_scheme="dark")
+    assert drawn() != before
+    page.emulate_media(color_scheme="light")
+    assert drawn() == before
+    wide = canvas.bounding_box()
+    page.set_viewport_size({"width": 600, "height": 900})
+    page.wait_for_timeout(60)
+    narrow = canvas.bounding_box()
+    page.set_viewport_size({"width": 1400, "height": 900})
+    assert wide is not None
+    assert narrow is not None
+    assert narrow["width"] < 600 < wide["width"]
 
 
 def test_a_phone_and_axe(made: tuple[Path, Any], chromium: Browser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,36 +37,47 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 Open = Callable[..., Page]
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[tuple[dict[Any, Page], list[str]]]:
+    """Pages, since to load one anew costs less than to open one, and what went wrong in any of them."""
+    pages: dict[Any, Page] = {}
+    yield pages, []
+    for page in pages.values():
+        page.context.close()
+
+
 @pytest.fixture
-def opened(chromium: Browser, made: tuple[Path, Any]) -> Any:
-    """Open the page; errors of its script, and anything it would load, fail the test."""
-    pages: list[Page] = []
-    wrong: list[str] = []
+def opened(
+    chromium: Browser, made: tuple[Path, Any], kept: tuple[dict[Any, Page], list[str]]
+) -> Any:
+    """Open the page as nobody touched it; errors of its script, and anything it would load, fail the test."""
+    pages, wrong = kept
 
     def open_(
         width: int = 1400, *, dark: bool = False, script: bool = True, path: Path | None = None
     ) -> Page:
-        context = chromium.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=script,
-            is_mobile=width < 500,
-        )
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                wrong.append(request.url) if not request.url.startswith("file:") else None
-            ),
-        )
+        scheme = "dark" if dark else "light"
+        if (width, dark, script) not in pages:
+            context = chromium.new_context(
+                viewport={"width": width, "height": 900},
+                java_script_enabled=script,
+                is_mobile=width < 500,
+            )
+            page = pages[width, dark, script] = context.new_page()
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on(
+                "request",
+                lambda request: (
+                    wrong.append(request.url) if not request.url.startswith("file:") else None
+                ),
+            )
+        page = pages[width, dark, script]
+        page.emulate_media(media="null", color_scheme=scheme)
         page.goto((path or made[0]).as_uri())
-        pages.append(page)
         return page
 
+    wrong.clear()
     yield open_
-    for page in pages:
-        page.context.close()
     assert wrong == []
 
 
@@ -116,10 +127,11 @@ def test_the_keyboard_reads_the_values_too(opened: Open, made: tuple[Path, Any])
     assert page.locator(".at").get_attribute("aria-live") == "polite"
 
 
-def shot(page: Page) -> bytes:
+def shot(page: Page) -> str:
+    """What is drawn in the chart."""
     page.mouse.move(0, 0)
     page.wait_for_timeout(60)
-    return page.locator(".plot canvas").screenshot()
+    return page.locator(".plot canvas").evaluate("(canvas) => canvas.toDataURL()")
 
 
 def test_curves_are_hidden_and_shown_by_pointer_and_key(opened: Open) -> None:

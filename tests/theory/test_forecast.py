@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,6 +202,26 @@ def test_a_row_is_forecast_alike_alone_and_among_others(clean_fit: Fit) -> None:
     alone = forecast(clean_fit, conditions[1:], [0], [700.0])
     for name in ("accuracy", "low", "high", "gap_low", "gap_high"):
         assert getattr(together, name)[1] == pytest.approx(getattr(alone, name)[0], abs=1e-12)
+
+
+def test_what_several_rows_ask_is_integrated_once(
+    clean_fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group size outside support asks for the nearest one within, which may be asked for already."""
+    integrated: list[Condition] = []
+
+    def counted(flows: Any, conditions: Any, steps: Any) -> Any:
+        integrated.extend(conditions)
+        return accuracy_curves(flows, conditions, steps)
+
+    monkeypatch.setattr("theory.forecast.accuracy_curves", counted)
+    fp = [Condition(FP, size, 8) for size in (8, 64)]
+    forecast(clean_fit, fp[:1], [0], [100.0])
+    before = integrated.count(fp[0])
+    assert before > 0
+    integrated.clear()
+    forecast(clean_fit, fp, [0, 1], [100.0, 100.0])
+    assert integrated.count(fp[0]) == before
 
 
 def test_told_sgd_is_not_forecast_as_adam() -> None:

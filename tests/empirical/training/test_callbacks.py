@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,8 +37,17 @@ SCRIPT = re.search(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sums(tmp_path_factory.mktemp("script"))
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model and problems. Training collects garbage, and what is loaded is none; other tests have the other cores."""
+    import torch
+
+    folder = sums(tmp_path_factory.mktemp("script"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gc.freeze()
+    yield folder
+    gc.unfreeze()
+    torch.set_num_threads(threads)
 
 
 def trainer_of(folder: Path, watch: Any, reward: Any = None, **settings: Any) -> Any:

@@ -92,17 +92,18 @@
     say("price", price === null ? `not within ${steps[last].toFixed(0)} steps` : `${price.toFixed(2)} times the steps`, price);
     draw(noisy, clean, band);
   };
+  const home = place.querySelector(".plot");
+  const size = () => { const width = Math.max(200, home.clientWidth); return { width, height: Math.round(Math.max(240, Math.min(360, width * 0.5))) }; };
   const draw = (noisy, clean, [low, high]) => {
-    const home = place.querySelector(".plot");
-    const width = Math.max(200, home.clientWidth), data = [steps, clean, noisy, high, low];
-    const axis = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
-    if (chart) chart.destroy();
+    const data = [steps, clean, noisy, high, low];
+    if (chart) return chart.setData(data);
+    const axis = { stroke: () => css("--soft"), grid: { stroke: () => css("--line"), width: 1 }, ticks: { stroke: () => css("--line"), width: 1 }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif" };
     const edge = { stroke: "transparent", points: { show: false } };
     chart = new uPlot({
-      width, height: Math.round(Math.max(240, Math.min(360, width * 0.5))), legend: { show: false },
+      ...size(), legend: { show: false },
       scales: { x: { time: false }, y: { range: [0, 1] } },
-      series: [{}, { stroke: css("--ink"), width: 1.8, points: { show: false } },
-        { stroke: css("--persists"), width: 2, dash: [7, 3], points: { show: false } }, edge, edge],
+      series: [{}, { stroke: () => css("--ink"), width: 1.8, points: { show: false } },
+        { stroke: () => css("--persists"), width: 2, dash: [7, 3], points: { show: false } }, edge, edge],
       bands: [{ series: [3, 4], fill: "rgba(200, 80, 50, .18)" }],
       axes: [{ ...axis, label: "optimiser steps", labelSize: 20 }, { ...axis, label: "accuracy", size: 50, labelSize: 18 }],
       hooks: { drawClear: [(plot) => {
@@ -125,6 +126,6 @@
   fromUrl();
   show();
   let wide = place.clientWidth;
-  new ResizeObserver(() => { if (place.clientWidth !== wide) { wide = place.clientWidth; show(); } }).observe(place);
+  new ResizeObserver(() => { if (place.clientWidth !== wide) { wide = place.clientWidth; chart.setSize(size()); } }).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 })();
