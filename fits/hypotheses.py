@@ -40,6 +40,7 @@ __all__ = [
     "jackknife",
     "jackknife_error",
     "judge",
+    "rests_on",
     "support",
 ]
 
@@ -201,26 +202,41 @@ def _against(counted: Sequence[Judged]) -> list[float]:
     return [p for p in adjusted if p is not None]
 
 
+def rests_on(finding: Finding) -> tuple[Judged, ...]:
+    """The estimates that decide: all averages where supported, those that contradict where contradicted.
+
+    Where undetermined, those that keep the averages from supporting: averages that do not, and single group sizes that
+    contradict by themselves.
+    """
+    if finding.verdict == "supported":
+        return tuple(row for row in finding.rows if row.average)
+    if finding.verdict == "not testable here":
+        return ()
+    if finding.verdict == "contradicted":
+        counted = [row for row in finding.rows if row.counts]
+        against = zip(counted, _against(counted), strict=True) if counted else ()
+        return tuple(row for row, p in against if p < ALPHA)
+    return tuple(
+        row
+        for row in finding.rows
+        if row.verdict == "contradicted" or (row.average and row.verdict != "supported")
+    )
+
+
 def is_small(finding: Finding, least: float) -> bool:
     """Whether a verdict on direction alone ("above 0", "below 0") rests on estimates smaller than `least`.
 
     Support rests on every average, so that one small average makes it small; for contradiction one estimate is
     enough, so that all that contradict must be small.
     """
-    if finding.verdict == "supported":
-        resting = [row for row in finding.rows if row.average]
-        enough = any
-    elif finding.verdict == "contradicted":
-        counted = [row for row in finding.rows if row.counts]
-        resting = [row for row, p in zip(counted, _against(counted), strict=True) if p < ALPHA]
-        enough = all
-    else:
+    if finding.verdict not in ("supported", "contradicted"):
         return False
+    enough = any if finding.verdict == "supported" else all
     return enough(
         row.hypothesis.kind != "within"
         and row.hypothesis.bound == 0.0
         and abs(row.estimate.value) < least
-        for row in resting
+        for row in rests_on(finding)
     )
 
 

@@ -21,7 +21,6 @@ model foretold and trained, `sizes` the campaign's task at other sizes, `correct
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -52,7 +51,7 @@ from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
 from paper.learnable import learnable
 from paper.numbers import collect, read_kept
-from paper.paces import held, moved, paces
+from paper.paces import moved
 from paper.pages import corrections as corrections_page
 from paper.pages import gradient_level as step_page
 from paper.pages import home as home_page
@@ -63,7 +62,17 @@ from paper.pages import probe as probe_page
 from paper.pages.results import FIGURES, render
 from paper.probe import check
 from paper.public_data import SOURCES
-from paper.trained import complete, read_corrections, read_in_training, study_of
+from paper.trained import (
+    SIZES,
+    SMOLLM2,
+    complete,
+    read_corrections,
+    read_held,
+    read_in_training,
+    read_pretrained,
+    read_reference,
+    read_sizes,
+)
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 GENERATED: Final = ROOT / "paper" / "generated"
@@ -73,8 +82,6 @@ KEPT: Final = "shared.json"
 STEPS: Final = Path("gradient-level.md")
 PROBED: Final = "verigap probe empirical/studies/trained/cpu-campaign.yaml"
 LEARNABLE_STUDY: Final = Path("studies/trained/learnable-errors.yaml")
-SMOLLM2: Final = "smollm2-arithmetic"
-SIZES: Final = "model-sizes"
 CORRECTIONS: Final = "corrections"
 IN_TRAINING: Final = "in-training"
 STUDIES: Final = {
@@ -241,16 +248,11 @@ def write_smollm2(results: Path, out: Path = GENERATED) -> str:
 
     Raises StudyError where probe, forecast or clean runs are absent.
     """
-    folder = results / SMOLLM2
-    study = study_of(results, SMOLLM2)
-    runs = complete(results, SMOLLM2)
-    probe = read_probe(folder / "probe.json")
-    forecast = json.loads((FORECASTS / f"{SMOLLM2}.json").read_text(encoding="utf-8"))
-    found = paces(probe, runs)
+    found, runs = read_pretrained(results), complete(results, SMOLLM2)
     document = partial(
         paces_page.pretrained,
         found,
-        held(forecast, runs, study, probe),
+        read_held(results, FORECASTS),
         command="python -m paper smollm2",
         hours=float(runs.groupby("run_id")["seconds"].max().sum()) / 3600.0,
     )
@@ -262,16 +264,7 @@ def write_sizes(results: Path, out: Path = GENERATED) -> str:
 
     Raises StudyError where a size has runs and no probe.
     """
-    study = study_of(results, SIZES)
-    runs = complete(results, SIZES)
-    campaign = complete(results, "cpu-campaign")
-    arms = campaign["arm"].isin(list(study.arms)) & (campaign["group_size"] == 8)
-    reference = paces(read_probe(results / "cpu-campaign" / "probe.json"), campaign[arms])
-    others = [
-        paces(read_probe(results / SIZES / f"probe-{model.name}.json"), own)
-        for model in study.models
-        if len(own := runs[runs["model"] == model.name])
-    ]
+    reference, others = read_reference(results), read_sizes(results)
     found = sorted([reference, *others], key=lambda one: one.parameters)
     document = partial(
         paces_page.sizes, found, moved(reference, others), command="python -m paper sizes"

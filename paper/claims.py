@@ -203,7 +203,7 @@ CLAIMS: Final = (
     ),
     Claim(
         key="P5",
-        title="Errors tied to something the policy can learn are another matter at the same rates",
+        title="Errors tied to something the policy can learn are another matter at the same rates: one trigger",
         source="prediction 5",
         claim=f"The arm whose errors hang on the answer loses at least {DELTA:g} more than the one with random errors of the same marginal rate, over training and at its end.",
         compared="accuracy(fpr0.2) − accuracy(trigger0.2), over training and at the last step.",

@@ -21,15 +21,18 @@ from empirical.probe import Probe
 from fits.hypotheses import LEAST_UNITS, Estimate, estimate
 from paper.learnable import SETTLED
 from paper.paces import CLEAN, by_seed, pace
+from paper.probe import law_pace
+from theory import VerifierChannel, population_phi2
 
 __all__ = ["BASE", "Bought", "Corrections", "Mended", "Versus", "corrections"]
 
 BASE: Final = "both0.4"
+DROP: Final = "drop"
 VOTES: Final = {"majority3": 3, "majority5": 5}
 FAULT: Final = "unfinished-low"
 # Which of two ways to spend as much is better: (currency, one, other), each (arm, rollouts, prompts).
 ASKED: Final = (
-    ("rollouts", ("drop", 8, 8), (BASE, 8, 8)),
+    ("rollouts", (DROP, 8, 8), (BASE, 8, 8)),
     ("rollouts", ("drgrpo", 8, 8), (BASE, 8, 8)),
     ("rollouts", (BASE, 4, 16), (BASE, 8, 8)),
     ("rollouts", (BASE, 16, 4), (BASE, 8, 8)),
@@ -45,8 +48,8 @@ SAME: Final = 0.05  # of pace: no difference of interest
 class Bought:
     """A way to spend a step.
 
-    verdicts: on each rollout. probe: speed over clean's at 8 prompts of 8, known before training, None where no probe
-    says it. end: accuracy at the last step.
+    verdicts: on each rollout. probe, law: speed over clean's at 8 prompts of 8, known before training, weight by weight
+    and by two noise scales; None where they say none. end: accuracy at the last step.
     """
 
     arm: str
@@ -55,6 +58,7 @@ class Bought:
     verdicts: int
     probe: float | None
     probe_ci: tuple[float | None, float | None] | None
+    law: float | None
     pace: Estimate
     end: Estimate
 
@@ -204,9 +208,20 @@ def _bought(
         verdicts=VOTES.get(arm, 1),
         probe=speed,
         probe_ci=ci,  # pyright: ignore[reportArgumentType]
+        law=_law(arm, size, prompts, probe),
         pace=estimate(arm, np.array(list(paces.values()))),
         end=estimate(arm, np.array(list(_last(curves).values()))),
     )
+
+
+def _law(arm: str, size: int, prompts: int, probe: Probe) -> float | None:
+    """None where groups are dropped, of which the law does not speak."""
+    known = {one.arm: one for one in probe.arms}
+    if arm == DROP or arm not in known:
+        return None
+    channel = VerifierChannel(known[arm].fpr, known[arm].fnr)
+    worth = population_phi2(np.array(probe.pass_rates), channel)
+    return float(law_pace(probe, size, prompts, worth))
 
 
 def _versus(

@@ -2,8 +2,9 @@
 
 Law. An arm's pace R is that of its clock: the R in [-.5, 1.5] for which clean(R t), linear between evaluations and
 paired within a seed, lies closest to its own curve over all evaluations after the start; before the start clean is
-mirrored in it. A seed gives one R, and their mean Student's t interval. Clean's clock at J t is the forecast that needs
-no probe. Arms with J < 0 unlearn, for which there is no clock, and are left out.
+mirrored in it. A seed gives one R, and their mean Student's t interval. Beside the probe's R stand others that are said
+of an arm (`paper.probe.speeds_said`), each a clock for clean. Arms with J < 0 unlearn, for which there is no clock, and
+are left out.
 Fails first where clean is flat: many R are then as good as another, and seeds scatter; and past clean's last
 evaluation, which nothing is read beyond.
 """
@@ -21,6 +22,7 @@ from empirical.errors import StudyError
 from empirical.probe import ArmProbe, Probe
 from empirical.studies import Study
 from fits.hypotheses import Estimate, estimate
+from paper.probe import PROBE, speeds_said
 from theory.channel import FloatArray
 
 __all__ = [
@@ -46,23 +48,26 @@ UNMOVED: Final = 0.05  # of pace
 class Point:
     """An arm's accuracy at a step, mean over seeds.
 
-    by_probe, by_youden: clean(R t) and clean(J t). missed: arm less clean(R t), paired within seeds.
+    by: clean(R t) for each R that is said of the arm. missed: arm less that of the probe's, paired within seeds.
     """
 
     arm: str
     step: int
     accuracy: float
-    by_probe: float
-    by_youden: float
+    by: Mapping[str, float]
     missed: Estimate
 
 
 @dataclass(frozen=True)
 class Paced:
-    """One arm: its pace as probed and as run. harm: clean less the arm, mean over evaluations after the start."""
+    """One arm: its pace as probed and as run. harm: clean less the arm, mean over evaluations after the start.
+
+    said: the probe's R and the others'.
+    """
 
     arm: str
     youden: float
+    said: Mapping[str, float]
     probe: float
     probe_ci: tuple[float | None, float | None]
     probe_se: float
@@ -79,18 +84,27 @@ class Paced:
 
 @dataclass(frozen=True)
 class Paces:
-    """One model at one group size; rmse_probe, rmse_youden: of means over seeds, clean not among them."""
+    """One model at one group size.
+
+    rmse: of means over seeds by clean's clock at each R that is said, clean not among them.
+    """
 
     model: str
     group_size: int
     seeds: int
     arms: tuple[Paced, ...]
     points: tuple[Point, ...]
-    rmse_probe: float
-    rmse_youden: float
+    rmse: Mapping[str, float]
     start: float
     clean_end: float
     parameters: int
+
+    @property
+    def rmse_of_pace(self) -> dict[str, float]:
+        """Of each R that is said, beside the pace of the runs, over arms."""
+        return {
+            name: _rms([arm.said[name] - arm.pace.value for arm in self.arms]) for name in self.rmse
+        }
 
 
 @dataclass(frozen=True)
@@ -157,8 +171,9 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
             continue
         own = by_seed(table, arm.arm)
         if seeds := sorted(set(own) & set(clean)):
-            arms.append(_paced(arm, clean, own, seeds))
-            points += _points(arm, clean, own, seeds)
+            paced = _paced(arm, speeds_said(probe, size, arm), clean, own, seeds)
+            arms.append(paced)
+            points += _points(paced, clean, own, seeds)
     if not arms:
         raise StudyError("no noisy arm has a complete run with a seed of clean")
     mean = _mean(clean, sorted(clean))
@@ -168,8 +183,10 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
         seeds=len(clean),
         arms=tuple(arms),
         points=tuple(points),
-        rmse_probe=_rms([point.accuracy - point.by_probe for point in points]),
-        rmse_youden=_rms([point.accuracy - point.by_youden for point in points]),
+        rmse={
+            name: _rms([point.accuracy - point.by[name] for point in points])
+            for name in arms[0].said
+        },
         start=float(mean.iloc[0]),
         clean_end=float(mean.iloc[-1]),
         parameters=probe.weights_total,
@@ -210,16 +227,17 @@ def pace(clean: pd.Series, own: pd.Series) -> float:
 
 def _paced(
     arm: ArmProbe,
+    said: Mapping[str, float],
     clean: Mapping[int, pd.Series],
     own: Mapping[int, pd.Series],
     seeds: Sequence[int],
 ) -> Paced:
     harm = np.array([float((clean[s] - own[s]).drop(index=0).mean()) for s in seeds])
-    assert arm.relative_speed is not None
     return Paced(
         arm=arm.arm,
         youden=arm.youden,
-        probe=arm.relative_speed,
+        said=said,
+        probe=said[PROBE],
         probe_ci=arm.ci or (None, None),
         probe_se=arm.se or 0.0,
         pace=estimate(arm.arm, np.array([pace(clean[s], own[s]) for s in seeds])),
@@ -228,30 +246,28 @@ def _paced(
 
 
 def _points(
-    arm: ArmProbe,
+    arm: Paced,
     clean: Mapping[int, pd.Series],
     own: Mapping[int, pd.Series],
     seeds: Sequence[int],
 ) -> list[Point]:
-    assert arm.relative_speed is not None
     mean = _mean(own, seeds)
     steps = np.array([step for step in mean.index if step > 0], dtype=float)
-    probed, youden = (
-        np.array([at(clean[seed], rate * steps) for seed in seeds])
-        for rate in (arm.relative_speed, arm.youden)
-    )
+    by = {
+        name: np.array([at(clean[seed], rate * steps) for seed in seeds])
+        for name, rate in arm.said.items()
+    }
     runs = np.array([own[seed].loc[steps].to_numpy() for seed in seeds])
     return [
         Point(
             arm=arm.arm,
             step=int(step),
             accuracy=float(runs[:, i].mean()),
-            by_probe=float(probed[:, i].mean()),
-            by_youden=float(youden[:, i].mean()),
-            missed=estimate(f"{arm.arm}, step {step:g}", runs[:, i] - probed[:, i]),
+            by={name: float(values[:, i].mean()) for name, values in by.items()},
+            missed=estimate(f"{arm.arm}, step {step:g}", runs[:, i] - by[PROBE][:, i]),
         )
         for i, step in enumerate(steps)
-        if np.isfinite(probed[:, i]).all() and np.isfinite(youden[:, i]).all()
+        if all(np.isfinite(values[:, i]).all() for values in by.values())
     ]
 
 

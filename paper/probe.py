@@ -28,6 +28,7 @@ from theory.effective_rollouts import population_phi2, population_snr2_weight
 from theory.estimators import DR_GRPO
 
 __all__ = [
+    "PROBE",
     "Checked",
     "Compared",
     "FormScore",
@@ -35,12 +36,15 @@ __all__ = [
     "Worth",
     "check",
     "climb_by_law",
+    "law_pace",
     "law_speed",
+    "speeds_said",
 ]
 
 STEPS: Final = (10, 20)
 WINDOWS: Final = (10, 50, 150, 300)
 REFERENCE: Final = 8
+PROBE: Final = "probe"
 
 
 @dataclass(frozen=True)
@@ -159,15 +163,32 @@ def law_pace(
     """
     one = probe.at(REFERENCE)
     within, between = one.noise_within or 0.0, one.noise_between or 0.0
-    noise = within * (REFERENCE - 1) / (np.asarray(size) - 1.0) / np.asarray(worth)
+    noise = within * (REFERENCE - 1) / (np.asarray(size) - 1.0)
     clean = 1.0 + (between + within) / probe.prompts_per_step
-    return np.sqrt(clean / (1.0 + (between + noise) / prompts))
+    worth = np.asarray(worth)
+    return np.sqrt(clean * worth / ((1.0 + between / prompts) * worth + noise / prompts))
 
 
 def law_speed(probe: Probe, size: FloatArray | float, worth: FloatArray | float) -> FloatArray:
     """`law_pace` over a clean verifier's at this group size, with the probe's prompts."""
     prompts = probe.prompts_per_step
     return law_pace(probe, size, prompts, worth) / law_pace(probe, size, prompts, 1.0)
+
+
+def speeds_said(probe: Probe, size: int, arm: ArmProbe) -> dict[str, float]:
+    """The speed of an arm of independent errors over clean's by the probe, weight by weight, and by what it has to beat.
+
+    Of the others only "noise scales", the closed form `law_speed`, asks anything of gradients.
+    """
+    worth = population_phi2(np.array(probe.pass_rates), VerifierChannel(arm.fpr, arm.fnr))
+    assert arm.relative_speed is not None
+    return {
+        "no slowing": 1.0,
+        "J": arm.youden,
+        "φ": float(np.sqrt(worth)),
+        "noise scales": float(law_speed(probe, size, worth)),
+        PROBE: arm.relative_speed,
+    }
 
 
 def climb_by_law(

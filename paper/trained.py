@@ -1,9 +1,10 @@
-"""Runs of a study that were trained to the end, and the two answers that stand on several studies' tables."""
+"""Runs of a study that were trained to the end, and the answers that stand on them and on probes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -12,8 +13,25 @@ from empirical.probe import read_probe
 from empirical.studies import Study, read_study
 from paper.corrections import Corrections, corrections
 from paper.in_training import InTraining, equal_steps, in_training
+from paper.paces import Held, Paces, held, paces
 
-__all__ = ["complete", "read_corrections", "read_in_training", "study_of"]
+__all__ = [
+    "CAMPAIGN",
+    "SIZES",
+    "SMOLLM2",
+    "complete",
+    "read_corrections",
+    "read_held",
+    "read_in_training",
+    "read_pretrained",
+    "read_reference",
+    "read_sizes",
+    "study_of",
+]
+
+CAMPAIGN: Final = "cpu-campaign"
+SMOLLM2: Final = "smollm2-arithmetic"
+SIZES: Final = "model-sizes"
 
 
 def study_of(results: Path, name: str) -> Study:
@@ -28,6 +46,38 @@ def complete(results: Path, name: str) -> pd.DataFrame:
     return runs[runs["run_id"].isin(done[done].index)]
 
 
+def read_pretrained(results: Path) -> Paces:
+    """The pretrained model's paces. Raises StudyError where its probe or clean runs are absent."""
+    return paces(read_probe(results / SMOLLM2 / "probe.json"), complete(results, SMOLLM2))
+
+
+def read_held(results: Path, forecasts: Path) -> Held:
+    """The pretrained model's committed forecast beside its runs. Raises StudyError where its probe is absent."""
+    return held(
+        json.loads((forecasts / f"{SMOLLM2}.json").read_text(encoding="utf-8")),
+        complete(results, SMOLLM2),
+        study_of(results, SMOLLM2),
+        read_probe(results / SMOLLM2 / "probe.json"),
+    )
+
+
+def read_reference(results: Path) -> Paces:
+    """The campaign's paces at 8 rollouts, of the arms that the study of sizes has. Raises StudyError as `paces`."""
+    runs = complete(results, CAMPAIGN)
+    own = runs["arm"].isin(list(study_of(results, SIZES).arms)) & (runs["group_size"] == 8)
+    return paces(read_probe(results / CAMPAIGN / "probe.json"), runs[own])
+
+
+def read_sizes(results: Path) -> tuple[Paces, ...]:
+    """Paces of the other sizes that have runs. Raises StudyError where one has no probe."""
+    runs = complete(results, SIZES)
+    return tuple(
+        paces(read_probe(results / SIZES / f"probe-{model.name}.json"), own)
+        for model in study_of(results, SIZES).models
+        if len(own := runs[runs["model"] == model.name])
+    )
+
+
 def read_corrections(results: Path) -> Corrections:
     """What buys errors back, by the tables below `results`.
 
@@ -37,7 +87,7 @@ def read_corrections(results: Path) -> Corrections:
     there = (learnt / TABLE).is_file()
     return corrections(
         complete(results, "corrections"),
-        complete(results, "cpu-campaign"),
+        complete(results, CAMPAIGN),
         read_probe(results / "corrections" / "probe.json"),
         learnt=complete(results, learnt.name) if there else None,
         uncorrected=complete(results, "learnable-errors"),
@@ -51,7 +101,7 @@ def read_in_training(results: Path) -> InTraining:
 
     Raises StudyError where no probe is there that the campaign's runs can be held against.
     """
-    folder, campaign = results / "in-training", results / "cpu-campaign"
+    folder, campaign = results / "in-training", results / CAMPAIGN
     study = study_of(results, folder.name)
     start = read_probe(campaign / "probe.json")
     probes = {(arm, size, 0): start for arm in study.arms for size in study.group_sizes}

@@ -1,34 +1,33 @@
-"""Numbers of studies read where they are there: what a probe foretold, what buys errors back, mid-run probes."""
+"""Numbers of studies beside the campaign: what a probe foretold, what buys errors back, mid-run probes."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from empirical.collect import TABLE
-from empirical.errors import StudyError
-from empirical.probe import read_probe
-from empirical.studies import Study
 from fits.hypotheses import Estimate
 from paper.argument.texts import Numbers, count, interval, number, percent, signed
 from paper.corrections import BASE, Bought
-from paper.paces import Paces, held, paces
-from paper.probe import law_pace
-from paper.trained import complete, read_corrections, read_in_training, study_of
-from theory import VerifierChannel, population_phi2
+from paper.paces import Paces
+from paper.probe import PROBE
+from paper.trained import (
+    SIZES,
+    complete,
+    read_corrections,
+    read_held,
+    read_in_training,
+    read_pretrained,
+    read_sizes,
+    study_of,
+)
 
-__all__ = ["SIZES", "foretold_numbers"]
+__all__ = ["foretold_numbers"]
 
-SMOLLM: Final = "smollm2-arithmetic"
-SIZES: Final = "model-sizes"
 ARMS: Final = {"fpr0.4": "fpr", "fnr0.4": "fnr", "both0.4": "both", "coin": "coin"}
 
 
 def foretold_numbers(root: Path) -> dict[str, Numbers]:
-    """Everything, by the name of the function that made it; a study that is not there gives nothing."""
+    """Everything, by the name of the function that made it. Raises StudyError where a study is not there."""
     return {
         f"{__name__}.{make.__name__}": make(root) for make in (pretrained, sizes, remedies, midway)
     }
@@ -36,83 +35,47 @@ def foretold_numbers(root: Path) -> dict[str, Numbers]:
 
 def pretrained(root: Path) -> Numbers:
     """SmolLM2: paces as probed and as run, and the committed forecast."""
-    study = _study(root, SMOLLM)
-    folder = _results(root) / SMOLLM
-    if study is None or not (folder / "probe.json").is_file():
-        return {}
-    runs = complete(_results(root), SMOLLM)
-    probe = read_probe(folder / "probe.json")
-    try:
-        found = paces(probe, runs)
-    except StudyError:
-        return {}
-    numbers = {
-        "smollm.runs": count(runs["run_id"].nunique()),
-        "smollm.planned": count(len(study.runs())),
-        "smollm.seeds": count(found.seeds),
-        "smollm.steps": count(study.training.steps),
-        "smollm.clock": number(found.rmse_probe, 3),
-        "smollm.clock-j": number(found.rmse_youden, 3),
-        "smollm.start": number(found.start),
-        "smollm.end": number(found.clean_end),
-        "smollm.snr2": number(probe.snr2, 1),
-    }
-    numbers |= _paced(found, "smollm")
+    found, one = (
+        read_pretrained(_results(root)),
+        read_held(_results(root), root / "paper/forecasts"),
+    )
     # Of an arm's single run no error is known.
     told = [abs(arm.z) for arm in found.arms if arm.z is not None]
-    numbers["smollm.agree"] = count(sum(z < 1.96 for z in told))
-    numbers["smollm.told"] = count(len(told))
-    forecast = root / "paper" / "forecasts" / f"{SMOLLM}.json"
-    if forecast.is_file():
-        one = held(json.loads(forecast.read_text(encoding="utf-8")), runs, study, probe)
-        numbers |= {
-            "smollm.forecast": number(one.rmse, 3),
-            "smollm.forecast-gap": number(one.gap_rmse, 3),
-            "smollm.inside": percent(one.inside / one.rows),
-            "smollm.rows": count(one.rows),
-            "smollm.made": one.made,
-        }
-    return numbers
+    return _paced(found, "smollm") | {
+        "smollm.runs": count(one.runs),
+        "smollm.planned": count(one.planned),
+        "smollm.seeds": count(found.seeds),
+        "smollm.steps": count(one.steps),
+        "smollm.start": number(found.start),
+        "smollm.end": number(found.clean_end),
+        "smollm.agree": count(sum(z < 1.96 for z in told)),
+        "smollm.told": count(len(told)),
+        "smollm.forecast": number(one.rmse, 3),
+        "smollm.forecast-gap": number(one.gap_rmse, 3),
+        "smollm.inside": percent(one.inside / one.rows),
+        "smollm.rows": count(one.rows),
+        "smollm.made": one.made,
+    }
 
 
 def sizes(root: Path) -> Numbers:
     """The campaign's task at other sizes: the probe's clock at each."""
-    study = _study(root, SIZES)
-    if study is None:
-        return {}
-    runs = complete(_results(root), SIZES)
-    numbers: Numbers = {}
-    worst, trained = [], 0
-    for model in study.models:
-        file = _results(root) / SIZES / f"probe-{model.name}.json"
-        own = runs[runs["model"] == model.name]
-        if not file.is_file() or own.empty:
-            continue
-        try:
-            found = paces(read_probe(file), own)
-        except StudyError:
-            continue
-        trained += int(own["run_id"].nunique())
-        worst.append(found.rmse_probe)
-        numbers |= _paced(found, f"sizes.{model.name}")
-        numbers[f"sizes.{model.name}.clock"] = number(found.rmse_probe, 3)
-        numbers[f"sizes.{model.name}.weights"] = f"{found.parameters:,}"
-    if not worst:
-        return {}
-    return numbers | {
-        "sizes.runs": count(trained),
-        "sizes.models": count(len(worst)),
-        "sizes.clock": number(max(worst), 3),
-        "sizes.planned": count(len(study.runs())),
+    found = read_sizes(_results(root))
+    numbers: Numbers = {
+        "sizes.runs": count(complete(_results(root), SIZES)["run_id"].nunique()),
+        "sizes.planned": count(len(study_of(_results(root), SIZES).runs())),
+        "sizes.models": count(len(found)),
+        "sizes.clock": number(max(one.rmse[PROBE] for one in found), 3),
     }
+    for one in found:
+        numbers |= _paced(one, f"sizes.{one.model}")
+        numbers[f"sizes.{one.model}.weights"] = f"{one.parameters:,}"
+    return numbers
 
 
 def remedies(root: Path) -> Numbers:
     """What buys both errors at .4 back, at equal rollouts or verdicts, and what an audit makes of a learned error."""
-    if _study(root, "corrections") is None:
-        return {}
-    found, study = read_corrections(_results(root)), study_of(_results(root), "corrections")
-    probe = read_probe(_results(root) / "corrections" / "probe.json")
+    found = read_corrections(_results(root))
     numbers: Numbers = {
         "corrections.runs": count(found.runs),
         "corrections.planned": count(found.runs + found.missing),
@@ -125,21 +88,18 @@ def remedies(root: Path) -> Numbers:
             f"{key}.rollouts": count(one.rollouts),
             f"{key}.seeds": count(one.pace.units),
         }
-        arm = study.arms[one.arm]
-        if one.arm != "drop":  # whose groups are not all used
-            worth = population_phi2(np.array(probe.pass_rates), VerifierChannel(arm.fpr, arm.fnr))
-            law = law_pace(probe, one.group_size, one.prompts, worth)
-            numbers[f"{key}.law"] = number(float(law))
+        if one.law is not None:
+            numbers[f"{key}.law"] = number(one.law)
     for one in found.versus:
         key = f"corrections.{_way(one.one)}-{_way(one.other)}"
         numbers |= {
-            f"{key}.pace": _spanned(one.pace, sign=True),
+            f"{key}.pace": _spanned(one.pace, sign=True, digits=3),
             f"{key}.end": _spanned(one.end, sign=True, digits=3),
             f"{key}.verdict": one.verdict,
         }
     for one in found.mended:
         key = f"mended.{one.arm}.{one.group_size}"
-        numbers[f"{key}.harm"] = _spanned(one.harm)
+        numbers[f"{key}.harm"] = _spanned(one.harm, digits=3)
         if one.undone is not None:
             numbers[f"{key}.undone"] = _spanned(one.undone, sign=True)
     return numbers
@@ -147,8 +107,6 @@ def remedies(root: Path) -> Numbers:
 
 def midway(root: Path) -> Numbers:
     """Probes made in mid-run beside the growth over the next steps."""
-    if _study(root, "in-training") is None:
-        return {}
     found = read_in_training(_results(root))
     numbers: Numbers = {
         "midway.probes": count(len(found.rows)),
@@ -173,7 +131,10 @@ def _spanned(found: Estimate, *, sign: bool = False, digits: int = 2) -> str:
 
 
 def _paced(found: Paces, head: str) -> Numbers:
-    numbers: Numbers = {}
+    numbers: Numbers = {
+        f"{head}.clock{word}": number(found.rmse[name], 3)
+        for word, name in (("", PROBE), ("-j", "J"), ("-law", "noise scales"))
+    }
     for arm in found.arms:
         if arm.arm in ARMS:
             key = f"{head}.{ARMS[arm.arm]}"
@@ -184,10 +145,3 @@ def _paced(found: Paces, head: str) -> Numbers:
 
 def _results(root: Path) -> Path:
     return root / "empirical" / "results"
-
-
-def _study(root: Path, name: str) -> Study | None:
-    """The study where its table is there."""
-    if not (_results(root) / name / TABLE).is_file():
-        return None
-    return study_of(_results(root), name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,27 +16,40 @@ from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
 from empirical.collect import TABLE
-from empirical.errors import StudyError
 from empirical.probe import Probe, SizeProbe, read_probe
 from empirical.studies import Study, read_study
 from fits import InputError
 from fits.hypotheses import Estimate
-from paper.argument.foretold import SIZES, foretold_numbers
+from paper.argument.foretold import foretold_numbers
 from paper.argument.practice import ERROR_ARMS, compute_numbers, margin_numbers, probe_numbers
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
 from paper.claims import EARLY as CLIMB_EARLY
 from paper.claims import RATES
+from paper.corrections import Corrections
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
-from paper.probe import ProbeCheck, check, climb_by_law, law_speed
+from paper.paces import Paces
+from paper.probe import ProbeCheck, check, climb_by_law, speeds_said
+from paper.trained import (
+    CAMPAIGN,
+    SIZES,
+    SMOLLM2,
+    read_corrections,
+    read_pretrained,
+    read_reference,
+    read_sizes,
+)
 from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
 
-__all__ = ["Material", "Record", "coverage", "evidence", "load"]
+__all__ = ["PRETRAINED", "Material", "Record", "coverage", "evidence", "load"]
 
 JUDGED: Final = ("supported", "contradicted", "undetermined")
+# What is said of a speed besides the probe, by its name in keys.
+RIVALS: Final = {"no slowing": "one", "J": "j", "φ": "phi", "noise scales": "law"}
 SHOWN_LEVELS: Final = ("over_training", "end")
 LEARNABLE: Final = "learnable-errors"
 RARE: Final = "rare-mode"
+PRETRAINED: Final = "SmolLM2-135M-Instruct"
 RULE: Final = "unfinished"
 
 
@@ -55,21 +68,23 @@ class Record:
 class Material:
     """What the numbers, tables and figures of the manuscript are made of.
 
-    learnable, rare: the studies learnable-errors and rare-mode, None before their first runs. probes: of initial
-    weights, by study. foretold: numbers of the studies that a probe foretold. blind: sets of forecasts
+    learnable, rare: the studies learnable-errors and rare-mode. probes: of initial weights, by study. paced: paces as
+    probed and as run, by model. corrected: what buys errors back. foretold: numbers of the studies that a probe foretold. blind: sets of forecasts
     committed before their answers; answered: names of those whose runs are there.
     """
 
     findings: Findings
     runs: pd.DataFrame
     probe: ProbeCheck
-    learnable: Learnable | None
-    rare: Learnable | None
-    learnable_runs: pd.DataFrame | None
-    learnable_steps: pd.DataFrame | None
+    learnable: Learnable
+    rare: Learnable
+    learnable_runs: pd.DataFrame
+    learnable_steps: pd.DataFrame
     verdict_tables: dict[str, tuple[Record, ...]]
     studies: tuple[Study, ...]
     probes: dict[str, Probe]
+    paced: dict[str, Paces]
+    corrected: Corrections
     foretold: dict[str, Numbers]
     blind: tuple[dict[str, Any], ...]
     answered: frozenset[str]
@@ -87,35 +102,33 @@ def load(root: Path) -> Material:
         raise InputError(
             "paper/generated/findings.json: not there; `python -m paper results` makes it"
         )
-    runs = pd.read_parquet(results / "cpu-campaign" / TABLE)
+    runs = pd.read_parquet(results / CAMPAIGN / TABLE)
     folder = results / LEARNABLE
-    own = steps = None
-    if (folder / TABLE).is_file():
-        own = pd.read_parquet(folder / TABLE)
-        columns = ["run_id", "step", "wrong", "paid_wrong"]
-        steps = pd.concat(
-            [
-                pd.read_parquet(file, columns=columns)
-                for file in sorted((folder / "steps").glob("*.parquet"))
-            ]
-        )
+    columns = ["run_id", "step", "wrong", "paid_wrong"]
+    logs = sorted((folder / "steps").glob("*.parquet"))
+    paced = [*read_sizes(results), read_reference(results)]
     return Material(
         findings=findings,
         runs=runs,
-        probe=check(read_probe(results / "cpu-campaign" / "probe.json"), runs),
+        probe=check(read_probe(results / CAMPAIGN / "probe.json"), runs),
         learnable=_learnable(root, LEARNABLE),
         rare=_learnable(root, RARE),
-        learnable_runs=own,
-        learnable_steps=steps,
+        learnable_runs=pd.read_parquet(folder / TABLE),
+        learnable_steps=pd.concat([pd.read_parquet(file, columns=columns) for file in logs]),
         studies=tuple(
             read_study(root / "empirical/studies/trained" / f"{name}.yaml")
-            for name in ("cpu-campaign", LEARNABLE, RARE)
+            for name in (CAMPAIGN, LEARNABLE, RARE, SMOLLM2)
         ),
         probes={
             _probed(file): read_probe(file)
             for pattern in ("*/probe.json", f"{SIZES}/probe-*.json")
             for file in sorted(results.glob(pattern))
         },
+        paced={
+            **{one.model: one for one in sorted(paced, key=lambda one: one.parameters)},
+            PRETRAINED: read_pretrained(results),
+        },
+        corrected=read_corrections(results),
         foretold=foretold_numbers(root),
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
         blind=tuple(
@@ -138,15 +151,10 @@ def _probed(file: Path) -> str:
     return " ".join((file.parent.name, file.stem.removeprefix("probe").strip("-"))).strip()
 
 
-def _learnable(root: Path, study: str) -> Learnable | None:
-    """The study held against what told it; None before it has runs enough to say anything."""
+def _learnable(root: Path, study: str) -> Learnable:
+    """The study held against what told it."""
     folder = root / "empirical" / "results" / study
-    if not (folder / TABLE).is_file():
-        return None
-    try:
-        return learnable(read_study(root / "empirical/studies/trained" / f"{study}.yaml"), folder)
-    except StudyError:
-        return None
+    return learnable(read_study(root / "empirical/studies/trained" / f"{study}.yaml"), folder)
 
 
 def coverage(path: Path) -> dict[str, tuple[Record, ...]]:
@@ -232,10 +240,23 @@ def verdicts(material: Material) -> Numbers:
         if one.finding.rows and one.finding.verdict in JUDGED
     ]
     return {f"verdict.{key}": escaped(verdict) for key, verdict in asked.items()} | {
+        "verdict.C2": _by_kind({key: asked[key] for key in ("C2a", "C2b", "C2c")}),
+        "verdict.C2end": _by_kind({key: asked[key] for key in ("C2d", "C2e", "C2f")}),
         "verdicts.judged": count(len(judged)),
         "verdicts.decided": count(sum(verdict != "undetermined" for verdict in judged)),
         "verdicts.delta": number(0.01),
     }
+
+
+def _by_kind(verdicts: Mapping[str, str]) -> str:
+    """Verdicts on one claim about false positives, false negatives and both, in this order, in words."""
+    kinds: dict[str, list[str]] = {}
+    words = ("false positives", "false negatives", "both errors")
+    for word, verdict in zip(words, verdicts.values(), strict=True):
+        kinds.setdefault(verdict, []).append(word)
+    if len(kinds) == 1:
+        return f"{next(iter(kinds))} for each of false positives, false negatives and both"
+    return ", ".join(f"{verdict} for {' and '.join(of)}" for verdict, of in kinds.items())
 
 
 def _slug(label: str) -> str:
@@ -368,32 +389,21 @@ def probed_speeds(material: Material) -> Numbers:
 
 
 def _baselines(material: Material) -> Numbers:
-    """What the probe has to beat, on its own comparisons: no slowing, J, phi, and the closed form; and as clocks."""
+    """What the probe has to beat, on its own comparisons and as clocks."""
     probe, found = material.probe.probe, material.probe
     arms = {(one.group_size, arm.arm): arm for one in probe.by_group_size for arm in one.arms}
-    a = np.array(probe.pass_rates)
-    errors: dict[str, list[float]] = {"one": [], "j": [], "phi": [], "law": []}
+    errors: dict[str, list[float]] = {name: [] for name in RIVALS}
     for one in found.compared:
-        arm = arms[one.group_size, one.arm]
-        worth = population_phi2(a, VerifierChannel(arm.fpr, arm.fnr))
-        said = {
-            "one": 1.0,
-            "j": arm.youden,
-            "phi": float(np.sqrt(worth)),
-            "law": float(law_speed(probe, one.group_size, worth)),
-        }
-        for name, value in said.items():
-            errors[name].append(value - one.measured)
-    numbers = {
-        f"probe.base.{name}": number(float(np.sqrt(np.mean(np.square(own)))), 3)
-        for name, own in errors.items()
-    }
+        said = speeds_said(probe, one.group_size, arms[one.group_size, one.arm])
+        for name, own in errors.items():
+            own.append(said[name] - one.measured)
+    numbers = {f"probe.base.{RIVALS[name]}": number(_rms(own), 3) for name, own in errors.items()}
     numbers["probe.settings"] = count(len({(one.arm, one.group_size) for one in found.compared}))
     numbers["probe.clock.both0.4"] = number(found.clock_by_arm["both0.4"], 3)
-    # The same clock with other paces: clean at eight rollouts, at pace times clean's speed at this size.
+    # The same clock at other speeds: clean at eight rollouts, at what is said times clean's speed at this size.
     mean = material.runs.groupby(["group_size", "arm", "step"])["accuracy"].mean()
     clean: Any = mean.loc[8, "clean"]
-    missed: dict[str, list[float]] = {"one": [], "j": []}
+    missed: dict[str, list[float]] = {name: [] for name in RIVALS}
     for (size, name), arm in arms.items():
         speed = probe.at(size).clean_speed
         if arm.noise != "independent" or arm.youden < 0.0 or speed is None:
@@ -402,13 +412,18 @@ def _baselines(material: Material) -> Numbers:
             continue
         own: Any = mean.loc[size, name]
         steps = own.index.to_numpy(dtype=np.float64)
-        for word, pace in (("one", 1.0), ("j", arm.youden)):
-            at = np.minimum(pace * speed * steps, clean.index.max())
+        said = speeds_said(probe, size, arm)
+        for name, errors_of in missed.items():
+            at = np.minimum(said[name] * speed * steps, clean.index.max())
             error = np.interp(at, clean.index, clean) - own.to_numpy()
-            missed[word] += error[steps > 0].tolist()
-    for word, own in missed.items():
-        numbers[f"probe.clock-{word}"] = number(float(np.sqrt(np.mean(np.square(own)))), 3)
-    return numbers
+            errors_of += error[steps > 0].tolist()
+    return numbers | {
+        f"probe.clock-{RIVALS[name]}": number(_rms(own), 3) for name, own in missed.items()
+    }
+
+
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _turn(size: int, ratio: float, rate: float = 0.4) -> float:
@@ -558,10 +573,8 @@ def step_law(material: Material) -> Numbers:
 
 
 def errors_learned(material: Material) -> Numbers:
-    """The study of errors that a policy can learn; nothing before its first runs."""
+    """The study of errors that a policy can learn."""
     found = material.learnable
-    if found is None:
-        return {}
     total = found.runs + found.missing
     ordered = sorted(found.arms, key=lambda one: one.harm.value)
     # Errors of the coin's static rate, and no other.
@@ -618,10 +631,8 @@ def errors_learned(material: Material) -> Numbers:
 
 
 def rare_mode(material: Material) -> Numbers:
-    """The rule that pays a rare mode on every prompt, beside a coin of its rate; nothing before its first runs."""
+    """The rule that pays a rare mode on every prompt, beside a coin of its rate."""
     found = material.rare
-    if found is None:
-        return {}
     arms = {one.static.arm: one for one in found.arms}
     numbers = {
         "rare.runs": count(found.runs),

@@ -1,7 +1,6 @@
 """Numbers as the manuscript prints them, and the file that hands them over.
 
-A number has a key (`clock.fpr`) and a text; the manuscript writes `\\val{clock.fpr}`. Keys that are absent are told by
-`\\ifval{key}{there}{absent}`, so that a study that was not run is said to be so.
+A number has a key (`clock.fpr`) and a text; the manuscript writes `\\val{clock.fpr}`.
 """
 
 from __future__ import annotations

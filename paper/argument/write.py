@@ -9,7 +9,7 @@ from typing import Final
 
 from fits.drawing import Drawing, save, write_figure
 from fits.files import write_text
-from paper.argument.run_numbers import Material, evidence, load
+from paper.argument.run_numbers import PRETRAINED, Material, evidence, load
 from paper.argument.tables import tables
 from paper.argument.texts import numbers_tex
 from paper.argument.theory_numbers import theory_numbers
@@ -39,30 +39,29 @@ def texts(material: Material) -> dict[str, str]:
 
 
 def drawings(material: Material) -> dict[str, Callable[[], Drawing]]:
-    """How each figure is drawn, by its name; one that needs a study which is not there is left out."""
-    found: dict[str, Callable[[], Drawing]] = {
+    """How each figure is drawn, by its name."""
+    return {
         "returns": lambda: draw_returns(material.probe),
         "crossover": lambda: draw_crossover(material.findings, material.probe.probe),
         "rest-points": draw_rest_points,
-        "speeds": lambda: draw_speeds(material.probe, material.runs),
+        "speeds": lambda: draw_speeds(material.probe, material.runs, material.paced[PRETRAINED]),
         "lost": lambda: draw_lost(material.findings),
         "one-law": lambda: draw_one_law(material.verdict_tables["truth"]),
-        "scores": lambda: draw_scores(material.findings, _blind(material)),
+        "scores": lambda: draw_scores(material.findings, *_blind(material)),
+        "fates": lambda: draw_fates(
+            material.learnable, material.learnable_runs, material.learnable_steps
+        ),
     }
-    known, runs, steps = material.learnable, material.learnable_runs, material.learnable_steps
-    if known is not None and runs is not None and steps is not None:
-        found["fates"] = lambda: draw_fates(known, runs, steps)
-    return found
 
 
-def _blind(material: Material) -> list[Scored]:
-    """Forecasts that were committed before their answers and have been scored."""
+def _blind(material: Material) -> tuple[list[Scored], list[Scored]]:
+    """Forecasts that were committed before their answers and have been scored: by an earlier model, by the present."""
+    rmse = material.paced[PRETRAINED].rmse
     told = {key: text for one in material.foretold.values() for key, text in one.items()}
-    found = first_blind(material.reported)
-    if "smollm.forecast" in told:
-        clock = {"time-scaled-by-J": float(told["smollm.clock-j"])}
-        found.append(Scored("SmolLM2", float(told["smollm.forecast"]), clock))
-    return found
+    clocks = {"no-gap": "no slowing", "time-scaled-by-J": "J", "phi-clock": "φ"}
+    beside = {name: rmse[said] for name, said in clocks.items()}
+    present = Scored("SmolLM2", float(told["smollm.forecast"]), beside)
+    return first_blind(material.reported), [present]
 
 
 def stamp(root: Path, made: Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ def draw_crossover(findings: Findings, probe: Probe) -> Drawing:
 
     probe: of the campaign's initial weights, for the law's lines.
     """
-    figure = blank(2.2)
+    figure = blank(2.05)
     axes = figure.subplots(1, 4, width_ratios=(1.0, 1.0, 1.0, 1.5))
     rows: list[Row] = []
     verifiers = {

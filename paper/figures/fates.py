@@ -27,12 +27,13 @@ __all__ = ["draw_fates"]
 
 WINDOW: Final = 15  # steps of a running mean
 GREY: Final = "0.65"
+BROAD: Final = 3.2
 
 
 @in_style
 def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Drawing:
     """Means over seeds; arms that cost more than HARM by name, the others in grey."""
-    figure = blank(1.95)
+    figure = blank(1.8)
     axes = figure.subplots(1, 2)
     rows: list[Row] = []
     ordered = sorted(found.arms, key=lambda one: -one.harm.value)
@@ -41,7 +42,8 @@ def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Dra
     looks = {arm: Stroke(GREY, "-") for arm in reversed(others)} | strokes(["clean", *harmful])
     logs = steps.merge(runs[["run_id", "arm", "seed"]].drop_duplicates(), on="run_id")
     for arm, stroke in looks.items():
-        width = 0.6 if arm in others else 1.3
+        # The first is drawn broad, below the next, which may lie on it.
+        width = 0.6 if arm in others else BROAD if arm in harmful[:1] else 1.3
         curve = runs[runs["arm"] == arm].groupby("step")["accuracy"].mean()
         axes[0].plot(
             curve.index, curve, color=stroke.colour, linestyle=stroke.dash, linewidth=width
@@ -57,6 +59,8 @@ def draw_fates(found: Learnable, runs: pd.DataFrame, steps: pd.DataFrame) -> Dra
         axes[1].plot(rate.index, rate, color=stroke.colour, linestyle=stroke.dash, linewidth=width)
         rows += [{"panel": "fpr", "arm": arm, "step": x, "y": y} for x, y in rate.items()]
     entries = [sample(arm, looks[arm].colour, dash=looks[arm].dash) for arm in ("clean", *harmful)]
+    if harmful:
+        entries[1].set_linewidth(BROAD)
     if others:
         entries.append(sample(f"{len(others)} other arms", GREY))
     axes[1].axvline(0.15 * found.steps, color="0.5", linewidth=0.8, linestyle=DASHED)

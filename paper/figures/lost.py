@@ -22,6 +22,9 @@ from paper.claims import DELTA
 from paper.figures.canvas import ARMS, MARKS
 
 if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
+    from fits.drawing import Stroke
     from paper.numbers import Findings
 
 __all__ = ["draw_lost"]
@@ -49,8 +52,8 @@ def draw_lost(findings: Findings) -> Drawing:
     """Accuracy lost over training and at the last step, 95 % t; measured effective rollouts against the law's."""
     from matplotlib.lines import Line2D
 
-    figure = blank(2.45)
-    axes = figure.subplots(1, 3, width_ratios=(1.0, 1.0, 1.15))
+    figure = blank(2.25)
+    axes = figure.subplots(1, 4)
     rows: list[Row] = []
     looks = strokes(ARMS)
     sizes = sorted({gap.group_size for gap in findings.gaps})
@@ -94,45 +97,58 @@ def draw_lost(findings: Findings) -> Drawing:
     )
 
     measured = [one for one in findings.rollouts if one.measured is not None]
-    axis = axes[2]
-    axis.plot([1.0, 40.0], [1.0, 40.0], color="0.6", linewidth=0.8)
     marks = dict(zip(sizes, SIZE_MARKS, strict=False))
-    for one in measured:
-        kind = "fpr" if "fpr" in one.arm else "fnr" if "fnr" in one.arm else "both"
-        fill, arm = KINDS[kind]
-        colour = looks[arm].colour
-        if one.measured_ci is not None:
-            axis.plot([one.predicted] * 2, one.measured_ci, color=colour, linewidth=0.9)
-        if one.arm.startswith("drgrpo"):
-            axis.plot([one.predicted], [one.measured], **RING)
-        axis.plot(
-            [one.predicted],
-            [one.measured],
-            marks[one.group_size],
-            color=colour,
-            markersize=4.5,
-            fillstyle=fill,
-            markerfacecoloralt="white",
-        )
-        rows.append({"panel": "worth", "arm": one.arm, "group_size": one.group_size,
-                     "value": one.measured, "law": one.predicted})  # fmt: skip
-    axis.set_xscale("log", base=2)
-    axis.set_yscale("log", base=2)
-    ticks = [2, 4, 8, 16, 32]
-    axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.set_yticks(ticks, [str(tick) for tick in ticks])
-    axis.set_xlabel(r"law: $1+\phi^2(G-1)$")
-    axis.set_ylabel("measured rollouts")
+    for axis, kinds, title in (
+        (axes[2], ("fpr", "both"), "(c) worth, fp and both"),
+        (axes[3], ("fnr",), "(d) worth, fn"),
+    ):
+        axis.plot([1.0, 40.0], [1.0, 40.0], color="0.6", linewidth=0.8)
+        for one in measured:
+            kind = next(kind for kind in KINDS if kind in one.arm)
+            if kind not in kinds:
+                continue
+            fill, arm = KINDS[kind]
+            colour = looks[arm].colour
+            if one.measured_ci is not None:
+                axis.plot([one.predicted] * 2, one.measured_ci, color=colour, linewidth=0.9)
+            if one.arm.startswith("drgrpo"):
+                axis.plot([one.predicted], [one.measured], **RING)
+            axis.plot(
+                [one.predicted],
+                [one.measured],
+                marks[one.group_size],
+                color=colour,
+                markersize=4.5,
+                fillstyle=fill,
+                markerfacecoloralt="white",
+            )
+            rows.append({"panel": "worth", "arm": one.arm, "group_size": one.group_size,
+                         "value": one.measured, "law": one.predicted})  # fmt: skip
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        ticks = [2, 4, 8, 16, 32]
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.set_yticks(ticks, [str(tick) for tick in ticks])
+        axis.set_xlim(2.0, 45.0)
+        axis.set_ylim(2.0, 45.0)
+        axis.set_xlabel(r"law: $1+\phi^2(G-1)$")
+        set_title(axis, title)
+    axes[2].set_ylabel("measured rollouts")
     shown = sorted({one.group_size for one in measured})
     entries = [sample(f"G = {size}", "0.2", dash="", marker=marks[size]) for size in shown]
-    for name, (fill, arm) in KINDS.items():
-        entry = sample(name, looks[arm].colour, dash="", marker="o")
-        entry.set_fillstyle(fill)
-        entry.set_markerfacecoloralt("white")
-        entries.append(entry)
     entries.append(Line2D([], [], label="dr_grpo", **RING))
-    axis.legend(
-        handles=entries, frameon=False, fontsize="x-small", loc="upper left", handlelength=1.4
-    )
-    set_title(axis, "(c) worth over a whole run")
+    for axis, own in ((axes[2], entries[:-1]), (axes[3], entries[-1:])):
+        axis.legend(
+            handles=[*(_kind(kind, looks) for kind in KINDS if axis is axes[2] and kind != "fnr"), *own],
+            frameon=False, fontsize="x-small", loc="upper left", handlelength=1.2, borderpad=0.0,
+        )  # fmt: skip
     return Drawing(figure, pd.DataFrame(rows))
+
+
+def _kind(kind: str, looks: Mapping[str, Stroke]) -> Line2D:
+    """A kind of error in a legend."""
+    fill, arm = KINDS[kind]
+    entry = sample(kind, looks[arm].colour, dash="", marker="o")
+    entry.set_fillstyle(fill)
+    entry.set_markerfacecoloralt("white")
+    return entry

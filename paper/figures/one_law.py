@@ -18,7 +18,7 @@ __all__ = ["draw_one_law"]
 @in_style
 def draw_one_law(rows: tuple[Record, ...]) -> Drawing:
     """Coverage of the law of least AIC and of the hull over laws, by true law and midpoints reached; five seeds."""
-    figure = column(1.95)
+    figure = column(1.75)
     axis = figure.subplots()
     shown = [row for row in rows if row.cells[2] == "5"]
     data: list[Row] = []
@@ -32,7 +32,7 @@ def draw_one_law(rows: tuple[Record, ...]) -> Drawing:
                   label=None if little or any(d["full"] for d in data) else "hull over laws")  # fmt: skip
         data.append({"truth": row.cells[0], "midpoints": row.cells[1], "aic": row.at(6), "hull": row.at(8),
                      "identified": row.at(7), "full": not little})  # fmt: skip
-    axis.axvline(0.95, color="0.4", linewidth=0.8, linestyle=DASHED)
+    axis.axvline(0.95, color="0.4", linewidth=0.8, linestyle=DASHED, label="promised")
     labels = [
         f"{row.cells[0].replace('power law, exponent', 'power')}, {row.cells[1]}"
         for row in reversed(shown)
@@ -41,6 +41,6 @@ def draw_one_law(rows: tuple[Record, ...]) -> Drawing:
     axis.set_xlim(0.0, 1.02)
     axis.set_xlabel("share of intervals that cover")
     figure.legend(
-        loc="outside upper center", ncols=2, frameon=False, fontsize="small", handletextpad=0.2
+        loc="outside upper center", ncols=3, frameon=False, fontsize="small", handletextpad=0.2
     )
     return Drawing(figure, pd.DataFrame(data))

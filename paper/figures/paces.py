@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from fits.drawing import Drawing, blank, in_style, key_above, sample, set_title, shades
+from paper.probe import PROBE
 
 if TYPE_CHECKING:
     from paper.paces import Paces
 
 __all__ = ["draw_pretrained", "draw_sizes"]
+
+# Of what is said of an arm's speed, the clocks that are drawn.
+SAID: Final = ((PROBE, "-", "#2166ac"), ("J", ":", "#b2182b"))
 
 
 @in_style
@@ -25,8 +29,7 @@ def draw_pretrained(found: Paces) -> Drawing:
             "arm": one.arm,
             "step": one.step,
             "accuracy": one.accuracy,
-            "by_probe": one.by_probe,
-            "by_youden": one.by_youden,
+            **{name: one.by[name] for name, _, _ in SAID},
         }
         for one in found.points
     ]
@@ -34,7 +37,7 @@ def draw_pretrained(found: Paces) -> Drawing:
     for axis, arm in zip(axes, found.arms, strict=True):
         own = data[data["arm"] == arm.arm]
         axis.plot(own["step"], own["accuracy"], "o", markersize=3.5, color="0.1")
-        for column, dash, colour in (("by_probe", "-", "#2166ac"), ("by_youden", ":", "#b2182b")):
+        for column, dash, colour in SAID:
             axis.plot(
                 [0, *own["step"]],
                 [found.start, *own[column]],

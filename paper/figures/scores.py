@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from fits.drawing import DASHED, Drawing, Row, in_style, sample
+from fits.drawing import Drawing, Row, in_style, sample
 from paper.figures.canvas import column
 
 if TYPE_CHECKING:
@@ -65,18 +65,26 @@ def _in_view(findings: Findings) -> list[Scored]:
 
 
 @in_style
-def draw_scores(findings: Findings, blind: Sequence[Scored]) -> Drawing:
-    """RMSE by set: ours, baselines that are identified there, and evaluation noise; below, the blind sets."""
-    figure = column(2.1)
+def draw_scores(
+    findings: Findings, earlier: Sequence[Scored], present: Sequence[Scored]
+) -> Drawing:
+    """RMSE by set: ours, baselines that are identified there, and evaluation noise.
+
+    earlier, present: blind sets by the version of the model that forecast them, below those made in view.
+    """
+    figure = column(1.95)
     axis = figure.subplots()
-    seen = _in_view(findings)
-    sets = [*((one, False) for one in seen), *((one, True) for one in blind)]
+    kinds = (
+        ("in view", "not blind", _in_view(findings)),
+        ("blind, earlier version", "blind, earlier", earlier),
+        ("blind, present version", "blind, present", present),
+    )
+    sets = [(one, what) for what, _, some in kinds for one in some]
     rows: list[Row] = []
-    for place, (one, unseen) in enumerate(sets):
+    for place, (one, what) in enumerate(sets):
         y = len(sets) - 1 - place
-        what = "blind" if unseen else "in view"
         if one.noise is not None:
-            axis.plot([one.noise] * 2, [y - 0.3, y + 0.3], color="0.3", linewidth=1.0, linestyle=DASHED)  # fmt: skip
+            axis.plot([one.noise] * 2, [y - 0.36, y + 0.36], color="0.1", linewidth=1.6)
             rows.append({"set": one.name, "made": what, "of": "noise", "rmse": one.noise})
         for key, _, mark, colour in BASELINES:
             if key in one.baselines:
@@ -84,11 +92,15 @@ def draw_scores(findings: Findings, blind: Sequence[Scored]) -> Drawing:
                 rows.append({"set": one.name, "made": what, "of": key, "rmse": one.baselines[key]})
         axis.plot([one.ours], [y], OURS[1], color=OURS[2], markersize=6)
         rows.append({"set": one.name, "made": what, "of": "ours", "rmse": one.ours})
-    axis.axhspan(-0.6, len(blind) - 0.5, color="0.92", zorder=0, linewidth=0)
-    for y, text in ((len(sets) - 0.62, "not blind"), (len(blind) - 0.62, "blind")):
-        axis.text(0.355, y, text, ha="right", va="top", fontsize="small", fontweight="bold")
+    below = len(sets)
+    for (_, text, some), shade in zip(kinds, ("1.0", "0.92", "0.84"), strict=True):
+        top, below = below - 0.5, below - len(some)
+        axis.axhspan(below - 0.5, top, color=shade, zorder=0, linewidth=0)
+        axis.text(
+            0.355, top - 0.12, text, ha="right", va="top", fontsize="small", fontweight="bold"
+        )
     axis.set_yticks(range(len(sets)), [one.name for one, _ in reversed(sets)])
-    axis.set_ylim(-0.6, len(sets) - 0.4)
+    axis.set_ylim(-0.5, len(sets) - 0.4)
     axis.set_xlim(0.0, 0.36)
     axis.set_xlabel("RMSE of accuracy")
     entries = [
@@ -97,6 +109,7 @@ def draw_scores(findings: Findings, blind: Sequence[Scored]) -> Drawing:
     ]
     for entry, (_, name, _, _) in zip(entries[1:], BASELINES, strict=True):
         entry.set_label(name)  # mathematics, which `sample` draws as it stands
+    entries.append(sample("evaluation noise", "0.1", dash="", marker="|"))
     figure.legend(
         handles=entries,
         loc="outside upper center",

@@ -21,20 +21,30 @@ from fits.drawing import (
     strokes,
 )
 from paper.figures.canvas import ARMS, MARKS
+from paper.learnable import COIN
+from paper.probe import PROBE
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fits.drawing import Stroke
+    from paper.paces import Paces
     from paper.probe import ProbeCheck
 
 __all__ = ["draw_speeds"]
 
 STEP: Final = 20
+LOOKS: Final = {"clean": ".", **dict(zip(ARMS, MARKS, strict=True)), COIN: "x"}
 
 
 @in_style
-def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
-    """Speed over clean as probed and as measured by step 20; accuracy against steps, and against the probe's time."""
-    figure = blank(2.2)
-    axes = figure.subplots(1, 3)
+def draw_speeds(check: ProbeCheck, runs: pd.DataFrame, pretrained: Paces) -> Drawing:
+    """Speed over clean as probed and as measured by step 20; accuracy against steps, and against the probe's time.
+
+    pretrained: another model, its accuracy by step beside clean's clock at the probed speed.
+    """
+    figure = blank(2.05)
+    axes = figure.subplots(1, 4)
     rows: list[Row] = []
     compared = [one for one in check.compared if one.step == STEP]
     sizes = sorted({one.group_size for one in compared})
@@ -63,17 +73,18 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
     )
     axes[0].set_xlabel("speed / clean, probed")
     axes[0].set_ylabel(f"trained, step {STEP}")
-    set_title(axes[0], "(a) probe at step 0, no fit")
+    set_title(axes[0], "(a) speeds, no fit")
 
     mean = runs.groupby(["group_size", "arm", "step"])["accuracy"].mean()
     probed = check.probe.at(8)
     speed = {arm.arm: arm.relative_speed or 0.0 for arm in probed.arms}
-    looks = strokes(["clean", *ARMS])
+    looks = strokes(LOOKS)
     for axis, rescaled, title in (
-        (axes[1], False, "(b) G = 8, by step"),
-        (axes[2], True, "(c) by the probe's clock"),
+        (axes[1], False, "(b) by step"),
+        (axes[2], True, "(c) by the probe"),
     ):
-        for arm, mark in zip(("clean", *ARMS), "." + MARKS, strict=True):
+        for arm in ("clean", *ARMS):
+            mark = LOOKS[arm]
             curve = mean.loc[8, arm]
             steps = curve.index.to_numpy(dtype=np.float64)
             at = steps * speed[arm] if rescaled else steps
@@ -101,8 +112,30 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame) -> Drawing:
         figure,
         [
             sample(arm, looks[arm].colour, dash=looks[arm].dash, marker=mark)
-            for arm, mark in zip(("clean", *ARMS), "." + MARKS, strict=True)
+            for arm, mark in LOOKS.items()
         ],
     )
     axes[2].set_xlabel("step × probed speed")
+    rows += _pretrained(axes[3], pretrained, looks)
     return Drawing(figure, pd.DataFrame(rows))
+
+
+def _pretrained(axis: Axes, found: Paces, looks: dict[str, Stroke]) -> list[Row]:
+    """Means over seeds, and clean at the probed speed as lines."""
+    title = "(d) SmolLM2, blind"
+    rows: list[Row] = []
+    for arm in found.arms:
+        own = [point for point in found.points if point.arm == arm.arm]
+        steps, said = [p.step for p in own], [p.by[PROBE] for p in own]
+        stroke = looks[arm.arm]
+        axis.plot(
+            [0, *steps], [found.start, *said], color=stroke.colour, linestyle=stroke.dash, linewidth=1.0
+        )  # fmt: skip
+        axis.plot(
+            steps, [p.accuracy for p in own], LOOKS[arm.arm], color=stroke.colour, markersize=3.5
+        )
+        rows += [{"panel": title, "arm": arm.arm, "x": p.step, "y": p.accuracy, "clock": p.by[PROBE]} for p in own]  # fmt: skip
+    axis.set_xlabel("step")
+    axis.set_ylim(0.2, 0.8)
+    set_title(axis, title)
+    return rows

@@ -56,10 +56,11 @@ def test_runs_that_obey_the_probe_are_forecast_by_it_and_others_are_not(probe: P
     said = {arm.arm: arm.relative_speed or 0.0 for arm in probe.at(8).arms}
     asked = {arm: said[arm] for arm in ("fpr0.4", "fnr0.4", "both0.4")}
     obeying = paces(probe, runs(asked))
-    assert obeying.rmse_probe < 1e-3 < 0.03 < obeying.rmse_youden
+    assert obeying.rmse["probe"] < 1e-3 < 0.03 < obeying.rmse["no slowing"] < obeying.rmse["J"]
+    assert obeying.rmse_of_pace["probe"] < 1e-3 < 0.03 < obeying.rmse_of_pace["J"]
     assert all(point.missed.value == pytest.approx(0.0, abs=1e-3) for point in obeying.points)
     slower = paces(probe, runs({arm: 0.6 * rate for arm, rate in asked.items()}, scatter=0.01))
-    assert slower.rmse_probe > 0.03
+    assert slower.rmse["probe"] > 0.03
     assert all(arm.z is not None and arm.z > 5.0 for arm in slower.arms)
 
 
