@@ -176,7 +176,7 @@ def law_speed(probe: Probe, size: FloatArray | float, worth: FloatArray | float)
 
 
 def speeds_said(probe: Probe, size: int, arm: ArmProbe) -> dict[str, float]:
-    """The speed of an arm of independent errors over clean's by the probe, weight by weight, and by what it has to beat.
+    """An arm's speed over clean's by the probe, weight by weight, and by what it has to beat; errors are independent.
 
     Of the others only "noise scales", the closed form `law_speed`, asks anything of gradients.
     """

@@ -69,8 +69,8 @@ class Material:
     """What the numbers, tables and figures of the manuscript are made of.
 
     learnable, rare: the studies learnable-errors and rare-mode. probes: of initial weights, by study. paced: paces as
-    probed and as run, by model. corrected: what buys errors back. foretold: numbers of the studies that a probe foretold. blind: sets of forecasts
-    committed before their answers; answered: names of those whose runs are there.
+    probed and as run, by model. corrected: what buys errors back. foretold: numbers of the studies that a probe
+    foretold. blind: sets of forecasts committed before their answers; answered: names of those whose runs are there.
     """
 
     findings: Findings

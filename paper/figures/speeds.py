@@ -134,7 +134,10 @@ def _pretrained(axis: Axes, found: Paces, looks: dict[str, Stroke]) -> list[Row]
         axis.plot(
             steps, [p.accuracy for p in own], LOOKS[arm.arm], color=stroke.colour, markersize=3.5
         )
-        rows += [{"panel": title, "arm": arm.arm, "x": p.step, "y": p.accuracy, "clock": p.by[PROBE]} for p in own]  # fmt: skip
+        rows += [
+            {"panel": title, "arm": p.arm, "x": p.step, "y": p.accuracy, "clock": p.by[PROBE]}
+            for p in own
+        ]
     axis.set_xlabel("step")
     axis.set_ylim(0.2, 0.8)
     set_title(axis, title)
