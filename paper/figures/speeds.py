@@ -67,8 +67,9 @@ def draw_speeds(check: ProbeCheck, runs: pd.DataFrame, pretrained: Paces) -> Dra
             for size, mark in zip(sizes, "os^D", strict=True)
         ],
         frameon=False,
-        fontsize="small",
-        loc="lower right",
+        fontsize="x-small",
+        loc="upper left",
+        borderpad=0.0,
         handletextpad=0.2,
     )
     axes[0].set_xlabel("speed / clean, probed")
