@@ -6,6 +6,7 @@ matter, so a campaign goes on from the committed table alone.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -287,10 +288,16 @@ def _small(log: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Collect a study's complete runs into its committed results: STUDY.yaml OUT; --compare only compares."""
-    study_file, out = (Path(one) for one in arguments if one != "--compare")
+    """Collect a study's complete runs into its committed results; 1 where --compare finds a difference."""
+    parser = argparse.ArgumentParser(prog="python -m empirical.collect", description=main.__doc__)
+    parser.add_argument("study", type=Path, metavar="STUDY.yaml")
+    parser.add_argument("out", type=Path, metavar="OUT", help="where `verigap train` put the runs")
+    parser.add_argument(
+        "--compare", action="store_true", help="with what is committed; write nothing"
+    )
+    given = parser.parse_args(arguments)
     try:
-        return _carried_out(study_file, out, only_compare="--compare" in arguments)
+        return _carried_out(given.study, given.out, only_compare=given.compare)
     except (InputError, StudyError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
