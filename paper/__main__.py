@@ -50,7 +50,7 @@ from paper.figures.paces import draw_pretrained, draw_sizes
 from paper.figures.probe import draw_probe
 from paper.figures.results import draw_forecast, draw_gaps
 from paper.learnable import learnable
-from paper.numbers import collect, read_kept
+from paper.numbers import collect, floors, read_kept
 from paper.paces import moved
 from paper.pages import corrections as corrections_page
 from paper.pages import gradient_level as step_page
@@ -70,8 +70,8 @@ from paper.trained import (
     read_held,
     read_in_training,
     read_pretrained,
-    read_reference,
     read_sizes,
+    sized_runs,
 )
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -264,10 +264,14 @@ def write_sizes(results: Path, out: Path = GENERATED) -> str:
 
     Raises StudyError where a size has runs and no probe.
     """
-    reference, others = read_reference(results), read_sizes(results)
+    reference, others = read_sizes(results)
     found = sorted([reference, *others], key=lambda one: one.parameters)
     document = partial(
-        paces_page.sizes, found, moved(reference, others), command="python -m paper sizes"
+        paces_page.sizes,
+        found,
+        moved(reference, others),
+        {model: floors(runs) for model, runs in sized_runs(results).items()},
+        command="python -m paper sizes",
     )
     return _page("sizes", draw_sizes(found), document, out)
 

@@ -37,6 +37,7 @@ __all__ = [
     "Gradient",
     "Material",
     "collect",
+    "floors",
     "read_findings",
     "read_kept",
 ]
@@ -205,17 +206,17 @@ def collect(
         campaign=_campaign(frame, results),
         questions=ask(Evidence(curves, _entropy(results, frame), derived)),
         gaps=gaps(curves),
-        floors=_floors(frame, campaign_gaps),
+        floors=floors(frame, campaign_gaps),
         verdicts_at={
             f"{factor:g}": {
                 f"{one.arm},{one.group_size}": one.verdict
-                for one in _floors(frame, _gap_report(frame, factor * DELTA))
+                for one in floors(frame, _gap_report(frame, factor * DELTA))
             }
             for factor in OTHER_MARGINS
         },
         rollouts=_rollouts(frame, campaign_gaps, probe),
         speeds=None if probe is None else check(probe, frame).checked,
-        smoke=_floors(smoke, _gap_report(smoke)),
+        smoke=floors(smoke),
         forecast=score_of(done, source="cpu-campaign", by=("group_size", "arm")),
         shared=derived,
         gradient=None if gradient is None else _gradient(gradient),
@@ -275,8 +276,9 @@ def _rollouts(
     return tuple(sorted(found, key=lambda one: one.group_size))
 
 
-def _floors(frame: pd.DataFrame, report: GapReport) -> tuple[Floor, ...]:
-    """What `verigap gap` says of each arm."""
+def floors(frame: pd.DataFrame, report: GapReport | None = None) -> tuple[Floor, ...]:
+    """What `verigap gap` says of each arm of a run table. report: what it says, where that is known."""
+    report = report or _gap_report(frame)
 
     def floor(arm: ArmGap) -> Floor:
         return Floor(

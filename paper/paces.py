@@ -62,7 +62,8 @@ class Point:
 class Paced:
     """One arm: its pace as probed and as run. harm: clean less the arm, mean over evaluations after the start.
 
-    said: the probe's R and the others'.
+    said: the probe's R and the others'. worth: clean rollouts that a group is worth at the initial weights, as probed,
+    and by 1 + phi^2 (G - 1) over the population.
     """
 
     arm: str
@@ -73,6 +74,9 @@ class Paced:
     probe_se: float
     pace: Estimate
     harm: Estimate
+    worth: float | None
+    worth_ci: tuple[float | None, float | None]
+    worth_by_law: float
 
     @property
     def z(self) -> float | None:
@@ -171,7 +175,7 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
             continue
         own = by_seed(table, arm.arm)
         if seeds := sorted(set(own) & set(clean)):
-            paced = _paced(arm, speeds_said(probe, size, arm), clean, own, seeds)
+            paced = _paced(arm, size, speeds_said(probe, size, arm), clean, own, seeds)
             arms.append(paced)
             points += _points(paced, clean, own, seeds)
     if not arms:
@@ -227,6 +231,7 @@ def pace(clean: pd.Series, own: pd.Series) -> float:
 
 def _paced(
     arm: ArmProbe,
+    size: int,
     said: Mapping[str, float],
     clean: Mapping[int, pd.Series],
     own: Mapping[int, pd.Series],
@@ -242,6 +247,9 @@ def _paced(
         probe_se=arm.se or 0.0,
         pace=estimate(arm.arm, np.array([pace(clean[s], own[s]) for s in seeds])),
         harm=estimate(arm.arm, harm),
+        worth=arm.effective_rollouts,
+        worth_ci=arm.effective_rollouts_ci or (None, None),
+        worth_by_law=1.0 + said["φ"] ** 2 * (size - 1),
     )
 
 

@@ -24,8 +24,8 @@ __all__ = [
     "read_held",
     "read_in_training",
     "read_pretrained",
-    "read_reference",
     "read_sizes",
+    "sized_runs",
     "study_of",
 ]
 
@@ -61,20 +61,26 @@ def read_held(results: Path, forecasts: Path) -> Held:
     )
 
 
-def read_reference(results: Path) -> Paces:
-    """The campaign's paces at 8 rollouts, of the arms that the study of sizes has. Raises StudyError as `paces`."""
-    runs = complete(results, CAMPAIGN)
-    own = runs["arm"].isin(list(study_of(results, SIZES).arms)) & (runs["group_size"] == 8)
-    return paces(read_probe(results / CAMPAIGN / "probe.json"), runs[own])
+def sized_runs(results: Path) -> dict[str, pd.DataFrame]:
+    """Runs of the study of sizes, and of the campaign that are like them, by model: the campaign's is the first."""
+    campaign, sized = complete(results, CAMPAIGN), complete(results, SIZES)
+    like = campaign["arm"].isin(list(study_of(results, SIZES).arms)) & (campaign["group_size"] == 8)
+    both: Any = pd.concat([campaign[like], sized])
+    return {str(model): runs for model, runs in both.groupby("model", sort=False)}
 
 
-def read_sizes(results: Path) -> tuple[Paces, ...]:
-    """Paces of the other sizes that have runs. Raises StudyError where one has no probe."""
-    runs = complete(results, SIZES)
-    return tuple(
-        paces(read_probe(results / SIZES / f"probe-{model.name}.json"), own)
-        for model in study_of(results, SIZES).models
-        if len(own := runs[runs["model"] == model.name])
+def read_sizes(results: Path) -> tuple[Paces, tuple[Paces, ...]]:
+    """Paces of the campaign's size, and of the others that have runs, small ones first.
+
+    Raises StudyError where one has no probe.
+    """
+    reference, *others = sized_runs(results).items()
+    found = [
+        paces(read_probe(results / SIZES / f"probe-{model}.json"), runs) for model, runs in others
+    ]
+    return (
+        paces(read_probe(results / CAMPAIGN / "probe.json"), reference[1]),
+        tuple(sorted(found, key=lambda one: one.parameters)),
     )
 
 

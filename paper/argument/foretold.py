@@ -60,12 +60,23 @@ def pretrained(root: Path) -> Numbers:
 
 def sizes(root: Path) -> Numbers:
     """The campaign's task at other sizes: the probe's clock at each."""
-    found = read_sizes(_results(root))
+    reference, found = read_sizes(_results(root))
+    # How much the probe is too slow for false positives, at every size.
+    slow = [
+        arm.pace.value - arm.probe
+        for one in (reference, *found)
+        for arm in one.arms
+        if arm.arm == "fpr0.4"
+    ]
     numbers: Numbers = {
         "sizes.runs": count(complete(_results(root), SIZES)["run_id"].nunique()),
         "sizes.planned": count(len(study_of(_results(root), SIZES).runs())),
         "sizes.models": count(len(found)),
         "sizes.clock": number(max(one.rmse[PROBE] for one in found), 3),
+        "sizes.law": number(max(one.rmse["noise scales"] for one in found), 3),
+        "sizes.slow-least": number(min(slow)),
+        "sizes.slow-most": number(max(slow)),
+        "sizes.all": count(len(slow)),
     }
     for one in found:
         numbers |= _paced(one, f"sizes.{one.model}")

@@ -36,7 +36,6 @@ from paper.trained import (
     SMOLLM2,
     read_corrections,
     read_pretrained,
-    read_reference,
     read_sizes,
 )
 from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
@@ -106,7 +105,7 @@ def load(root: Path) -> Material:
     folder = results / LEARNABLE
     columns = ["run_id", "step", "wrong", "paid_wrong"]
     logs = sorted((folder / "steps").glob("*.parquet"))
-    paced = [*read_sizes(results), read_reference(results)]
+    reference, others = read_sizes(results)
     return Material(
         findings=findings,
         runs=runs,
@@ -125,7 +124,10 @@ def load(root: Path) -> Material:
             for file in sorted(results.glob(pattern))
         },
         paced={
-            **{one.model: one for one in sorted(paced, key=lambda one: one.parameters)},
+            **{
+                one.model: one
+                for one in sorted((reference, *others), key=lambda one: one.parameters)
+            },
             PRETRAINED: read_pretrained(results),
         },
         corrected=read_corrections(results),

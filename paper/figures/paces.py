@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from fits.drawing import Drawing, blank, in_style, key_above, sample, set_title, shades
+from paper.figures.canvas import MARKS
 from paper.probe import PROBE
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def draw_pretrained(found: Paces) -> Drawing:
 
 @in_style
 def draw_sizes(found: Sequence[Paces]) -> Drawing:
-    """Pace of the runs against the probe's, a colour a size, with 95 % intervals."""
+    """Pace of the runs against the probe's, a colour a size, a mark an arm, with 95 % intervals."""
     figure = blank(3.0)
     axis = figure.subplots()
     data = pd.DataFrame(
@@ -83,8 +84,8 @@ def draw_sizes(found: Sequence[Paces]) -> Drawing:
     ends = (float(data["probe"].min()) - 0.05, 1.03)
     axis.plot(ends, ends, color="0.7", linewidth=0.8, zorder=0)
     colours = shades([one.model for one in found])
-    for name, colour in colours.items():
-        own = data[data["model"] == name]
+    marks = dict(zip(dict.fromkeys(data["arm"]), MARKS, strict=False))
+    for (model, arm), own in data.groupby(["model", "arm"], sort=False):
         axis.errorbar(
             own["probe"],
             own["pace"],
@@ -93,24 +94,18 @@ def draw_sizes(found: Sequence[Paces]) -> Drawing:
                 (own["pace"] - own["low"]).fillna(0.0).to_numpy(),
                 (own["high"] - own["pace"]).fillna(0.0).to_numpy(),
             ),
-            fmt="o",
-            markersize=3.5,
+            fmt=marks[arm],
+            markersize=4,
             elinewidth=0.7,
-            color=colour,
-            label=name,
+            color=colours[model],
         )
-        for row in own.to_dict("records"):
-            axis.annotate(
-                row["arm"],
-                (row["probe"], row["pace"]),
-                xytext=(4, -7),
-                textcoords="offset points",
-                fontsize="x-small",
-                color=colour,
-            )
     axis.set_xlabel("R, probed before training", fontsize="small")
     axis.set_ylabel("pace of the runs", fontsize="small")
     key_above(
-        figure, [sample(name, colour, marker="o", dash="") for name, colour in colours.items()]
+        figure,
+        [
+            *(sample(model, colour) for model, colour in colours.items()),
+            *(sample(arm, "0.3", marker=mark, dash="") for arm, mark in marks.items()),
+        ],
     )
     return Drawing(figure, data)

@@ -108,7 +108,7 @@ def _runs(findings: Findings) -> list[str]:
         f" has: {seeds} a prompt.",
         "",
         "Studies with a page of their own: [errors that a policy can learn](learnable-errors.md), [a pretrained model,"
-        " foretold and trained](smollm2.md), [another size of the model](sizes.md), [probes in mid-run](in-training.md),"
+        " foretold and trained](smollm2.md), [other sizes of the model](sizes.md), [probes in mid-run](in-training.md),"
         " [what buys errors back](corrections.md)."
         " What the tables are, how they were made and their known faults: [data card](../../empirical/results/README.md).",
         "",

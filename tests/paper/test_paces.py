@@ -14,6 +14,7 @@ from empirical.probe import Probe, read_probe
 from empirical.step_law.logged import CAMPAIGN
 from empirical.studies import read_study
 from paper.paces import Paces, held, moved, paces
+from paper.numbers import Floor
 from paper.pages.paces import pretrained, sizes
 
 STEPS = [0, 10, 20, 40, 60, 80, 100, 150, 200, 300]
@@ -99,7 +100,7 @@ def test_a_committed_forecast_is_held_to_its_intervals(probe: Probe) -> None:
 
 def test_a_pace_moves_with_size_or_does_not(probe: Probe) -> None:
     def size(model: str, rate: float, scatter: float) -> Paces:
-        table = runs({"fpr0.4": rate, "both0.4": 0.5}, scatter=scatter)
+        table = runs({"fpr0.4": rate, "both0.4": 0.6}, scatter=scatter)
         return replace(paces(probe, table), model=model)
 
     base = size("base", 0.8, 0.002)
@@ -108,5 +109,13 @@ def test_a_pace_moves_with_size_or_does_not(probe: Probe) -> None:
     assert verdicts["small", "fpr0.4"] == "moved"
     assert verdicts["small", "both0.4"] == "unmoved"
     assert verdicts["noisy", "fpr0.4"] == "undetermined"
-    page = sizes([base], found, command="c", figure="f.png")
+    said = [
+        Floor(arm, 8, "closes", 0.0, None, "end", 3, lost, (lost - 0.01, lost + 0.01), None, None)
+        for arm, lost in (("fpr0.4", 0.02), ("both0.4", 0.1))
+    ]
+    page = sizes([base], found, {"base": said}, command="c", figure="f.png")
     assert "| small | fpr0.4 | -0.200 |" in page
+    assert "| +0.020 [+0.010, +0.030] | closes |" in page
+    # The probe says .87 of fpr .4 and .49 of both: at .8 and .6 the former is not too slow, the latter is.
+    assert "The probe says both0.4 too slow at every size" in page
+    assert "fpr0.4 too slow" not in page
