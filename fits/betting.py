@@ -63,12 +63,20 @@ class Bets:
             raise InputError(f"margin must lie in [0, 1), got {margin:g}")
         self.nulls_P = p
         self.upper_P = np.clip(p + margin, _LEAST, 1.0)
-        self.lower_P = np.minimum(p, 1.0 - _LEAST)
-        shape = (*runs, len(STAKES), len(p))
-        self._up, self._down = np.zeros(shape), np.zeros(shape)
-        self._ups = np.zeros((0, *shape))  # what had been won where bets began anew
+        lower_P = np.minimum(p, 1.0 - _LEAST)
+        # A factor of the wealth is 1 + x gain - w cost: of bets that the rate is above, and of those that it is below.
+        stakes = STAKES[:, None]
+        self._gain = stakes * np.stack([1.0 / self.upper_P, -1.0 / (1.0 - lower_P)])[:, None]
+        self._cost = stakes * np.stack([np.ones(len(p)), -lower_P / (1.0 - lower_P)])[:, None]
+        self._won = np.zeros((*runs, *self._gain.shape))  # log wealth
+        # What had been won where bets began anew.
+        self._ups = np.zeros((0, *runs, len(STAKES), len(p)))
         self._below = np.zeros((0, *runs, len(p)))
         self.steps = 0  # that showed something
+
+    @property
+    def _up(self) -> FloatArray:
+        return self._won[..., 0, :, :]
 
     def observe(self, x: FloatArray, w: FloatArray, times: FloatArray | None = None) -> None:
         """Take one step's units.
@@ -79,24 +87,16 @@ class Bets:
         anew = self.steps >= _FIRST and self.steps & (self.steps - 1) == 0
         if anew and len(self._ups) < _ANEW:
             self._ups = np.concatenate([self._ups, self._up[None]])
-            self._below = np.concatenate([self._below, _mixed(self._down)[None]])
+            self._below = np.concatenate([self._below, _mixed(self._won[..., 1, :, :])[None]])
         self.steps += 1
-        stakes = STAKES[:, None]
-        above = np.log1p(stakes * (x[..., None, None] / self.upper_P - w[..., None, None]))
-        below = np.log1p(
-            -stakes
-            * (x[..., None, None] - self.lower_P * w[..., None, None])
-            / (1.0 - self.lower_P)
-        )
+        each = (..., None, None, None)
+        won = np.log1p(x[each] * self._gain - w[each] * self._cost)
         if times is None:
-            self._up += above.sum(axis=-3)
-            self._down += below.sum(axis=-3)
+            self._won += won.sum(axis=-4)
         elif x.ndim == 1:
-            self._up += np.tensordot(times, above, axes=(-1, 0))
-            self._down += np.tensordot(times, below, axes=(-1, 0))
+            self._won += np.tensordot(times, won, axes=(-1, 0))
         else:
-            self._up += (times[..., None, None] * above).sum(axis=-3)
-            self._down += (times[..., None, None] * below).sum(axis=-3)
+            self._won += (times[each] * won).sum(axis=-4)
 
     def above(self) -> FloatArray:
         """Log evidence that the rate was above null + margin at some step, shape (*runs, P)."""
@@ -137,4 +137,4 @@ def risen(by_split: FloatArray) -> FloatArray:
 def _mixed(wealth: FloatArray) -> FloatArray:
     """Log of the weighted mean over stakes, the last axis but one."""
     top = wealth.max(axis=-2, keepdims=True)
-    return np.log((_WEIGHTS[:, None] * np.exp(wealth - top)).sum(axis=-2)) + top[..., 0, :]
+    return np.log(_WEIGHTS @ np.exp(wealth - top)) + top[..., 0, :]

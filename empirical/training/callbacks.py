@@ -158,7 +158,7 @@ class VerigapCallback(TrainerCallback):
         if state.is_world_process_zero:
             if seen:
                 row = _row(state.global_step, seen, labels, taken)
-                with self._path.open("ab") as file:
+                with self._path.open("ab", buffering=0) as file:
                     file.write(line_of(row))
                 stop = self._weigh(row) and self.stop
             stop = stop or self._path.with_name(STOP).exists()
@@ -197,9 +197,9 @@ class VerigapCallback(TrainerCallback):
                 seconds=row["seconds"],
             )
         )
-        alarms = [alarm for alarm in self.monitor.alarms.status() if alarm.on]
-        for alarm in alarms:
-            if alarm.name not in self._said:
+        on = self.monitor.alarms.on
+        for alarm in self.monitor.alarms.status() if len(on) > len(self._said) else ():
+            if alarm.on and alarm.name not in self._said:
                 self._said.add(alarm.name)
                 _LOG.warning(
                     "ALARM at step %s: %s (evidence %.3g, needed %.3g; at most %g of runs have a false alarm)",
@@ -209,7 +209,7 @@ class VerigapCallback(TrainerCallback):
                     alarm.needed,
                     self.settings.false_alarm,
                 )
-        return bool(alarms)
+        return bool(on)
 
     def _look_on(self, trainer: Any) -> None:
         """Put the verifying reward function behind one that looks on."""

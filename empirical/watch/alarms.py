@@ -18,6 +18,7 @@ Source: docs/theory.md#evidence-while-a-run-goes-on.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,22 +142,22 @@ class Alarms:
         wrong and paid, wrong, and right and unpaid. times: how often each was seen, (*runs, U), None: once.
         reward: in [0, 1], runs' shape, None where unknown.
         """
-        table = units if isinstance(units, np.ndarray) else np.array([u.shares for u in units])
-        if not table.size:
+        if not isinstance(units, np.ndarray):
+            alike = Counter(unit.shares for unit in units)  # of equal units one is weighed
+            units, times = np.array(list(alike)), np.array(list(alike.values()), dtype=np.float64)
+        if not units.size:
             return
-        paid_wrong, wrong, unpaid_right = np.moveaxis(table, -1, 0)
-        right = 1.0 - wrong
+        paid_wrong, wrong, unpaid_right = units[..., 0], units[..., 1], units[..., 2]
         self.labels = self.labels + (wrong.shape[-1] if times is None else times.sum(axis=-1))
         self._fpr.observe(paid_wrong, wrong, times)
         self._over.observe((1.0 + paid_wrong - unpaid_right) / 2.0, np.ones_like(wrong), times)
-        shown = {"fpr": (paid_wrong, wrong), "fnr": (unpaid_right, right)}
+        shown = {"fpr": (paid_wrong, wrong), "fnr": (unpaid_right, 1.0 - wrong)}
         for name, bets in self._beyond.items():
             bets.observe(*shown[name], times)
-        # The same splits for both parts, so reward is watched at the steps that have labels.
-        paid = np.asarray(math.nan if reward is None else reward, dtype=np.float64)
+        # The same splits for both parts, so reward is watched at the steps that have labels; unknown, it tells nothing.
+        paid = np.asarray(math.nan if reward is None else reward, dtype=np.float64)[..., None]
         known = np.isfinite(paid)
-        one = np.where(known, paid, 0.0)[..., None]
-        self._reward.observe(one, np.ones_like(one), known[..., None].astype(float))
+        self._reward.observe(np.where(known, paid, 0.0), known.astype(np.float64))
         self._weigh(step)
 
     def _weigh(self, step: int) -> None:
@@ -196,6 +197,11 @@ class Alarms:
     def reached(self) -> FloatArray:
         """A lower confidence bound on the largest fpr so far, at all steps at once, at `rising`'s level."""
         return self._fpr.reached(self.shares["rising"])
+
+    @property
+    def on(self) -> list[Name]:
+        """The alarms of one run that went off."""
+        return [name for name, since in self.since.items() if math.isfinite(since)]
 
     def status(self) -> tuple[Alarm, ...]:
         """Where the alarms of one run stand."""

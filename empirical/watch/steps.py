@@ -534,6 +534,9 @@ def _asked_for(max_steps: object) -> int | None:
     return steps if steps is not None and steps > 0 else None
 
 
+_JSON: Final = json.JSONEncoder(allow_nan=False)  # `json.dumps` would make one a line
+
+
 def line_of(row: Mapping[str, Any]) -> bytes:
     """A line of the callback's log."""
-    return json.dumps(row, allow_nan=False).encode() + b"\n"
+    return _JSON.encode(row).encode() + b"\n"
