@@ -48,6 +48,7 @@ __all__ = [
     "WarmStart",
     "edited",
     "read_study",
+    "unpinned",
 ]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -557,6 +558,19 @@ def _within(place: Any, part: str, change: str) -> Any:
     if isinstance(place, dict):
         return place
     raise StudyError(f"--set {change}: there is no {part!r}")
+
+
+def unpinned(models: Sequence[ModelSpec], task: TaskSpec) -> list[str]:
+    """What is whatever the Hub serves today, since no revision is named: a line each."""
+    named = {f"model {m.path}": m for m in models if isinstance(m, PretrainedSpec)}
+    asked = {what: (m.path, m.revision) for what, m in named.items()}
+    if isinstance(task, Gsm8kSpec):
+        asked[f"data set {task.source}"] = task.source, task.revision
+    return [
+        f"{what}: no revision is named, so it is what the Hub serves today; env.json says which commit"
+        for what, (path, revision) in asked.items()
+        if revision is None and path.count("/") < 2 and not Path(path).exists()
+    ]
 
 
 def read_study(path: Path, *, changes: Sequence[str] = ()) -> Study:

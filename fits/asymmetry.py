@@ -16,6 +16,7 @@ import numpy as np
 from fits.arms import Arm, Difference, common_end, difference_at, inside
 from fits.hypotheses import holm
 from fits.inference import Interval, student_interval
+from fits.plain import counted
 from fits.table import SETTING
 
 __all__ = [
@@ -109,7 +110,7 @@ def asymmetry_of(arms: Sequence[Arm], *, paired: bool) -> Asymmetry:
         # Evaluations of different arms are noisy apart: of their mean less is certain to be left.
         least = float(np.mean([one for *_, one in results])) / len(results)
         mean, ci = student_interval(per_unit, least=least)
-        said = f"t over {len(units)} seeds of the mean of {len(pairs)} mirror pairs"
+        said = f"t over {len(units)} seeds of the mean of {counted(len(pairs), 'mirror pair')}"
         return Asymmetry(mean, inside(ci), "; ".join([said, *unmeasured]), pairs)
     values = np.array([pair.difference for pair in pairs])
     if len(values) >= 3:
@@ -120,7 +121,7 @@ def asymmetry_of(arms: Sequence[Arm], *, paired: bool) -> Asymmetry:
     return Asymmetry(
         float(values.mean()),
         None,
-        f"one seed and {len(values)} mirror pairs: no spread to judge by",
+        f"one seed and {counted(len(values), 'mirror pair')}: no spread to judge by",
         pairs,
     )
 

@@ -34,6 +34,7 @@ from fits.inference import (
 )
 from fits.laws import FloatArray, Law, Parameter
 from fits.losses import NEED_SAMPLES, Loss
+from fits.plain import counted
 from fits.table import need_columns
 
 __all__ = [
@@ -380,7 +381,7 @@ def _surface_intervals(
     }
     return (
         ci,
-        f"t over {len(scaled_N)} rows ({S} seed{'s' if S > 1 else ''}: runs taken as independent)",
+        f"t over {len(scaled_N)} rows ({counted(S, 'seed')}: runs taken as independent)",
     )
 
 

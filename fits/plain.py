@@ -9,10 +9,15 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["json_text", "plain", "visible"]
+__all__ = ["counted", "json_text", "plain", "visible"]
 
 # What a terminal obeys, what turns the direction of a line, and halves of characters.
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things in words: "1 run", "2 runs"."""
+    return f"{count} {thing}" + "s" * (count != 1)
 
 
 def plain(value: Any) -> Any:

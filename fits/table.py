@@ -24,6 +24,7 @@ from fits.plain import visible
 
 __all__ = [
     "COLUMNS",
+    "IN_MEMORY",
     "ORIGIN",
     "SETTING",
     "VERIFIER",
@@ -41,6 +42,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+IN_MEMORY: Final = "a data frame"  # the format of a run table that no file holds
 # Where each row came from ("row 3 (line 4)"), carried by the readers until the table is checked.
 ORIGIN: Final = "_origin"
 
@@ -105,7 +107,7 @@ class RunTable:
     """A checked run table and how it was come by.
 
     frame: one row per evaluation, sorted by run_id and step, columns typed as in COLUMNS.
-    source: the file or folder. format: what it was recognised as.
+    source: the file or folder. format: what it was recognised as; IN_MEMORY where it was no file.
     notes: what was repaired, derived or left out, one line each.
     """
 

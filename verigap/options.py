@@ -200,10 +200,10 @@ def say_what_was_read(table: RunTable) -> None:
     Called once the command has succeeded: a mistake's one line is to stand alone.
     """
     from fits import FORMATS
-    from fits.plain import visible
+    from fits.plain import counted, visible
 
     count = table.frame["run_id"].nunique()
-    said = f"{table.source}: {FORMATS[table.format][0]}, {len(table.frame)} rows of {count} runs"
+    said = f"{table.source}: {FORMATS[table.format][0]}, {counted(len(table.frame), 'row')} of {counted(count, 'run')}"
     for line in (said, *table.notes):
         sys.stderr.write(visible(line) + "\n")
 

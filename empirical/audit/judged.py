@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from empirical import extras
 from empirical.verifiers import Judgement, Verdict, VerifierName, number, verifier_named
 from fits.errors import InputError
+from fits.plain import counted
 
 FloatArray = NDArray[np.float64]
 
@@ -217,7 +218,7 @@ def _one_by_one(
             verdicts[pair] = np.nan
     notes = (
         (
-            f"the verifier raised on {len(raised)} completions, first {raised[0]}; kept as unscorable",
+            f"the verifier raised on {counted(len(raised), 'completion')}, first {raised[0]}; kept as unscorable",
         )
         if raised
         else ()

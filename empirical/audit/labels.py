@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from empirical.audit.judged import Judged, gold_answer, judge_all, judge_named, judge_regex
 from fits.errors import InputError
 from fits.files import file_bytes
+from fits.plain import counted
 from fits.readers.jsonl import parse_json
 from fits.readers.text import lines_of, read_parquet, refuse_wide
 from fits.selection import parse_selection, select, values_there
@@ -331,7 +332,7 @@ def _truth(
     unclear = int(np.isnan(judged.verdict_N).sum())
     if unclear:
         notes.append(
-            f"the reference {reference!r} could not tell of {unclear} rollouts: unlabelled"
+            f"the reference {reference!r} could not tell of {counted(unclear, 'rollout')}: unlabelled"
         )
     return judged.verdict_N
 

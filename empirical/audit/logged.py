@@ -25,6 +25,7 @@ from scipy.interpolate import PchipInterpolator
 
 from empirical.audit.clusters import Interval
 from empirical.audit.verdicts import phi
+from fits.plain import counted
 from fits.table import need_columns
 
 FloatArray = NDArray[np.float64]
@@ -166,7 +167,7 @@ def _one(rows: pd.DataFrame, spoken: str, size: int) -> LoggedAudit:
         warnings=(),
     )
     if n < LEAST:
-        why = f"unidentified: {n} windows between evaluations, a line needs {LEAST}"
+        why = f"unidentified: {counted(n, 'window')} between evaluations, a line needs {LEAST}"
         return replace(blank, reason=why)
     low, high = float(points.accuracy.min()), float(points.accuracy.max())
     moved_from = f"accuracy, which moved from {low:.3f} to {high:.3f}"

@@ -36,6 +36,7 @@ from empirical.audit.features import features
 from empirical.audit.labels import Labels
 from empirical.audit.segments import ErrorKind, Segment, find_segments
 from fits.errors import InputError
+from fits.plain import counted
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -487,19 +488,19 @@ def _warn(
     clusters = len(np.unique(cluster_N[used]))
     if 0 < clusters < FEW_CLUSTERS:
         warnings.append(
-            f"only {clusters} labelled prompts: intervals are rough below {FEW_CLUSTERS}"
+            f"only {counted(clusters, 'labelled prompt')}: intervals are rough below {FEW_CLUSTERS}"
         )
     for rate, name, kind in ((x, "fpr", "wrong"), (d, "fnr", "right")):
         if rate is None:
             continue
         if rate.errors == 0:
             warnings.append(
-                f"{name}: no error among {rate.n} {kind} rollouts of {rate.clusters} prompts; its upper"
+                f"{name}: no error among {counted(rate.n, f'{kind} rollout')} of {counted(rate.clusters, 'prompt')}; its upper"
                 f" limit assumes an intraclass correlation of {ASSUMED_ICC:g}"
             )
         elif rate.few:
             warnings.append(
-                f"{name}: only {rate.clusters_with} prompts with"
+                f"{name}: only {counted(rate.clusters_with, 'prompt')} with"
                 f" {'an error' if rate.value <= 0.5 else 'a rollout judged well'}: its interval is rough"
             )
     if youden is not None and youden[1][1] < 0.0:

@@ -23,6 +23,7 @@ from empirical.watch.alarms import Alarm, Alarms, Declared
 from empirical.watch.labels import Unit
 from empirical.watch.steps import Run, Step
 from fits.inference import Interval, wilson
+from fits.plain import counted
 from theory import VerifierChannel, drift, effective_rollouts
 
 __all__ = ["WINDOW", "Block", "Forecast", "Monitor", "Settings", "Watched", "summary_line"]
@@ -461,7 +462,7 @@ def summary_line(seen: Watched) -> str:
         ("zero-advantage", seen.zero_advantage_fraction),
     ):
         parts.append(f"{name} {'–' if value is None else format(value, '.3f')}")
-    parts.append(f"{seen.labels} labels")
+    parts.append(counted(seen.labels, "label"))
     on = [f"{alarm.says} (step {alarm.step})" for alarm in seen.alarms if alarm.on]
     parts.append(
         "ALARM: " + "; ".join(on) if on else "no alarm" if seen.labels else "no labels, no alarms"

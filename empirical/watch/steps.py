@@ -463,8 +463,8 @@ _YES: Final = {"1": True, "1.0": True, "true": True, "yes": True}
 _NO: Final = {"0": False, "0.0": False, "false": False, "no": False}
 
 
-def read_labels(path: Path) -> dict[int, tuple[Unit, ...]]:
-    """A person's labels by step, from a table (.csv, .tsv, .jsonl, .parquet) with a row a rollout.
+def read_labels(path: Path) -> tuple[dict[int, tuple[Unit, ...]], tuple[str, ...]]:
+    """A person's labels by step, and what was repaired: of a table (.csv, .tsv, .jsonl, .parquet) with a row a rollout.
 
     Columns: `step`; `paid` (or verdict, reward) and `right` (or truth, label), 1 or 0, true or false; `prompt` where
     several rollouts of one prompt are labelled. A row whose `right` is empty is not labelled yet.
@@ -472,9 +472,9 @@ def read_labels(path: Path) -> dict[int, tuple[Unit, ...]]:
     """
     try:
         if path.suffix == ".parquet":
-            frame, _ = read_parquet(path)
+            frame, notes = read_parquet(path)
         else:
-            frame, _ = json_table(path) if path.suffix == ".jsonl" else read_csv(path)
+            frame, notes = json_table(path) if path.suffix == ".jsonl" else read_csv(path)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror})") from None
     names = [str(name) for name in frame.columns]
@@ -501,7 +501,7 @@ def read_labels(path: Path) -> dict[int, tuple[Unit, ...]]:
             row.get("prompt"),
         )
         by_step.setdefault(int(float(step)), []).append(label)
-    return {step: tuple(units_of(labels)) for step, labels in by_step.items()}
+    return {step: tuple(units_of(labels)) for step, labels in by_step.items()}, notes
 
 
 def _yes(cell: object, place: str) -> bool:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from fits.errors import InputError
 from fits.files import DEEPEST
+from fits.plain import counted
 from fits.readers.text import refuse_wide
 from fits.table import COLUMNS, LARGEST_INTEGER, ORIGIN
 
@@ -287,7 +288,7 @@ def evaluations(
         if (value := values.get(chosen)) is not None and value != "" and not is_logged(value)
     )
     if broken:
-        notes.append(f"{run_id}: {broken} values of {chosen!r} are NaN: not logged")
+        notes.append(f"{run_id}: {counted(broken, 'NaN')} in {chosen!r}: not logged")
     by_step, said = _one_run(history, run_id=run_id, source=source)
     notes.extend(said)
     mapped = {column: column for column in _PER_ROW if column in names and column != chosen}
@@ -348,7 +349,7 @@ def _one_run(
                 lost = order[bisect_right(order, step) :]
                 notes.append(
                     f"{run_id}: resumed at step {step} ({place}): what the abandoned branch logged at"
-                    f" {len(lost)} later steps, up to {lost[-1]}, is dropped"
+                    f" {counted(len(lost), 'later step')}, up to {lost[-1]}, is dropped"
                 )
                 for later in lost:
                     del kept[later]

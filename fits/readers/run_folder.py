@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from fits.errors import InputError
 from fits.files import file_bytes
+from fits.plain import counted
 from fits.readers.jsonl import TornJsonError, parse_json, read_json
 
 __all__ = [
@@ -123,14 +124,18 @@ class RunLog:
             if step in by_step and step < last:
                 # Resumed from a checkpoint: what came after it is another branch.
                 lost = [later for later in by_step if later > step]
-                notes.append(f"resumed at step {step}: {len(lost)} later evaluations dropped")
+                notes.append(
+                    f"resumed at step {step}: {counted(len(lost), 'later evaluation')} dropped"
+                )
                 for later in lost:
                     del by_step[later]
             replaced += step in by_step
             by_step[step] = number, row
             last = step
         if replaced:
-            notes.append(f"{replaced} evaluations logged again after a resume: the last one holds")
+            notes.append(
+                f"{counted(replaced, 'evaluation')} logged again after a resume: the last one holds"
+            )
         return list(by_step.values()), tuple(notes)
 
 

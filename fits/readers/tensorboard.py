@@ -19,6 +19,7 @@ import pandas as pd
 
 from fits.errors import InputError
 from fits.files import file_bytes
+from fits.plain import counted
 from fits.readers.history import Ask, Raw, evaluations
 from fits.readers.wire import Field, fields_of
 from fits.table import ORIGIN
@@ -96,7 +97,9 @@ def _events(file: Path) -> tuple[list[tuple[int, dict[str, float]]], tuple[str, 
     at = 0
     while at < len(data):
         if at + _HEADER.size > len(data):
-            return events, (f"{file.name}: cut short in mid-record, {len(events)} events read",)
+            return events, (
+                f"{file.name}: cut short in mid-record, {counted(len(events), 'event')} read",
+            )
         length, check = _HEADER.unpack_from(data, at)
         start = at + _HEADER.size
         if _masked(data[at : at + 8]) != check:
@@ -104,7 +107,9 @@ def _events(file: Path) -> tuple[list[tuple[int, dict[str, float]]], tuple[str, 
                 raise InputError(f"{file}: is no TensorBoard event file")
             raise InputError(f"{file}, byte {at}: damaged (the checksum of a record's length)")
         if start + length + 4 > len(data):
-            return events, (f"{file.name}: cut short in mid-record, {len(events)} events read",)
+            return events, (
+                f"{file.name}: cut short in mid-record, {counted(len(events), 'event')} read",
+            )
         (check,) = _CHECK.unpack_from(data, start + length)
         if _masked(data[start : start + length]) != check:
             raise InputError(f"{file}, byte {start}: damaged (the checksum of a record)")

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fits.errors import InputError
 from fits.files import file_bytes
+from fits.plain import counted
 from fits.readers.axes import read_rows
 from fits.readers.history import Ask, Logged, Raw, frame_of
 from fits.readers.jsonl import parse_json
@@ -77,7 +78,9 @@ def offline_history(path: Path) -> Logged:
         # One record at a time: a record of many small fields takes a hundred times its size.
         for number, payload in enumerate(_payloads(data), start=1):
             if payload is None:
-                notes = (f"{file.name}: cut short in mid-record, {number - 1} records read",)
+                notes = (
+                    f"{file.name}: cut short in mid-record, {counted(number - 1, 'record')} read",
+                )
                 break
             for field in fields_of(payload):
                 if field.number == 2:

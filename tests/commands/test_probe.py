@@ -54,6 +54,21 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.M
     assert done.err == "verigap: interrupted after 24 of 256 prompts; the same command goes on\n"
 
 
+def test_what_the_hub_serves_today_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def interrupted(*_: object, **__: object):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "probe", interrupted)
+    paper = STUDY.with_name("qwen2.5-gsm8k-paper.yaml")
+    for asked, name in (
+        ((), "Qwen/Qwen2.5-1.5B"),
+        (("--model", "qwen2.5-0.5b"), "Qwen/Qwen2.5-0.5B"),
+    ):
+        said = verigap("probe", paper, *asked, "--out", tmp_path / "x.json").err.splitlines()[:-1]
+        assert [line.split(":")[0] for line in said] == [f"model {name}", "data set openai/gsm8k"]
+        assert said[0].endswith("it is what the Hub serves today; env.json says which commit")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

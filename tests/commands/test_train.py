@@ -13,7 +13,7 @@ import yaml
 import empirical
 from empirical import extras
 from empirical.errors import StudyError
-from empirical.studies import Study
+from empirical.studies import Study, read_study, unpinned
 from empirical.training import launch
 from tests.builders import minimal
 
@@ -32,6 +32,18 @@ def test_a_dry_run_prints_one_json_document():
     cost = json.loads(done.stdout)
     assert cost["runs"] == 150
     assert {"total_rollouts", "total_flops", "gpu_hours", "disk_gb", "memory_gb"} <= set(cost)
+
+
+def test_what_the_hub_serves_today_is_named(tmp_path: Path):
+    study = STUDIES / "qwen2.5-gsm8k-paper.yaml"
+    wanted = read_study(study)
+    said = "no revision is named, so it is what the Hub serves today; env.json says which commit"
+    names = [f"model {model.path}" for model in wanted.models] + ["data set openai/gsm8k"]
+    done = verigap("train", str(study), "--dry-run", "--json")
+    assert done.stderr.splitlines() == [f"{name}: {said}" for name in names]
+    pinned = [model.model_copy(update={"revision": "a" * 40}) for model in wanted.models]
+    local = wanted.task.model_copy(update={"source": str(tmp_path)})
+    assert unpinned(pinned, local) == []
 
 
 def test_a_part_without_runs_says_so():

@@ -101,6 +101,16 @@ def test_a_persons_labels_take_the_place_of_the_logs(tmp_path: Path) -> None:
     )
 
 
+def test_a_torn_last_label_is_said_once_the_run_has_ended(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text('{"step": 1, "paid": 1, "right": 0}\n{"step": 2, "paid": 1, "ri')
+    torn = "labels.jsonl, line 2: last line cut short, dropped"
+    for done in (False, True):  # until then it is being written
+        seen = vg.watch(ours(tmp_path / f"{done}", steps=9, done=done), labels=labels)
+        assert seen.labels == 1
+        assert (torn in seen.notes) is done
+
+
 def test_what_cannot_be_known_says_what_would_tell(tmp_path: Path) -> None:
     (tmp_path / "trainer_state.json").write_text('{"log_history": [{"step": 1, "reward": 0.5}]}')
     shown = " ".join(verigap("watch", tmp_path, "--once").out.split())

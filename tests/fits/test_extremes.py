@@ -467,6 +467,7 @@ EXEMPT: Final = {
     "answers.no_answers": "takes text",
     "drawing": "draws; what it is given is checked before",
     "each.in_turn": "calls what it is given",
+    "plain.counted": "joins words",
     "figures": "draws",
     "files": "reads and writes; tests/faults",
     "fit.named_columns": "takes names",

@@ -551,7 +551,7 @@ def test_our_own_run_folder_drops_the_abandoned_branch_too(tmp_path: Path) -> No
     written(tmp_path / "a" / "metrics.jsonl", "".join(line(t, a) for t, a in evals))
     got = read_runs(tmp_path / "a")
     assert points(got) == [(0, 0.1), (5, 0.2)]
-    assert said(got, "resumed at step 5: 1 later evaluations dropped")
+    assert said(got, "resumed at step 5: 1 later evaluation dropped")
 
 
 def test_a_late_evaluation_is_no_resume(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_nan_in_a_history_is_not_logged_and_an_infinity_is_refused(tmp_path: P
     path.write_text('{"_step": 0, "eval/accuracy": 0.5}\n{"_step": 1, "eval/accuracy": "NaN"}\n')
     got = read_runs(path)
     assert got.frame["accuracy"].tolist() == [0.5]
-    assert any("1 values of 'eval/accuracy' are NaN: not logged" in note for note in got.notes)
+    assert any("1 NaN in 'eval/accuracy': not logged" in note for note in got.notes)
     path.write_text(
         '{"_step": 0, "eval/accuracy": 0.5}\n{"_step": 1, "eval/accuracy": "Infinity"}\n'
     )

@@ -13,10 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import verigap as vg
 from fits import InputError
 from fits.answers import Answer
 from fits.drawing import Drawing
-from tests.builders import ROOT
+from tests.builders import ROOT, matched_runs
 from verigap.pages.beside import document_of, section_of
 from verigap.pages.layout import html_of, markdown_of, write_report
 from verigap.pages.model import (
@@ -78,6 +79,15 @@ def test_says_what_it_was_given_and_loads_nothing(tmp_path: Path) -> None:
 
 
 NASTY = "</script><script>alert(1)</script><b>&\"'"
+
+
+def test_a_data_frame_is_no_file() -> None:
+    page = vg.report(matched_runs(seeds=2, evaluations=4), law="exponential").page
+    assert page.provenance["remade by"] == "vg.report(frame).write('report.html')"
+    text = html_of(page)
+    assert "verigap gap RUNS" in text
+    assert "CSV table" not in text
+    assert "<dt>read as</dt><dd>a data frame</dd>" in text
 
 
 def test_whatever_a_run_is_called_is_text() -> None:

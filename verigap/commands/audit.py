@@ -175,12 +175,14 @@ def _interval(ends: tuple[float, float] | None) -> str:
 def _show(console: Console, audit: Audit, gates: tuple[Gate, ...]) -> None:
     from rich.table import Table
 
+    from fits.plain import counted
+
     def say(text: str, *, style: str | None = None) -> None:
         console.print(text, style=style, highlight=False)
 
     by = audit.clustered_by
     say(
-        f"{audit.source}: {audit.n} labelled and judged rollouts of {audit.clusters} prompts"
+        f"{audit.source}: {counted(audit.n, 'labelled and judged rollout')} of {counted(audit.clusters, 'prompt')}"
         + ("" if by is None else f" (by {by})")
         + f"; {audit.unlabelled} unlabelled, {audit.unscorable} unscorable",
         style="bold",

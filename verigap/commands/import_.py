@@ -27,6 +27,7 @@ def import_(
 ) -> None:
     """Read a log, a table or run folders and write the checked run table."""
     from fits import write_runs
+    from fits.plain import counted
 
     read.check_outputs(None, out)
     table = read.load()
@@ -35,7 +36,7 @@ def import_(
 
     def show(console: Console) -> None:
         console.print(
-            f"{out}: {document['rows']} rows of {document['runs']} runs, columns"
+            f"{out}: {counted(len(table.frame), 'row')} of {counted(table.frame['run_id'].nunique(), 'run')}, columns"
             f" {', '.join(str(name) for name in table.frame.columns)}",
             highlight=False,
             soft_wrap=True,

@@ -45,10 +45,13 @@ def probe(
     json: Json = False,
 ) -> None:
     """Measure signal and noise of the policy gradient at a model's weights, and what each verifier does to them."""
-    from empirical.studies import read_study
+    from empirical.studies import read_study, unpinned
     from verigap.face.checkpoints import probe as measure
 
-    target = out or Path("runs") / read_study(study).name / "probe.json"
+    wanted = read_study(study)
+    probed = [one for one in wanted.models if one.name == (model or wanted.models[0].name)]
+    sys.stderr.writelines(f"{line}\n" for line in unpinned(probed, wanted.task))
+    target = out or Path("runs") / wanted.name / "probe.json"
     done = total = 0
     try:
         with progress() as bar:

@@ -34,6 +34,7 @@ def simulate(
 ) -> None:
     """Simulate a population of prompts under noisy verifiers: a run table, as real runs give."""
     from empirical.simulated_studies import preset_names, preset_spec
+    from fits.plain import counted
     from verigap.face import sweeps
 
     if (spec is None) == (preset is None):
@@ -63,7 +64,7 @@ def simulate(
 
         last = simulated.frame.groupby("run_id", sort=False).tail(1)
         first = simulated.frame.groupby("run_id", sort=False).head(1)
-        view = Table(title=f"{simulated.runs} runs, {simulated.rollouts:,} rollouts")
+        view = Table(title=f"{counted(simulated.runs, 'run')}, {simulated.rollouts:,} rollouts")
         for heading in (
             "arm",
             "noise",

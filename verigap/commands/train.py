@@ -62,7 +62,7 @@ def train(
     Exit code 3: interrupted, and the same command goes on.
     """
     from empirical.collect import TABLE, merged, read_committed, run_table
-    from empirical.studies import read_study
+    from empirical.studies import read_study, unpinned
     from empirical.training.accounting import estimate
     from empirical.training.launch import launch, launch_on_ray, refuse_changed, selected, states
     from fits.table import write_runs
@@ -71,6 +71,7 @@ def train(
     runs = selected(wanted, only=only or [], shard=_shard(shard))
     if not runs:
         sys.stderr.write(f"--shard {shard}: no run falls to this part\n")
+    sys.stderr.writelines(f"{line}\n" for line in unpinned([r.model for r in runs], wanted.task))
     folder = out or Path("runs") / wanted.name
     committed = read_committed(wanted, study)
     if dry_run or list_:

@@ -20,7 +20,7 @@ from fits import read_runs as read_table
 from fits.each import Each
 from fits.plain import plain
 from fits.selection import Selection, select, values_there
-from fits.table import derive_columns, validate_runs
+from fits.table import IN_MEMORY, derive_columns, validate_runs
 from theory.estimators import PRESETS
 from verigap.errors import UserError
 
@@ -213,7 +213,7 @@ def table_of(runs: RunsLike, where: Words) -> RunTable:
     if isinstance(runs, pd.DataFrame):
         checked, notes = validate_runs(runs, source="the data frame")
         frame, derived = derive_columns(checked)
-        runs = RunTable(frame, "the data frame", "csv", (*notes, *derived))
+        runs = RunTable(frame, "the data frame", IN_MEMORY, (*notes, *derived))
     if not wanted:
         return runs
     selection = parse_selection(wanted)

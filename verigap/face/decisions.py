@@ -20,7 +20,7 @@ from empirical.probe import read_probe
 from empirical.studies import read_study
 from empirical.validate.predict import read_calibration
 from fits.fit import named_columns
-from fits.plain import plain
+from fits.plain import counted, plain
 from fits.selection import parse_assignments
 from verigap.errors import UserError
 from verigap.face.base import (
@@ -51,7 +51,7 @@ class Audited(Shown, Audit):
 
     def headline(self) -> str:  # noqa: D102
         return (
-            f"{self.source}: {self.n} labelled and judged rollouts of {self.clusters} prompts;"
+            f"{self.source}: {counted(self.n, 'labelled and judged rollout')} of {counted(self.clusters, 'prompt')};"
             f" {self.unlabelled} unlabelled, {self.unscorable} unscorable"
         )
 

@@ -19,7 +19,7 @@ from fits.curves import MeanCurve, mean_curves
 from fits.files import file_bytes
 from fits.plain import plain
 from fits.selection import Selection, select
-from fits.table import CUMULATIVE, varying
+from fits.table import CUMULATIVE, IN_MEMORY, varying
 from verigap import __version__
 from verigap.errors import UserError
 from verigap.face.base import RunsLike, Shown, Words, selection_of, table_of, verb
@@ -171,8 +171,10 @@ def report(
         )
     answers = three_answers(gap) if gap is not None else no_answers(reason) if table else ()
     source = "results" if table is None else table.source
-    spoken = words or shlex.quote(source)
-    made = _provenance(table, documents, command or f"vg.report({source!r}).write('report.html')")
+    unsaved = table is not None and table.format == IN_MEMORY
+    spoken = words or ("RUNS" if unsaved else shlex.quote(source))
+    asked = "frame" if unsaved else repr(source)
+    made = _provenance(table, documents, command or f"vg.report({asked}).write('report.html')")
     page = contents(
         title=title or f"What the verifier costs: {_called(Path(source))}",
         lead="Results of other commands, without runs." if table is None else _lead(table, axis),
@@ -296,7 +298,7 @@ def _data(table: RunTable) -> dict[str, str]:
 
     frame = table.frame
     told = {
-        "read as": FORMATS[table.format][0],
+        "read as": table.format if table.format == IN_MEMORY else FORMATS[table.format][0],
         "columns": ", ".join(str(name) for name in frame.columns),
     }
     if "n_eval" in frame.columns and frame["n_eval"].notna().any():
@@ -320,7 +322,8 @@ def _provenance(
             if path.is_file()
             else f"sha256 of its run table, as CSV: {_digest(table.frame)}"
         )
-        told["runs"] = f"{table.source}, {digest}"
+        saved = " (saved as a table, RUNS of this page's commands)" * (table.format == IN_MEMORY)
+        told["runs"] = f"{table.source}{saved}, {digest}"
     told |= {f"beside: {one.path.name}": f"sha256 {one.digest}" for one in documents}
     told["remade by"] = command
     told["made by"] = f"verigap {__version__}, Python {platform.python_version()}, {versions}"

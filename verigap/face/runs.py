@@ -12,6 +12,7 @@ import pandas as pd
 from fits import GapReport, RunTable, gap_report, parse_assignments
 from fits import read_runs as read_table
 from fits.each import Each, in_turn
+from fits.plain import counted
 from fits.report import FitReport, fit_report
 from fits.selection import Selection
 from verigap.face.base import (
@@ -47,7 +48,7 @@ class Runs(Shown, RunTable):
         return self.frame
 
     def headline(self) -> str:  # noqa: D102
-        return f"{self.source}: {len(self.frame)} rows of {self.frame['run_id'].nunique()} runs"
+        return f"{self.source}: {counted(len(self.frame), 'row')} of {counted(self.frame['run_id'].nunique(), 'run')}"
 
     def remarks(self) -> Sequence[str]:  # noqa: D102
         return self.notes

@@ -10,6 +10,7 @@ import pandas as pd
 
 from empirical.simulate import run_spec, write_study
 from empirical.simulated_studies import SimulatedStudy, load_spec, preset_spec
+from fits.plain import counted
 from verigap.face.base import (
     Shown,
     verb,
@@ -36,7 +37,7 @@ class Sweep(Shown):
         return self.frame
 
     def headline(self) -> str:  # noqa: D102
-        return f"{self.runs} runs, {self.rollouts:,} rollouts, {self.seconds:.1f} s"
+        return f"{counted(self.runs, 'run')}, {self.rollouts:,} rollouts, {self.seconds:.1f} s"
 
     def remarks(self) -> Sequence[str]:  # noqa: D102
         return [line for line in (self.spec.about, *self.notes) if line]

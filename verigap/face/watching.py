@@ -89,7 +89,9 @@ class Watcher:
         theirs: dict[int, tuple[Unit, ...]] | None = None
         said = None
         if self.labels is not None:
-            theirs = read_labels(self.labels)
+            theirs, repaired = read_labels(self.labels)
+            # While the run goes on a last line cut short is being written, and read at the next look.
+            run = dataclasses.replace(run, notes=(*run.notes, *(repaired if run.done else ())))
             said = f"{self.labels}" if theirs else ""
             none = {step.step for step in run.steps}
             if theirs and run.steps and not none & set(theirs):

@@ -189,7 +189,7 @@ def test_a_judge_of_the_users_is_asked(tmp_path: Path, monkeypatch: pytest.Monke
     )
     assert (found.fpr, found.fnr) == (0.0, 0.0)
     assert found.unscorable == 16
-    assert "raised on 1 completions, first row 4: OSError: no sandbox" in " ".join(found.warnings)
+    assert "raised on 1 completion, first row 4: OSError: no sandbox" in " ".join(found.warnings)
     found = audited(
         frame, completion="text", gold="gold", reference="contains", verifier="their_grader:reward"
     )

@@ -184,12 +184,13 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 def test_a_persons_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("step,prompt,verdict,truth\n1,a,1,0\n1,a,0,false\n1,b,1,1\n2,a,0,\n3,a,0,yes\n")
-    assert read_labels(path) == {1: (Unit(1, 2, 0, 2), Unit(0, 0, 0, 1)), 3: (Unit(0, 0, 1, 1),)}
+    by_step = {1: (Unit(1, 2, 0, 2), Unit(0, 0, 0, 1)), 3: (Unit(0, 0, 1, 1),)}
+    assert read_labels(path) == (by_step, ())
     lines = tmp_path / "labels.jsonl"
     lines.write_text(
         '{"step": 1, "paid": true, "right": false}\n{"step": 1, "paid": 1, "right": 0}\n'
     )
-    assert read_labels(lines) == {1: (Unit(1, 1, 0, 1), Unit(1, 1, 0, 1))}
+    assert read_labels(lines) == ({1: (Unit(1, 1, 0, 1), Unit(1, 1, 0, 1))}, ())
 
 
 @pytest.mark.parametrize(
