@@ -123,17 +123,15 @@ class Priced:
 
 
 def price(clean: Arm, noisy: Arm, seed: int) -> Priced:
-    """The compute multipliers of an arm. seed: of their draws, which also depend on the arm's runs."""
+    """The compute multipliers of an arm. seed: of their draws, in which a seed's runs err alike whatever the arm."""
     shared = [unit for unit in clean.fit.runs if unit in noisy.fit.runs]
-    runs = ",".join(sorted(noisy.rows["run_id"].astype(str).unique()))
-    rng = np.random.default_rng([seed, crc32(runs.encode())])
     errors_RQ = None
     if len(shared) > 1 and usable(clean.fit) and usable(noisy.fit):
         picked = [
             fit.influence_SP[[fit.runs.index(unit) for unit in shared]]
             for fit in (clean.fit, noisy.fit)
         ]
-        errors_RQ = _student_draws(np.concatenate(picked, axis=1), rng)
+        errors_RQ = _student_draws(np.concatenate(picked, axis=1), shared, seed)
     final, halfway = (_level(clean, noisy, share, errors_RQ) for share in (1.0, 0.5))
     return Priced(noisy, len(shared), final, halfway)
 
@@ -226,12 +224,22 @@ def _log_multiplier(
     return target_R, np.where(rises, log_theirs - np.where(rises, log_ours, 0.0), np.inf)
 
 
-def _student_draws(influence_SQ: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Draws of the estimate's error, (DRAWS, Q): multivariate t over S seeds, from their influences."""
-    S = len(influence_SQ)
+def _student_draws(influence_SQ: FloatArray, units: Sequence[str], seed: int) -> FloatArray:
+    """Draws of the estimate's error, (DRAWS, Q): multivariate t over S units, from their influences.
+
+    A unit is drawn alike for every arm, so that arms compared with the same clean runs share what those err by.
+    """
+    S = len(units)
+    normal_RS = np.stack(
+        [
+            np.random.default_rng([seed, crc32(unit.encode())]).standard_normal(DRAWS)
+            for unit in units
+        ],
+        axis=1,
+    )
+    spread_R = np.random.default_rng([seed, S]).chisquare(S - 1, size=(DRAWS, 1))
     centred = influence_SQ - influence_SQ.mean(axis=0)
-    normal = rng.standard_normal((DRAWS, S)) @ centred / (S * (S - 1)) ** 0.5
-    return normal * np.sqrt((S - 1) / rng.chisquare(S - 1, size=(DRAWS, 1)))
+    return normal_RS @ centred / (S * (S - 1)) ** 0.5 * np.sqrt((S - 1) / spread_R)
 
 
 def _log_reach(fit: CurveFit, theta_RP: FloatArray, target_R: FloatArray, at: float) -> FloatArray:
