@@ -357,7 +357,7 @@ CLAIMS: Final = (
     ),
     Claim(
         key="P1",
-        title="The expected step saturates in the group size at 1/q, so that noise takes a larger share of it in larger groups",
+        title="The expected step saturates at group sizes of about 1/q, so that noise takes a larger share of it in larger groups",
         source="prediction 1",
         claim="On hard prompts the ratio of the noisy to the clean expected step falls as the group grows (fpr .1, grpo).",
         compared="that ratio on groups whose first half has at most one right rollout, measured on the second half; by group size: {ratios}.",

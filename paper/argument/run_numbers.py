@@ -26,6 +26,7 @@ from paper.argument.texts import Numbers, count, escaped, interval, number, perc
 from paper.claims import EARLY as CLIMB_EARLY
 from paper.claims import RATES
 from paper.corrections import Corrections
+from paper.in_training import InTraining
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
 from paper.paces import Paces
@@ -35,6 +36,7 @@ from paper.trained import (
     SIZES,
     SMOLLM2,
     read_corrections,
+    read_in_training,
     read_pretrained,
     read_sizes,
 )
@@ -45,6 +47,7 @@ __all__ = ["PRETRAINED", "Material", "Record", "coverage", "evidence", "load"]
 JUDGED: Final = ("supported", "contradicted", "undetermined")
 # What is said of a speed besides the probe, by its name in keys.
 RIVALS: Final = {"no slowing": "one", "J": "j", "φ": "phi", "noise scales": "law"}
+OF_GROUPS: Final = ("P1", "P6")  # asked of real groups of others, with noise injected
 SHOWN_LEVELS: Final = ("over_training", "end")
 LEARNABLE: Final = "learnable-errors"
 RARE: Final = "rare-mode"
@@ -68,8 +71,8 @@ class Material:
     """What the numbers, tables and figures of the manuscript are made of.
 
     learnable, rare: the studies learnable-errors and rare-mode. probes: of initial weights, by study. paced: paces as
-    probed and as run, by model. corrected: what buys errors back. foretold: numbers of the studies that a probe
-    foretold. blind: sets of forecasts committed before their answers; answered: names of those whose runs are there.
+    probed and as run, by model. corrected: what buys errors back. midway: probes in mid-run. foretold: numbers of the
+    studies that a probe foretold. blind: sets of forecasts committed before their answers; answered: names of those whose runs are there.
     """
 
     findings: Findings
@@ -84,6 +87,7 @@ class Material:
     probes: dict[str, Probe]
     paced: dict[str, Paces]
     corrected: Corrections
+    midway: InTraining
     foretold: dict[str, Numbers]
     blind: tuple[dict[str, Any], ...]
     answered: frozenset[str]
@@ -131,6 +135,7 @@ def load(root: Path) -> Material:
             PRETRAINED: read_pretrained(results),
         },
         corrected=read_corrections(results),
+        midway=read_in_training(results),
         foretold=foretold_numbers(root),
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
         blind=tuple(
@@ -236,16 +241,19 @@ def campaign(material: Material) -> Numbers:
 def verdicts(material: Material) -> Numbers:
     """The verdict on each claim, and how many were decided."""
     asked = {one.key: one.finding.verdict for one in material.findings.questions}
-    judged = [
-        one.finding.verdict
+    judged = {
+        one.key: one.finding.verdict
         for one in material.findings.questions
         if one.finding.rows and one.finding.verdict in JUDGED
-    ]
+    }
+    of_runs = [verdict for key, verdict in judged.items() if key not in OF_GROUPS]
     return {f"verdict.{key}": escaped(verdict) for key, verdict in asked.items()} | {
         "verdict.C2": _by_kind({key: asked[key] for key in ("C2a", "C2b", "C2c")}),
         "verdict.C2end": _by_kind({key: asked[key] for key in ("C2d", "C2e", "C2f")}),
         "verdicts.judged": count(len(judged)),
-        "verdicts.decided": count(sum(verdict != "undetermined" for verdict in judged)),
+        "verdicts.decided": count(sum(verdict != "undetermined" for verdict in judged.values())),
+        "verdicts.of-runs": count(len(of_runs)),
+        "verdicts.of-groups": count(len(judged) - len(of_runs)),
         "verdicts.delta": number(0.01),
     }
 
@@ -308,7 +316,8 @@ def gaps(material: Material) -> Numbers:
             for level in SHOWN_LEVELS:
                 one: Estimate = getattr(gap, level)
                 word = "over" if level == "over_training" else "end"
-                found[f"gap.{gap.arm}.{gap.group_size}.{word}"] = number(one.value, 3)
+                key = f"gap.{gap.arm}.{gap.group_size}.{word}"
+                found |= {key: number(one.value, 3), f"{key}.ci": interval(one.ci)}
     return found
 
 
@@ -495,6 +504,9 @@ def rollouts_worth(material: Material) -> Numbers:
                 if one.measured is None
             )
         ),
+        "worthruns.above": count(
+            sum("more" in (one.reason or "") for one in material.findings.rollouts)
+        ),
         "worthruns.phi2-error": missed([(one.predicted, one.measured or 1.0) for one in measured]),
         "worthruns.probe-error": missed(
             [(one.probed, one.measured or 1.0) for one in measured if one.probed is not None]
@@ -621,6 +633,11 @@ def errors_learned(material: Material) -> Numbers:
         numbers[f"learnable.{arm}.fpr"] = number(one.static.fpr)
         numbers[f"learnable.{arm}.early"] = signed(one.early_rise, 2)
         numbers[f"learnable.{arm}.growth"] = signed(1e3 * one.fpr_growth, 1)
+    zero = [one for one in found.arms if one.exploit_rate > 0.0]
+    numbers |= {
+        "told.above-zero": count(len(zero)),
+        "told.above-zero.hits": count(sum(one.harm.value > HARM for one in zero)),
+    }
     for one in found.told:
         key = re.sub(r"[^a-z]+", "-", one.name.replace("1 − J", "youden").lower()).strip("-")
         numbers[f"told.{key}.rank"] = "--" if one.rank is None else number(one.rank)
@@ -654,9 +671,7 @@ def rare_mode(material: Material) -> Numbers:
 
 
 def _harm(estimate: Estimate) -> str:
-    if estimate.ci is None:
-        return number(estimate.value)
-    return f"{number(estimate.value)} {interval(estimate.ci, 2)}"
+    return f"{number(estimate.value, 3)} {interval(estimate.ci)}"
 
 
 def one_law(material: Material) -> Numbers:

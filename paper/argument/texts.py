@@ -9,7 +9,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["Numbers", "count", "escaped", "interval", "number", "numbers_tex", "percent", "signed"]
+__all__ = [
+    "DASH",
+    "Numbers",
+    "count",
+    "escaped",
+    "interval",
+    "number",
+    "numbers_tex",
+    "percent",
+    "signed",
+    "tabular",
+]
+
+DASH: Final = "--"
 
 Numbers = dict[str, str]
 
@@ -78,3 +91,11 @@ def numbers_tex(parts: Mapping[str, Numbers]) -> str:
             seen[key] = maker
             lines.append(rf"\setval{{{key}}}{{{text}}}")
     return "\n".join(lines) + "\n"
+
+
+def tabular(columns: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A tabular of booktabs: column specification, head, rows."""
+    lines = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
+    lines += [" & ".join(head) + r" \\", r"\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

@@ -148,7 +148,7 @@ def draw_lost(findings: Findings) -> Drawing:
 def _kind(kind: str, looks: Mapping[str, Stroke]) -> Line2D:
     """A kind of error in a legend."""
     fill, arm = KINDS[kind]
-    entry = sample(kind, looks[arm].colour, dash="", marker="o")
+    entry = sample(kind, looks[arm].colour, dash="", marker="p")  # a group size is no pentagon
     entry.set_fillstyle(fill)
     entry.set_markerfacecoloralt("white")
     return entry

@@ -41,6 +41,12 @@ def draw_one_law(rows: tuple[Record, ...]) -> Drawing:
     axis.set_xlim(0.0, 1.02)
     axis.set_xlabel("share of intervals that cover")
     figure.legend(
-        loc="outside upper center", ncols=3, frameon=False, fontsize="small", handletextpad=0.2
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+        handletextpad=0.2,
+        handlelength=1.4,
+        columnspacing=1.0,
     )
     return Drawing(figure, pd.DataFrame(data))

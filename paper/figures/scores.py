@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from paper.numbers import Findings
     from paper.scores import Score
 
-__all__ = ["Scored", "draw_scores", "first_blind"]
+__all__ = ["BASELINES", "Scored", "draw_scores", "first_blind", "in_view"]
 
 BASELINES: Final = (
     ("no-gap", "no harm", "D", "#a0a0a0"),
@@ -48,10 +48,19 @@ def first_blind(reported: Mapping[str, Mapping[str, str]]) -> list[Scored]:
     ]
 
 
-def _in_view(findings: Findings) -> list[Scored]:
+def in_view(findings: Findings) -> list[tuple[str, Score]]:
+    """Scores of the forecasts that were made with the rows in view, by set."""
     shared = findings.shared
-    found: list[tuple[str, Score | None]] = [("campaign", findings.forecast)]
-    found += [(name, shared[name].score) for name in ("seed grid", "MATH curves") if name in shared]
+    found = [("campaign", findings.forecast)]
+    found += [
+        (name, score)
+        for name in ("seed grid", "MATH curves")
+        if name in shared and (score := shared[name].score) is not None
+    ]
+    return found
+
+
+def _in_view(findings: Findings) -> list[Scored]:
     return [
         Scored(
             name,
@@ -59,8 +68,7 @@ def _in_view(findings: Findings) -> list[Scored]:
             {key: one.rmse for key, one in score.baselines.items() if one.rmse is not None},
             score.noise_floor,
         )
-        for name, score in found
-        if score is not None
+        for name, score in in_view(findings)
     ]
 
 

@@ -13,8 +13,8 @@ from empirical.errors import StudyError
 from empirical.probe import Probe, read_probe
 from empirical.step_law.logged import CAMPAIGN
 from empirical.studies import read_study
-from paper.paces import Paces, held, moved, paces
 from paper.numbers import Floor
+from paper.paces import Paces, held, moved, paces
 from paper.pages.paces import pretrained, sizes
 
 STEPS = [0, 10, 20, 40, 60, 80, 100, 150, 200, 300]

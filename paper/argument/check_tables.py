@@ -1,0 +1,103 @@
+"""Tables behind single numbers of the text: what the probe has to beat, noise scales, forecasts, remedies, laws."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from paper.argument.run_numbers import RIVALS, Material, probed_speeds, returns
+from paper.argument.texts import DASH, interval, number, signed, tabular
+from paper.figures.scores import BASELINES, in_view
+
+__all__ = ["law_table", "mended_table", "midway_table", "rival_table", "scale_table", "score_table"]
+
+SHOWN: Final = {"no slowing": "none", "J": "$J$", "φ": r"$\bar\phi$", "noise scales": "law"}
+
+
+def rival_table(material: Material) -> str:
+    """Errors of the probe and of what it has to beat, in the campaign: of early speeds, and of all accuracies."""
+    found = probed_speeds(material)
+    rows = [
+        [shown, found[f"probe.base.{RIVALS[name]}"], found[f"probe.clock-{RIVALS[name]}"]]
+        for name, shown in SHOWN.items()
+    ]
+    rows.append(["probe", found["probe.rmse"], found["probe.clock"]])
+    return tabular("lrr", ["speed by", "early speed", "accuracy, as a clock"], rows)
+
+
+def scale_table(material: Material) -> str:
+    """The initial policy's noise scale by group size, in prompts, and speeds."""
+    found = returns(material)
+    rows = []
+    for one in material.probe.probe.by_group_size:
+        size = one.group_size
+        both = next(arm for arm in one.arms if arm.arm == "both0.4").relative_speed
+        own = [found[f"returns.{word}.{size}"] for word in ("within", "between", "snr2", "speed")]
+        rows.append([str(size), *own, DASH if both is None else number(both)])
+    return tabular("rrrrrr", ["$G$", "within", "between", r"$\snr^2$", "clean", "both0.4"], rows)
+
+
+def score_table(material: Material) -> str:
+    """Errors of the forecasts made in view beside their baselines, and the share inside 90 % intervals."""
+    rows = []
+    for name, score in in_view(material.findings):
+        errors = {key: one.rmse for key, one in score.baselines.items()}
+        beside = [errors.get(key) for key, *_ in BASELINES]
+        rows.append(
+            [
+                name,
+                str(score.rows),
+                number(score.rmse, 3),
+                DASH if score.noise_floor is None else number(score.noise_floor, 3),
+                *(DASH if value is None else number(value, 3) for value in beside),
+                number(score.coverage90),
+            ]
+        )
+    names = [shown for _, shown, _, _ in BASELINES]
+    return tabular("lrrrrrrrr", ["set", "rows", "ours", "noise", *names, "held"], rows)
+
+
+def mended_table(material: Material) -> str:
+    """An error that is learned, as it is, with more rollouts, and corrected by an audit."""
+    rows = [
+        [
+            one.arm,
+            str(one.group_size),
+            f"{number(one.harm.value, 3)} {interval(one.harm.ci)}",
+            DASH if one.undone is None else f"{signed(one.undone.value)} {interval(one.undone.ci)}",
+            DASH if one.probe is None else number(one.probe),
+            str(one.harm.units),
+        ]
+        for one in material.corrected.mended
+    ]
+    return tabular("lrllrr", ["arm", "$G$", "harm", "bought back", "probe", "seeds"], rows)
+
+
+def law_table(material: Material) -> str:
+    """How often asymptotes are called identified, and intervals cover, where the law is not known."""
+    rows = [
+        [*row.cells[:3], *(number(row.at(column)) for column in (5, 6, 7, 8))]
+        for row in material.verdict_tables["truth"]
+    ]
+    head = ["truth", "midpoints", "seeds", "identified", "covered", "identified", "covered"]
+    groups = r" & & & \multicolumn{2}{c}{least AIC} & \multicolumn{2}{c}{hull} \\" + "\n"
+    return tabular("lrrrrrr", [groups + head[0], *head[1:]], rows)
+
+
+def midway_table(material: Material) -> str:
+    """Growth of accuracy a step, probed and as it came, by arm, group size and step of the probe."""
+    found = material.midway.rows
+    steps = sorted({one.step for one in found})
+    by = {(one.arm, one.group_size, one.step): one for one in found}
+    rows = []
+    for arm, size in sorted({(one.arm, one.group_size) for one in found}):
+        own = [by[arm, size, step] for step in steps]
+        texts = [
+            text
+            for one in own
+            for text in (number(1e3 * one.probed, 1), number(1e3 * one.measured.value, 1))
+        ]
+        rows.append([arm, str(size), *texts])
+    spans = [f"{step} to {next(one.until for one in found if one.step == step)}" for step in steps]
+    groups = " & & " + " & ".join(rf"\multicolumn{{2}}{{c}}{{{span}}}" for span in spans) + r" \\" + "\n"  # fmt: skip
+    head = ["arm", "$G$", *(word for _ in steps for word in ("probed", "came"))]
+    return tabular("lr" + "rr" * len(steps), [groups + head[0], *head[1:]], rows)
