@@ -72,7 +72,8 @@ class Material:
 
     learnable, rare: the studies learnable-errors and rare-mode. probes: of initial weights, by study. paced: paces as
     probed and as run, by model. corrected: what buys errors back. midway: probes in mid-run. foretold: numbers of the
-    studies that a probe foretold. blind: sets of forecasts committed before their answers; answered: names of those whose runs are there.
+    studies that a probe foretold. blind: sets of forecasts committed before their answers; answered: names of those
+    whose runs are there.
     """
 
     findings: Findings
