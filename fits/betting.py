@@ -94,7 +94,7 @@ class Bets:
         if times is None:
             self._won += won.sum(axis=-4)
         elif x.ndim == 1:
-            self._won += np.tensordot(times, won, axes=(-1, 0))
+            self._won += (times @ won.reshape(len(won), -1)).reshape(self._won.shape)
         else:
             self._won += (times[each] * won).sum(axis=-4)
 

@@ -177,18 +177,16 @@ class Alarms:
         )
 
     def _raise(self, name: Name, step: int, found: Callable[..., FloatArray]) -> None:
-        """Keep the largest evidence; a bound that costs less tells where there can be no larger one."""
+        """Keep the largest evidence; of many runs a bound that costs less tells where there can be no larger one."""
         before = self.evidence[name]
-        bound = found(every=_COARSE)
-        larger = bound > before
-        if not larger.any():
-            return
-        if larger.ndim and name != "declared":
-            among = np.flatnonzero(larger)
+        if before.ndim and name != "declared":
+            among = np.flatnonzero(found(every=_COARSE) > before)
             now = before.copy()
             now[among] = np.maximum(before[among], found(among=among))
         else:
             now = np.maximum(before, found())
+        if not (now > before).any():
+            return
         self.evidence[name] = now
         needed = -math.log(self.shares[name]) if self.shares[name] else math.inf
         on = (now >= needed) & np.isinf(self.since[name])

@@ -69,12 +69,12 @@ def choose(prompts: Sequence[Hashable], count: int, rng: np.random.Generator) ->
     own: dict[Hashable, list[int]] = {}
     for place, prompt in enumerate(prompts):
         own.setdefault(prompt, []).append(place)
-    groups = [list(rng.permutation(places)) for places in own.values()]
+    groups = [[places[i] for i in rng.permutation(len(places)).tolist()] for places in own.values()]
     chosen: list[int] = []
     while len(chosen) < min(count, len(prompts)):
-        for group in rng.permutation(len(groups)):
+        for group in rng.permutation(len(groups)).tolist():
             if groups[group] and len(chosen) < count:
-                chosen.append(int(groups[group].pop()))
+                chosen.append(groups[group].pop())
     return chosen
 
 

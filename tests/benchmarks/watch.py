@@ -1,7 +1,7 @@
 """Do the alarms of `verigap watch` keep their promise, and what do they see in time? Measured, not assumed.
 
     python -m tests.benchmarks.watch            writes WATCH.md beside this file (half an hour on one idle core)
-    python -m tests.benchmarks.watch --only Cost    makes one section anew
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.watch --only Cost    makes one section anew, that one by one thread
     python -m tests.benchmarks.watch --tune     prints power on the simulated runs of another seed, to tune on
 
 False alarms: 1,000 simulated runs whose channel never changes, in four structures, and the campaign's runs. Detection:
@@ -533,12 +533,17 @@ def possible(results: Path) -> str:
     return table(heads, rows)
 
 
-def overhead() -> str:
-    """What watching costs a step, beyond judging the labels."""
+def smallest_step() -> float:
+    """Median seconds of a step of the smallest model that this project trains."""
     files = sorted((RESULTS / "cpu-campaign/steps").glob("g8-*.parquet"))
-    of = min(
+    return min(
         float(pd.read_parquet(f, columns=["step_seconds"])["step_seconds"].median()) for f in files
     )
+
+
+def overhead() -> str:
+    """What watching costs a step, beyond judging the labels."""
+    of = smallest_step()
     rows = []
     for n in LABELS:
         monitor = Monitor(Settings(declared=Declared(0.1, 0.0)))
@@ -613,9 +618,10 @@ def callback(steps: int) -> str:
     spent_own, step = 1e3 * float(np.median(own)), 1e3 * float(np.median(np.diff(ends)))
     row = (f"{size:,}", steps, *(f"{1e3 * each / steps:.1f}" for each in (without, watched)))
     heads = ("parameters", "steps", "ms a step without", "with")
-    medians = ("median with", "of which the callback", "% of the rest")
+    medians = ("median with", "of which the callback", "% of the rest", "% of the step above")
     share_ = 100.0 * spent_own / (step - spent_own)
-    found = (f"{step:.1f}", f"{spent_own:.2f}", f"{share_:.2f}")
+    above = f"{spent_own / (10.0 * smallest_step()):.2f}"
+    found = (f"{step:.1f}", f"{spent_own:.2f}", f"{share_:.2f}", above)
     return table((*heads, *medians), [(*row, *found)])
 
 
