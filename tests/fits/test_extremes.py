@@ -407,6 +407,7 @@ CASES: Final[dict[str, Callable[[], Cases]]] = {
     "hypotheses.jackknife": lambda: _values(lambda v: hypotheses.jackknife("a", float(v[0]), v, "prompts")),
     "hypotheses.jackknife_error": lambda: _values(hypotheses.jackknife_error),
     "hypotheses.judge": lambda: _estimates(_judged),
+    "hypotheses.rests_on": lambda: _estimates(lambda e, c: hypotheses.rests_on(_judged(e, c))),
     "hypotheses.support": lambda: _estimates(hypotheses.support),
     "inference.aic": lambda: each_optimum(lambda law, data, at: inference.aic(at, losses.LEAST_SQUARES)),
     "inference.aicc": lambda: each_optimum(lambda law, data, at: inference.aicc(at, losses.LEAST_SQUARES)),
