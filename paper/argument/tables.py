@@ -297,21 +297,20 @@ def pace_table(material: Material) -> str:
 
 
 def way_table(material: Material) -> str:
-    """Ways to spend a step on both errors, beside another that costs as much."""
-    beside = {one.one.name: one for one in material.corrected.versus}
-    rows = []
+    """Ways to spend a step on both errors, beside others that cost as much."""
+    rows: list[list[str]] = []
     for one in material.corrected.bought:
-        versus = beside.get(one.name)
         row = [escaped(one.arm), str(one.prompts), str(one.group_size)]
         row += [str(one.rollouts), str(one.rollouts * one.verdicts)]
         row += [DASH if said is None else number(said) for said in (one.law, one.probe)]
         row += [f"{number(one.pace.value)} {interval(one.pace.ci, 2)}", str(one.pace.units)]
-        if versus is None:
-            row += [DASH, DASH]
-        else:
-            other = f"{escaped(versus.other.arm)}, ${versus.other.prompts}\\times{versus.other.group_size}$"
-            row += [f"{signed(versus.pace.value)} {interval(versus.pace.ci)}", other]
-        rows.append(row)
+        beside = [versus for versus in material.corrected.versus if versus.one.name == one.name]
+        if not beside:
+            rows.append([*row, DASH, DASH])
+        for place, versus in enumerate(beside):
+            other = rf"{escaped(versus.other.arm)}, ${versus.other.prompts}\times{versus.other.group_size}$"
+            less = f"{signed(versus.pace.value)} {interval(versus.pace.ci)}"
+            rows.append([*(row if place == 0 else [""] * len(row)), less, other])
     head = ["arm", "prompts", "$G$", "rollouts", "verdicts", "law", "probe", "pace", "seeds"]
     return tabular("lrrrrrrlrll", [*head, "difference", "from"], rows)
 
