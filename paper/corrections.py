@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from paper.paces import CLEAN, by_seed, pace
 from paper.probe import law_pace
 from theory import VerifierChannel, population_phi2
 
-__all__ = ["BASE", "Bought", "Corrections", "Mended", "Versus", "corrections"]
+__all__ = ["BASE", "Bought", "Corrections", "Foretold", "Mended", "Versus", "corrections"]
 
 BASE: Final = "both0.4"
 DROP: Final = "drop"
@@ -49,7 +49,8 @@ class Bought:
     """A way to spend a step.
 
     verdicts: on each rollout. probe, law: speed over clean's at 8 prompts of 8, known before training, weight by weight
-    and by two noise scales; None where they say none. end: accuracy at the last step.
+    and by two noise scales; None where they say none. end: accuracy at the last step. campaign: the campaign's run,
+    which was there before.
     """
 
     arm: str
@@ -61,6 +62,7 @@ class Bought:
     law: float | None
     pace: Estimate
     end: Estimate
+    campaign: bool
 
     @property
     def rollouts(self) -> int:
@@ -112,6 +114,16 @@ class Mended:
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """Speeds said before training beside paces: how many, how many too fast, outside the pace's interval; the error."""
+
+    of: int
+    fast: int
+    outside: int
+    rmse: float
+
+
+@dataclass(frozen=True)
 class Corrections:
     """Everything both studies say. runs, missing: made and still to come."""
 
@@ -122,6 +134,23 @@ class Corrections:
     steps: int
     runs: int
     missing: int
+
+    def foretold(self, word: Literal["probe", "law"]) -> Foretold:
+        """How what was said before training did on the paces of runs that were not there before."""
+        found: list[tuple[float, Estimate]] = []
+        for one in self.bought:
+            said = one.probe if word == "probe" else one.law
+            if said is not None and not one.campaign:
+                found.append((said, one.pace))
+        missed = [said - pace.value for said, pace in found]
+        return Foretold(
+            of=len(found),
+            fast=sum(value > 0.0 for value in missed),
+            outside=sum(
+                pace.ci is not None and not pace.ci[0] <= said <= pace.ci[1] for said, pace in found
+            ),
+            rmse=float(np.sqrt(np.mean(np.square(missed)))) if found else float("nan"),
+        )
 
 
 def corrections(
@@ -155,7 +184,13 @@ def corrections(
         if key[0] != CLEAN
     }
     paces = {key: of for key, of in paces.items() if of}
-    bought = {key: _bought(key, of, curves[key], probe) for key, of in paces.items()}
+    there = set(
+        campaign[["arm", "group_size", "prompts_per_step"]].itertuples(index=False, name=None)
+    )
+    bought = {
+        key: _bought(key, of, curves[key], probe, campaign=key in there)
+        for key, of in paces.items()
+    }
     made = sum(table["run_id"].nunique() for table in (own, learnt) if table is not None)
     mended: tuple[Mended, ...] = ()
     reference: Mapping[int, float] = {}
@@ -187,6 +222,8 @@ def _bought(
     paces: Mapping[int, float],
     curves: Mapping[int, pd.Series],
     probe: Probe,
+    *,
+    campaign: bool,
 ) -> Bought:
     arm, size, prompts = key
     speed, ci = None, None
@@ -211,6 +248,7 @@ def _bought(
         law=_law(arm, size, prompts, probe),
         pace=estimate(arm, np.array(list(paces.values()))),
         end=estimate(arm, np.array(list(_last(curves).values()))),
+        campaign=campaign,
     )
 
 

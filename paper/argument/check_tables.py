@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from paper.argument.run_numbers import RIVALS, Material, probed_speeds, returns
-from paper.argument.texts import DASH, interval, number, signed, tabular
-from paper.figures.scores import BASELINES, in_view
+from paper.argument.run_numbers import PRETRAINED, RIVALS, Material, probed_speeds, returns
+from paper.argument.texts import DASH, escaped, interval, number, percent, signed, tabular
+from paper.figures.scores import BASELINES, Scored, first_blind, in_view
 
-__all__ = ["law_table", "mended_table", "midway_table", "rival_table", "scale_table", "score_table"]
+__all__ = [
+    "blind_sets",
+    "law_table",
+    "mended_table",
+    "midway_table",
+    "rival_table",
+    "scale_table",
+    "score_table",
+]
 
 SHOWN: Final = {"no slowing": "none", "J": "$J$", "φ": r"$\bar\phi$", "noise scales": "law"}
 
@@ -37,8 +45,8 @@ def scale_table(material: Material) -> str:
 
 
 def score_table(material: Material) -> str:
-    """Errors of the forecasts made in view beside their baselines, and the share inside 90 % intervals."""
-    rows = []
+    """Errors of forecasts beside their baselines, and the share inside 90 % intervals; below, the blind ones."""
+    rows: list[list[str]] = []
     for name, score in in_view(material.findings):
         errors = {key: one.rmse for key, one in score.baselines.items()}
         beside = [errors.get(key) for key, *_ in BASELINES]
@@ -49,11 +57,33 @@ def score_table(material: Material) -> str:
                 number(score.rmse, 3),
                 DASH if score.noise_floor is None else number(score.noise_floor, 3),
                 *(DASH if value is None else number(value, 3) for value in beside),
-                number(score.coverage90),
+                percent(score.coverage90),
             ]
         )
+    earlier, present = blind_sets(material)
+    told = {key: text for one in material.foretold.values() for key, text in one.items()}
+    held = [
+        escaped(material.reported[f"first-blind-{key}-held"]["text"]) for key in ("1b", "addition")
+    ]
+    sizes = [DASH, DASH, told["smollm.rows"]]
+    for one, of, share in zip(
+        (*earlier, *present), sizes, (*held, told["smollm.inside"]), strict=True
+    ):
+        beside = [one.baselines.get(key) for key, *_ in BASELINES]
+        texts = (DASH if value is None else number(value, 3) for value in beside)
+        rows.append([f"{one.name}, blind", of, number(one.ours, 3), DASH, *texts, share])
     names = [shown for _, shown, _, _ in BASELINES]
     return tabular("lrrrrrrrr", ["set", "rows", "ours", "noise", *names, "held"], rows)
+
+
+def blind_sets(material: Material) -> tuple[list[Scored], list[Scored]]:
+    """Forecasts that were committed before their answers and have been scored: by an earlier model, by the present."""
+    rmse = material.paced[PRETRAINED].rmse
+    told = {key: text for one in material.foretold.values() for key, text in one.items()}
+    clocks = {"no-gap": "no slowing", "time-scaled-by-J": "J", "phi-clock": "φ"}
+    beside = {name: rmse[said] for name, said in clocks.items()}
+    present = Scored("SmolLM2", float(told["smollm.forecast"]), beside)
+    return first_blind(material.reported), [present]
 
 
 def mended_table(material: Material) -> str:

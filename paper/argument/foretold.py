@@ -12,6 +12,7 @@ from paper.paces import Paces
 from paper.probe import PROBE
 from paper.trained import (
     SIZES,
+    SMOLLM2,
     complete,
     read_corrections,
     read_held,
@@ -48,6 +49,11 @@ def pretrained(root: Path) -> Numbers:
         "smollm.steps": count(one.steps),
         "smollm.start": number(found.start),
         "smollm.end": number(found.clean_end),
+        "smollm.held-j": count(_held(found, "J")),
+        "smollm.held-law": count(_held(found, "noise scales")),
+        "smollm.held": count(_held(found, PROBE)),
+        "smollm.weights": f"{found.parameters / 1e6:.0f}\\,M",
+        "smollm.tokens": count(study_of(_results(root), SMOLLM2).training.max_completion_length),
         "smollm.agree": count(sum(z < 1.96 for z in told)),
         "smollm.told": count(len(told)),
         "smollm.forecast": number(one.rmse, 3),
@@ -56,6 +62,14 @@ def pretrained(root: Path) -> Numbers:
         "smollm.rows": count(one.rows),
         "smollm.made": one.made,
     }
+
+
+def _held(found: Paces, name: str) -> int:
+    """Arms whose trained interval holds what is said by `name`."""
+    return sum(
+        arm.pace.ci is not None and arm.pace.ci[0] <= arm.said[name] <= arm.pace.ci[1]
+        for arm in found.arms
+    )
 
 
 def sizes(root: Path) -> Numbers:
@@ -101,6 +115,14 @@ def remedies(root: Path) -> Numbers:
         }
         if one.law is not None:
             numbers[f"{key}.law"] = number(one.law)
+    for word in ("probe", "law"):
+        told = found.foretold(word)
+        numbers |= {
+            f"corrections.{word}.of": count(told.of),
+            f"corrections.{word}.fast": count(told.fast),
+            f"corrections.{word}.outside": count(told.outside),
+            f"corrections.{word}.rmse": number(told.rmse, 3),
+        }
     for one in found.versus:
         key = f"corrections.{_way(one.one)}-{_way(one.other)}"
         numbers |= {

@@ -24,7 +24,7 @@ from paper.argument.foretold import foretold_numbers
 from paper.argument.practice import ERROR_ARMS, compute_numbers, margin_numbers, probe_numbers
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
 from paper.claims import EARLY as CLIMB_EARLY
-from paper.claims import RATES
+from paper.claims import LATE, RATES
 from paper.corrections import Corrections
 from paper.in_training import InTraining
 from paper.learnable import EARLY, HARM, Learnable, learnable
@@ -121,7 +121,7 @@ def load(root: Path) -> Material:
         learnable_steps=pd.concat([pd.read_parquet(file, columns=columns) for file in logs]),
         studies=tuple(
             read_study(root / "empirical/studies/trained" / f"{name}.yaml")
-            for name in (CAMPAIGN, LEARNABLE, RARE, SMOLLM2)
+            for name in (CAMPAIGN, LEARNABLE, RARE, SMOLLM2, "corrections", "corrections-learnable")
         ),
         probes={
             _probed(file): read_probe(file)
@@ -232,6 +232,9 @@ def campaign(material: Material) -> Numbers:
         "campaign.prompts": count(frame["prompts_per_step"].iloc[0]),
         "campaign.weights": f"{probe.weights_total / 1000:.0f}\\,k",
         "campaign.pass-rate": number(probe.pass_rate),
+        "climb.low": number(CLIMB_EARLY[1]),
+        "climb.from": number(LATE[0] or 0.0, 1),
+        "climb.to": number(LATE[1]),
         "size.largest": count(frame["group_size"].max()),
         "rate.high": number(0.4, 1),
         "rate.weak": number(0.2, 1),
@@ -634,7 +637,7 @@ def errors_learned(material: Material) -> Numbers:
         numbers[f"learnable.{arm}.fpr"] = number(one.static.fpr)
         numbers[f"learnable.{arm}.early"] = signed(one.early_rise, 2)
         numbers[f"learnable.{arm}.growth"] = signed(1e3 * one.fpr_growth, 1)
-    zero = [one for one in found.arms if one.exploit_rate > 0.0]
+    zero = [one for one in found.arms if (one.exploit_rate_ci[0] or 0.0) > 0.0]
     numbers |= {
         "told.above-zero": count(len(zero)),
         "told.above-zero.hits": count(sum(one.harm.value > HARM for one in zero)),
@@ -667,6 +670,7 @@ def rare_mode(material: Material) -> Numbers:
                 f"rare.{word}.seeds": count(one.harm.units),
                 f"rare.{word}.early": signed(one.early_rise, 2),
                 f"rare.{word}.late": number(one.late_fpr),
+                f"rare.{word}.exploit": signed(1e3 * one.exploit_rate, 1),
             }
     return numbers
 
@@ -716,6 +720,14 @@ def verdict_errors(material: Material) -> Numbers:
         "verdicts.persists": percent(floor.at(6)),
         "verdicts.decided-share": percent(
             sum(int(row.cells[4]) * (1.0 - row.at(8)) for row in rows) / trials
+        ),
+        "verdicts.decided-worlds": percent(float(np.mean([1.0 - row.at(8) for row in rows]))),
+        "verdicts.closes-short": percent(
+            max(
+                row.at(5)
+                for row in rows
+                if re.search(r"(ten|7|10) midpoints", row.cells[0]) is None
+            )
         ),
         "verdicts.floor": number(0.03),
         "verdicts.midpoints": count(10),

@@ -30,6 +30,11 @@ from paper.probe import PROBE
 __all__ = ["tables"]
 
 SHOWN = 2
+SHOWN_STUDIES = (
+    "cpu-campaign",
+    "learnable-errors",
+    "smollm2-arithmetic",
+)  # others are trained as one of these
 # What a field of a study file means.
 FIELDS: Mapping[str, str] = {
     "steps": "optimiser steps",
@@ -76,6 +81,16 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "close": "pays wrong answers near the right one, by a coin",
     },
     "smollm2-arithmetic": {"coin": "a fair coin, whatever the answer"},
+    "corrections": {
+        "majority3": "as often as the majority of three verdicts of both0.4 errs",
+        "majority5": "the same of five",
+        "drop": "as both0.4; groups with one paid, or all but one, teach nothing",
+    },
+    "corrections-learnable": {
+        "unfinished-low": "as above, at 32 rollouts too",
+        "audited-fault": "the same, verdicts weighed by an audit that knew the fault",
+        "audited-length": "the same, by an audit that knew lengths alone",
+    },
     "rare-mode": {"unfinished": "pays stopping after one line of work, at any number"},
 }
 
@@ -252,7 +267,7 @@ def source_table(material: Material) -> str:
 
 def setup_table(material: Material) -> str:
     """How studies were trained, field by field of their study files, with what a field means."""
-    studies = [study for study in material.studies if study.name != RARE]  # trained as LEARNABLE
+    studies = [study for study in material.studies if study.name in SHOWN_STUDIES]
     rows = []
     for name in studies[0].training.model_dump():
         values = [study.training.model_dump()[name] for study in studies]
@@ -300,7 +315,8 @@ def way_table(material: Material) -> str:
     """Ways to spend a step on both errors, beside others that cost as much."""
     rows: list[list[str]] = []
     for one in material.corrected.bought:
-        row = [escaped(one.arm), str(one.prompts), str(one.group_size)]
+        name = escaped(one.arm) + (r"\ensuremath{^*}" if one.campaign else "")
+        row = [name, str(one.prompts), str(one.group_size)]
         row += [str(one.rollouts), str(one.rollouts * one.verdicts)]
         row += [DASH if said is None else number(said) for said in (one.law, one.probe)]
         row += [f"{number(one.pace.value)} {interval(one.pace.ci, 2)}", str(one.pace.units)]

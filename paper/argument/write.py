@@ -9,6 +9,7 @@ from typing import Final
 
 from fits.drawing import Drawing, save, write_figure
 from fits.files import write_text
+from paper.argument.check_tables import blind_sets
 from paper.argument.run_numbers import PRETRAINED, Material, evidence, load
 from paper.argument.tables import tables
 from paper.argument.texts import numbers_tex
@@ -19,7 +20,7 @@ from paper.figures.lost import draw_lost
 from paper.figures.one_law import draw_one_law
 from paper.figures.rest_points import draw_rest_points
 from paper.figures.returns import draw_returns
-from paper.figures.scores import Scored, draw_scores, first_blind
+from paper.figures.scores import draw_scores
 from paper.figures.speeds import draw_speeds
 from paper.pages.hurry import document
 
@@ -47,21 +48,11 @@ def drawings(material: Material) -> dict[str, Callable[[], Drawing]]:
         "speeds": lambda: draw_speeds(material.probe, material.runs, material.paced[PRETRAINED]),
         "lost": lambda: draw_lost(material.findings),
         "one-law": lambda: draw_one_law(material.verdict_tables["truth"]),
-        "scores": lambda: draw_scores(material.findings, *_blind(material)),
+        "scores": lambda: draw_scores(material.findings, *blind_sets(material)),
         "fates": lambda: draw_fates(
             material.learnable, material.learnable_runs, material.learnable_steps
         ),
     }
-
-
-def _blind(material: Material) -> tuple[list[Scored], list[Scored]]:
-    """Forecasts that were committed before their answers and have been scored: by an earlier model, by the present."""
-    rmse = material.paced[PRETRAINED].rmse
-    told = {key: text for one in material.foretold.values() for key, text in one.items()}
-    clocks = {"no-gap": "no slowing", "time-scaled-by-J": "J", "phi-clock": "φ"}
-    beside = {name: rmse[said] for name, said in clocks.items()}
-    present = Scored("SmolLM2", float(told["smollm.forecast"]), beside)
-    return first_blind(material.reported), [present]
 
 
 def stamp(root: Path, made: Mapping[str, str]) -> str:

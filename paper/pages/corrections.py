@@ -59,6 +59,8 @@ def document(found: Corrections, *, command: str, figure: str) -> str:
             "",
             *table(WAYS, [_way(one) for one in found.bought]),
             "",
+            _foretold(found),
+            "",
             "At equal cost, paired within seeds; as fast is an interval within"
             f" ±{SAME:g} of pace; fewer than {LEAST_UNITS} seeds are not judged. Several are asked, and none is corrected for"
             " that.",
@@ -87,6 +89,18 @@ def document(found: Corrections, *, command: str, figure: str) -> str:
             "",
         ]
     )
+
+
+def _foretold(found: Corrections) -> str:
+    said: list[str] = []
+    for word in ("probe", "law"):
+        told = found.foretold(word)
+        if told.of:
+            said.append(
+                f"the {word} misses {told.of} paces by RMSE **{told.rmse:.3f}**, {told.fast} of them too fast,"
+                f" {told.outside} outside the pace's interval"
+            )
+    return "Blind, of the runs that were not the campaign's: " + "; ".join(said) + "."
 
 
 def _way(one: Bought) -> list[str]:
