@@ -86,7 +86,7 @@ class VerigapCallback(TrainerCallback):
         self._offered = 0  # rollouts of this step so far, of this process
         self._trainer: Any = None
         self._run = Run("", "", "callback", ())
-        self._path = Path()
+        self._path = self._stop = Path()
         self._said: set[str] = set()
         self._began = 0.0
 
@@ -104,6 +104,7 @@ class VerigapCallback(TrainerCallback):
             self._trainer = _trainer_above()
             self._look_on(self._trainer)
         self._path = Path(str(args.output_dir)) / LOG
+        self._stop = self._path.with_name(STOP)
         main = state.is_world_process_zero
         size = int(getattr(args, "num_generations", 0)) or None
         resumed = state.global_step > 0 and self._path.is_file()
@@ -161,7 +162,7 @@ class VerigapCallback(TrainerCallback):
                 with self._path.open("ab", buffering=0) as file:
                     file.write(line_of(row))
                 stop = self._weigh(row) and self.stop
-            stop = stop or self._path.with_name(STOP).exists()
+            stop = stop or self._stop.exists()
         if several:
             from accelerate.utils import broadcast_object_list
 

@@ -46,19 +46,15 @@ class Unit:
 
 def units_of(labels: Iterable[Label]) -> list[Unit]:
     """The units of one step's labels."""
-    by_prompt: dict[Hashable, list[Label]] = {}
+    tallies: dict[Hashable, list[int]] = {}
     for number, label in enumerate(labels):
         key = ("", number) if label.prompt is None else label.prompt
-        by_prompt.setdefault(key, []).append(label)
-    return [
-        Unit(
-            paid_wrong=sum(one.paid and not one.right for one in own),
-            wrong=sum(not one.right for one in own),
-            unpaid_right=sum(one.right and not one.paid for one in own),
-            labels=len(own),
-        )
-        for own in by_prompt.values()
-    ]
+        own = tallies.setdefault(key, [0, 0, 0, 0])
+        own[0] += label.paid and not label.right
+        own[1] += not label.right
+        own[2] += label.right and not label.paid
+        own[3] += 1
+    return [Unit(*own) for own in tallies.values()]
 
 
 def choose(prompts: Sequence[Hashable], count: int, rng: np.random.Generator) -> list[int]:
@@ -67,9 +63,9 @@ def choose(prompts: Sequence[Hashable], count: int, rng: np.random.Generator) ->
     prompts: of each rollout. Within a prompt every rollout is as likely as any other.
     """
     own: dict[Hashable, list[int]] = {}
-    for place, prompt in enumerate(prompts):
-        own.setdefault(prompt, []).append(place)
-    groups = [[places[i] for i in rng.permutation(len(places)).tolist()] for places in own.values()]
+    for place in rng.permutation(len(prompts)).tolist():
+        own.setdefault(prompts[place], []).append(place)
+    groups = list(own.values())
     chosen: list[int] = []
     while len(chosen) < min(count, len(prompts)):
         for group in rng.permutation(len(groups)).tolist():

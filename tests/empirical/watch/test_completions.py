@@ -89,7 +89,7 @@ def test_the_newest_may_be_being_written_and_a_step_is_judged_once(tmp_path: Pat
         ),
         ({"completion": []}, (), "no column completion; there are: step, prompt"),
         ({"gold": [[4]] * 8}, (), "no column 'gold'"),
-        ({"gold": ["four"] * 8}, (), "row 6: gold answer 'four' is not a number"),
+        ({"gold": ["four"] * 8}, (), "row 4: gold answer 'four' is not a number"),
     ],
 )
 def test_what_is_refused(
