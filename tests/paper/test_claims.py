@@ -24,6 +24,7 @@ from fits.hypotheses import (
     is_small,
     jackknife,
     judge,
+    rests_on,
     support,
 )
 from fits.plain import json_text
@@ -132,6 +133,28 @@ def test_a_verdict_is_small_where_what_it_rests_on_is() -> None:
     assert not small(Part(Hypothesis("above", 0.001), tiny))
     assert not small(Part(WITHIN, tiny))
     assert not small(Part(ABOVE, seeds(-0.1, 0.1, 0.0)))
+
+
+def test_a_verdict_rests_on_what_decides_it() -> None:
+    big, unbig, open_ = (
+        seeds(0.02, 0.021, 0.022),
+        seeds(-0.02, -0.021, -0.022),
+        seeds(-0.1, 0.1, 0.0),
+    )
+
+    def resting(*parts: Part) -> list[Estimate]:
+        return [row.estimate for row in rests_on(judge(parts))]
+
+    # Support on all averages and on no single group size; contradiction on what contradicts, wherever it stands.
+    assert resting(Part(ABOVE, big, (big, open_))) == [big]
+    assert resting(Part(ABOVE, big, (unbig, big))) == [unbig]
+    # What contradicts by itself and not after Holm's correction keeps from supporting, and decides nothing more.
+    faint = seeds(-0.01, -0.03, -0.02, -0.03, -0.002)
+    assert resting(Part(ABOVE, big, (faint, *[big] * 7))) == [faint]
+    assert judge([Part(ABOVE, big, (faint, *[big] * 7))]).verdict == "undetermined"
+    # An open claim hangs on the averages that do not support it, and what cannot be asked on nothing.
+    assert resting(Part(ABOVE, big), Part(ABOVE, open_, (open_,))) == [open_]
+    assert rests_on(judge([])) == ()
 
 
 def test_the_jackknife_of_a_mean_is_the_interval_of_the_mean() -> None:

@@ -88,8 +88,19 @@ def test_ways_to_spend_a_step_are_told_apart_at_equal_cost(probe: Probe) -> None
     at24 = next(one for one in probe.by_group_size if one.group_size == 24)
     (told,) = (one for one in at24.arms if one.arm == BASE)
     assert paces[BASE, 24, 8].probe == pytest.approx(told.relative_speed * at24.clean_speed)
+    # What was said before is held against the study's own runs: the campaign's were there.
+    assert {key for key, one in paces.items() if one.campaign} == {(BASE, 8, 8), (BASE, 32, 8)}
+    scored = found.foretold("law")
+    own = [paces[key] for key in (("majority3", 8, 8), (BASE, 24, 8), (BASE, 16, 4))]
+    missed = [(one.law or 0.0) - one.pace.value for one in own]
+    assert paces["drop", 8, 8].law is None  # it does not speak of dropped groups
+    assert (scored.of, scored.fast) == (3, sum(value > 0.0 for value in missed))
+    assert scored.outside == 3  # seeds lie within .001 of their pace
+    assert scored.rmse == pytest.approx(float(np.sqrt(np.mean(np.square(missed)))))
+    assert found.foretold("probe").of == 3
     page = corrections_page.document(found, command="c", figure="f.png")
     assert "8 more to come" in page
+    assert f"the law misses 3 paces by RMSE **{scored.rmse:.3f}**" in page
     assert "An error that the policy learns" not in page
 
 

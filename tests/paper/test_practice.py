@@ -109,6 +109,9 @@ def test_labels_fall_with_the_square_of_the_error_asked_for(probe: Probe) -> Non
 def test_the_law_of_speed_is_the_proposition_s(probe: Probe) -> None:
     """A verifier worth all it is paid for slows nothing; one rollout's worth less slows more; large groups end it."""
     assert law_speed(probe, 8, 1.0) == pytest.approx(1.0)
+    assert (
+        float(law_speed(probe, 8, 0.0)) == 0.0
+    )  # what is worth nothing has no speed, and is no division by 0
     assert law_speed(probe, 8, 0.2) < law_speed(probe, 8, 0.4) < 1.0
     assert law_speed(probe, 1e9, 0.2) == pytest.approx(1.0)
     size = np.array([4, 8, 32])
