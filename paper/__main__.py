@@ -270,7 +270,7 @@ def write_sizes(results: Path, out: Path = GENERATED) -> str:
         paces_page.sizes,
         found,
         moved(reference, others),
-        {model: floors(runs) for model, runs in sized_runs(results).items()},
+        {model: floors(runs) for model, runs in sized_runs(results, alike=True).items()},
         command="python -m paper sizes",
     )
     return _page("sizes", draw_sizes(found), document, out)

@@ -88,7 +88,7 @@ class Paced:
 
 @dataclass(frozen=True)
 class Paces:
-    """One model at one group size.
+    """One model at one group size. probed: rollouts of the probe.
 
     rmse: of means over seeds by clean's clock at each R that is said, clean not among them.
     """
@@ -102,6 +102,7 @@ class Paces:
     start: float
     clean_end: float
     parameters: int
+    probed: int
 
     @property
     def rmse_of_pace(self) -> dict[str, float]:
@@ -115,7 +116,7 @@ class Paces:
 class Held:
     """A committed forecast beside the runs.
 
-    made: its date. inside, rows: measured runs and steps within the 90 % interval, of all. rmse: of means over seeds.
+    made: its date. worst: the gap that is furthest outside its interval, in words. inside, rows: measured runs and steps within the 90 % interval, of all. rmse: of means over seeds.
     gap_*: the same of the accuracy lost to clean, means over seeds, whose measuring noise no interval holds.
     """
 
@@ -132,6 +133,7 @@ class Held:
     gap_inside: int
     gap_rows: int
     gap_rmse: float
+    worst: str
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
         start=float(mean.iloc[0]),
         clean_end=float(mean.iloc[-1]),
         parameters=probe.weights_total,
+        probed=probe.rollouts,
     )
 
 
@@ -293,6 +296,9 @@ def held(forecast: Mapping[str, Any], runs: pd.DataFrame, study: Study, probe: P
     paired = both[both["arm"] != CLEAN].merge(clean, on=["seed", "step"], suffixes=("", "_clean"))
     paired = paired.assign(lost=paired["accuracy_clean"] - paired["accuracy"])
     lost = paired.groupby(["arm", "step"])[["lost", "gap", "gap_low90", "gap_high90"]].mean()
+    out = np.maximum(lost["lost"] - lost["gap_high90"], lost["gap_low90"] - lost["lost"])
+    furthest: Any = out.idxmax()
+    bad: Any = lost.loc[furthest]
     inside = both["accuracy"].between(both["low90"], both["high90"])
     return Held(
         made=str(forecast["made"]),
@@ -308,6 +314,10 @@ def held(forecast: Mapping[str, Any], runs: pd.DataFrame, study: Study, probe: P
         gap_inside=int(lost["lost"].between(lost["gap_low90"], lost["gap_high90"]).sum()),
         gap_rows=len(lost),
         gap_rmse=_rms((lost["lost"] - lost["gap"]).tolist()),
+        worst=(
+            f"{furthest[0]} at step {furthest[1]:g}, of which {bad['gap']:.3f} [{bad['gap_low90']:.3f},"
+            f" {bad['gap_high90']:.3f}] was said and {bad['lost']:.3f} came"
+        ),
     )
 
 

@@ -61,11 +61,17 @@ def read_held(results: Path, forecasts: Path) -> Held:
     )
 
 
-def sized_runs(results: Path) -> dict[str, pd.DataFrame]:
-    """Runs of the study of sizes, and of the campaign that are like them, by model: the campaign's is the first."""
+def sized_runs(results: Path, *, alike: bool = False) -> dict[str, pd.DataFrame]:
+    """Runs of the study of sizes, and of the campaign that are like them, by model: the campaign's is the first.
+
+    alike: of the seeds that all models have alone.
+    """
     campaign, sized = complete(results, CAMPAIGN), complete(results, SIZES)
     like = campaign["arm"].isin(list(study_of(results, SIZES).arms)) & (campaign["group_size"] == 8)
     both: Any = pd.concat([campaign[like], sized])
+    if alike:
+        models = both.groupby("seed")["model"].nunique()
+        both = both[both["seed"].isin(models[models == both["model"].nunique()].index)]
     return {str(model): runs for model, runs in both.groupby("model", sort=False)}
 
 

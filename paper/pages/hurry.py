@@ -56,10 +56,10 @@ prediction as it was written is *[verdict.P2]*.
 **A probe of the initial weights gives the speeds of noisy arms to [probe.rmse]** (root mean square over [probe.rows]
 comparisons; rank correlation [probe.rank]). It judges the same rollouts under every verifier; it takes minutes of one
 core, a reference verifier for its own [probe.rollouts] rollouts, and nothing is fitted. With the clean arm's curve it
-gives the curves of all arms to [probe.clock]; a closed form with two noise scales of the same probe does as well at
+gives the curves of all arms of independent errors with J ≥ 0 to [probe.clock]; a closed form with two noise scales of the same probe does as well at
 first and gives [probe.clock-law]. Not blind: the runs existed when the probe was made. Blind (committed before training):
 a pretrained model, whose curves the probe gives to [smollm.clock] and J to [smollm.clock-j], [smollm.both.probe] probed
-and [smollm.both.trained] trained where both errors are 0.4; and two other sizes of the small one, to [sizes.clock].
+and [smollm.both.trained] trained where both errors are 0.4; and a larger size of the small one, to [sizes.tiny-1m.clock].
 
 ![Speed as probed and as trained; curves by step and by the probe's clock](figures/paper-speeds.png)
 
@@ -89,13 +89,13 @@ verdicts that rest on a smallest difference of interest, [margins.turn] turn at 
 before training, verifiers cost from [learnable.least] to [learnable.most] of accuracy ([learnable.runs] of
 [learnable.planned] runs trained, [learnable.seeds] seeds). J does not see it; the rise of the fpr that training meets,
 over the first [learnable.early] of the steps, does in part (rank correlation with harm [told.early-rise.rank],
-[told.early-rise.hits] of [learnable.harmful-arms] harmful ones found). An audit of 256 initial completions undid the worst
-of them, four times the rollouts did not. The designs were searched for harm: their share says nothing of verifiers in use.
+[told.early-rise.hits] of [learnable.harmful-arms] harmful ones found). An audit of initial completions, by one who knew
+where to look, undid one of the two worst; four times the rollouts did not. The designs were searched for harm: their share says nothing of verifiers in use.
 
 ![Accuracy, and the fpr that training meets, under errors of one static rate](figures/paper-fates.png)
 
     python -m paper learnable
-    verigap watch runs/learnable-errors/RUN
+    verigap watch runs/learnable-errors/RUN    # of a run that `verigap train` has begun
 """
 
 
