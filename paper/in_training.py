@@ -18,7 +18,7 @@ import pandas as pd
 
 from empirical.errors import StudyError
 from empirical.probe import ArmProbe, Probe
-from fits.hypotheses import Estimate, estimate
+from fits.hypotheses import Estimate, estimate, jackknife
 from paper.paces import by_seed
 from theory.channel import FloatArray
 
@@ -26,6 +26,7 @@ __all__ = ["AROUND", "WINDOWS", "Equal", "InTraining", "Row", "equal_steps", "in
 
 WINDOWS: Final = {0: 20, 50: 100, 150: 200}  # the next steps, by where the probe was made
 AROUND: Final = {50: (40, 60), 150: (100, 200)}  # evaluations as far before it as after
+LOGGED: Final = {0: (1, 20), 50: (41, 60), 150: (131, 150)}  # steps about the probe's
 COUNTS: Final = ("wrong", "right", "paid_wrong", "unpaid_right")
 
 
@@ -68,8 +69,26 @@ class Equal:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """A batch's squared signal-to-noise ratio by a trainer's log, over the steps of a window, and by a probe.
+
+    logged: of sums over steps, jackknife over them.
+    """
+
+    arm: str
+    step: int
+    window: tuple[int, int]
+    logged: Estimate
+    probed: float
+    probed_ci: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
 class InTraining:
-    """All probes. ratio, ratio_around: geometric mean of probed over measured by step, where both are above 0."""
+    """All probes. noise: of the gradient, as logged beside as probed, at one group size.
+
+    ratio, ratio_around: geometric mean of probed over measured by step, where both are above 0.
+    """
 
     rows: tuple[Row, ...]
     rank: float
@@ -78,12 +97,18 @@ class InTraining:
     ratio_around: Mapping[int, float]
     within: int
     equal: Equal | None
+    noise: tuple[Noise, ...]
 
 
 def in_training(
-    probes: Mapping[tuple[str, int, int], Probe], campaign: pd.DataFrame, equal: Equal | None
+    probes: Mapping[tuple[str, int, int], Probe],
+    campaign: pd.DataFrame,
+    equal: Equal | None,
+    log: pd.DataFrame | None = None,
 ) -> InTraining:
     """Hold probes, by arm, group size and step, against the campaign's curves.
+
+    log: a row a step of runs that logged the gradient's signal and noise, with arm and group_size; None: none did.
 
     Raises StudyError where none of them has a curve.
     """
@@ -132,7 +157,35 @@ def in_training(
         ),
         within=sum(abs(z) < 1.96 for row in rows if (z := row.z) is not None),
         equal=equal,
+        noise=() if log is None else tuple(_noise(probes, log)),
     )
+
+
+def _noise(probes: Mapping[tuple[str, int, int], Probe], log: pd.DataFrame) -> list[Noise]:
+    found: list[Noise] = []
+    key: Any
+    for key, own in log.groupby(["arm", "group_size"], sort=False):
+        arm, size = str(key[0]), int(key[1])
+        for step, window in LOGGED.items():
+            if (arm, size, step) not in probes:
+                continue
+            rows: Any = own[own["step"].between(*window)]
+            signal = rows["gradient_signal"].to_numpy(np.float64)
+            noise = rows["gradient_noise"].to_numpy(np.float64)
+            whole = float(signal.sum() / noise.sum())
+            without = (signal.sum() - signal) / (noise.sum() - noise)
+            told = _arm(probes[arm, size, step], size, arm)
+            found.append(
+                Noise(
+                    arm,
+                    step,
+                    window,
+                    jackknife(f"{arm}, {step}", whole, without, "steps"),
+                    told.snr2,
+                    told.snr2_ci,
+                )
+            )
+    return found
 
 
 def _slopes(curves: Mapping[int, pd.Series], window: tuple[int, int]) -> FloatArray:

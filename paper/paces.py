@@ -116,8 +116,9 @@ class Paces:
 class Held:
     """A committed forecast beside the runs.
 
-    made: its date. worst: the gap that is furthest outside its interval, in words. inside, rows: measured runs and steps within the 90 % interval, of all. rmse: of means over seeds.
-    gap_*: the same of the accuracy lost to clean, means over seeds, whose measuring noise no interval holds.
+    made: its date. inside, rows: measured runs and steps within the 90 % interval, of all. rmse: of means over seeds.
+    gap_*: the same of the accuracy lost to clean, means over seeds, whose measuring noise no interval holds. worst: the
+    gap that is furthest outside its interval, in words.
     """
 
     made: str
@@ -296,8 +297,8 @@ def held(forecast: Mapping[str, Any], runs: pd.DataFrame, study: Study, probe: P
     paired = both[both["arm"] != CLEAN].merge(clean, on=["seed", "step"], suffixes=("", "_clean"))
     paired = paired.assign(lost=paired["accuracy_clean"] - paired["accuracy"])
     lost = paired.groupby(["arm", "step"])[["lost", "gap", "gap_low90", "gap_high90"]].mean()
-    out = np.maximum(lost["lost"] - lost["gap_high90"], lost["gap_low90"] - lost["lost"])
-    furthest: Any = out.idxmax()
+    out = pd.concat([lost["lost"] - lost["gap_high90"], lost["gap_low90"] - lost["lost"]], axis=1)
+    furthest: Any = out.max(axis=1).idxmax()
     bad: Any = lost.loc[furthest]
     inside = both["accuracy"].between(both["low90"], both["high90"])
     return Held(

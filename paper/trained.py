@@ -124,6 +124,7 @@ def read_in_training(results: Path) -> InTraining:
         probes,
         pd.read_parquet(campaign / TABLE),
         equal_steps(_steps(folder), _steps(campaign)),
+        _steps(results / "gradient-noise"),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from paper.pages.tables import said, table
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def document(found: InTraining, *, command: str, figure: str) -> str:
             ),
             "",
             *_equal(found),
+            *_noise(found),
             "## What it cannot show",
             "",
             f"- The weights are of one seed, the growth of all: {len(later)} of the probes are of nine runs' own weights.",
@@ -110,6 +113,49 @@ def _thousandths(one: Estimate) -> Estimate:
 
     ci = None if one.ci is None else (1e3 * one.ci[0], 1e3 * one.ci[1])
     return replace(one, value=1e3 * one.value, ci=ci)
+
+
+def _noise(found: InTraining) -> list[str]:
+    if not found.noise:
+        return []
+    return [
+        "## What the trainer's log says of the same",
+        "",
+        "A batch that is taken in parts lets its own signal and noise be told at every step, without a probe: study"
+        " [gradient-noise](../../empirical/studies/trained/gradient-noise.yaml), the same runs at 8 rollouts a prompt at a"
+        " time. The squared signal-to-noise ratio of a batch of 8 prompts, summed over the steps of a window (95 %, jackknife"
+        " over steps), beside the probe's at its step.",
+        "",
+        *table(
+            ("arm", "steps", "logged", "step of the probe", "probed"),
+            [
+                [
+                    one.arm,
+                    f"{one.window[0]} to {one.window[1]}",
+                    said(one.logged, ".2f"),
+                    str(one.step),
+                    f"{one.probed:.2f} [{one.probed_ci[0]:.2f}, {one.probed_ci[1]:.2f}]",
+                ]
+                for one in found.noise
+            ],
+        ),
+        "",
+        f"Verdict: {_same(found)}",
+        "",
+    ]
+
+
+def _same(found: InTraining) -> str:
+    """Whether log and probe say the same, within both errors."""
+    agree = 0
+    for one in found.noise:
+        low, high = (float(end or 0.0) for end in one.probed_ci)
+        error = np.hypot(one.logged.error or 0.0, (high - low) / (2 * 1.96))
+        agree += abs(one.logged.value - one.probed) < 1.96 * error
+    return (
+        f"{agree} of {len(found.noise)} agree within both errors; a window lasts, in which the ratio falls, and a probe looks at"
+        " one step."
+    )
 
 
 def _equal(found: InTraining) -> list[str]:

@@ -182,8 +182,8 @@ def _moves(found: Sequence[Paces], moved: Sequence[Moved]) -> str:
     rivals = [one.model for one in found if one.rmse["noise scales"] < one.rmse[PROBE]]
     better = f"; the closed form gives them better at {', '.join(rivals)}" if rivals else ""
     return (
-        f"Answer: of {len(moved)} paces {tally[0]} moved, {tally[1]} did not and {tally[2]} are undetermined, and not in the"
-        f" order of size; clean's clock at the probed speed gives the arms' accuracies to {clocks}, small to large{better}."
+        f"Answer: of {len(moved)} paces that are not the campaign's, moved {tally[0]}, unmoved {tally[1]}, undetermined"
+        f" {tally[2]}, not in the order of size; clean's clock at the probed speed gives the arms' accuracies to {clocks}, small to large{better}."
     )
 
 

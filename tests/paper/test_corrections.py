@@ -181,7 +181,23 @@ def test_growth_is_the_slope_of_the_next_steps() -> None:
         {(BASE, 8, 150): told(slope), (BASE, 8, 0): told(2 * start), ("absent", 8, 0): told(1.0)},
         campaign,
         Equal(5, 6, 1, 2),
+        pd.DataFrame(
+            {
+                "arm": BASE,
+                "group_size": 8,
+                "step": range(1, 151),
+                "gradient_signal": [0.1, 0.3] * 75,
+            }
+            | {"gradient_noise": 0.5}
+        ),
     )
+    # The log's ratio is of sums over the window; a step without a probe is not asked.
+    assert [(one.step, one.window) for one in found.noise] == [(0, (1, 20)), (150, (131, 150))]
+    assert [one.logged.value for one in found.noise] == pytest.approx([0.4, 0.4])
+    error = (
+        0.1 / 0.5 / 19**0.5
+    )  # of the mean of 20 that lie .1 from it, over a noise that does not vary
+    assert found.noise[0].logged.error == pytest.approx(error)
     assert [row.step for row in found.rows] == [0, 150]
     assert found.rows[1].measured.value == pytest.approx(slope)
     assert found.rows[1].z == pytest.approx(0.0, abs=1e-6)

@@ -13,6 +13,7 @@ from empirical.errors import StudyError
 from empirical.probe import Probe, read_probe
 from empirical.step_law.logged import CAMPAIGN
 from empirical.studies import read_study
+from paper.__main__ import GENERATED, WRITERS
 from paper.numbers import Floor
 from paper.paces import Paces, held, moved, paces
 from paper.pages.paces import pretrained, sizes
@@ -96,6 +97,13 @@ def test_a_committed_forecast_is_held_to_its_intervals(probe: Probe) -> None:
     page = pretrained(paces(probe, table), found, command="c", figure="f.png", hours=1.0)
     assert "4 of 6 measured ones lie inside" in page
     assert "9 of the planned runs are not made" in page
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_committed_pages_are_what_the_data_give(name: str, tmp_path: Path) -> None:
+    page = WRITERS[name](CAMPAIGN.parent, tmp_path)
+    (made,) = tmp_path.glob("*.md")
+    assert (GENERATED / made.name).read_text(encoding="utf-8") == page, "make paper"
 
 
 def test_a_pace_moves_with_size_or_does_not(probe: Probe) -> None:
