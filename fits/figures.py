@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fits.report import FitReport
 
 __all__ = [
+    "MOST_BANDS",
     "draw_fits",
     "draw_gap",
     "draw_means",
@@ -65,6 +66,7 @@ __all__ = [
 BAND_REPLICATES: Final = 500
 SURFACE_POINTS: Final = 31
 MOST_SURFACES: Final = 6
+MOST_BANDS: Final = 6  # bands that are drawn together, here and in a report's page
 MOST_TOGETHER: Final = 5  # arms whose curves are told apart in one panel
 ACROSS: Final = 4  # small panels side by side
 
@@ -216,7 +218,8 @@ def draw_gap(
 def draw_progress(arms: Sequence[ArmGap], *, x: str, delta: float) -> Drawing:
     """Mean accuracy of the clean and every noisy arm of one setting against compute, and the gap between them.
 
-    arms: of one setting, each with a curve.
+    arms: of one setting, each with a curve. At most MOST_BANDS of them have bands of their gap, 95 % over more than two
+    seeds.
     """
     figure, ((levels, gaps),) = panels(3.0 + 0.16 * -(-(len(arms) + 1) // 4), [1.0, 1.0])
     drawn = strokes(["clean", *(arm.arm for arm in arms)])
@@ -235,8 +238,15 @@ def draw_progress(arms: Sequence[ArmGap], *, x: str, delta: float) -> Drawing:
     for arm in arms:
         colour, dash = drawn[arm.arm]
         at = [point.x for point in arm.curve]
+        ends = [p.ci if p.ci and p.seeds > 2 else (np.nan, np.nan) for p in arm.curve]
+        low, high = zip(*ends, strict=True)
+        if len(arms) <= MOST_BANDS:
+            draw_band(gaps, at, low, high, colour)
         gaps.plot(at, [p.gap for p in arm.curve], color=colour, linestyle=dash, linewidth=1.2)
-        rows += [{"shows": "gap", "arm": arm.arm, x: p.x, "gap": p.gap} for p in arm.curve]
+        rows += [
+            {"shows": "gap", "arm": arm.arm, x: p.x, "gap": p.gap, "low": lo, "high": hi}
+            for p, lo, hi in zip(arm.curve, low, high, strict=True)
+        ]
     gaps.set_ylim(*gap_reach(arms, delta))
     mark_gap(gaps, delta)
     gaps.set_xlabel(x)

@@ -20,7 +20,7 @@ ROADS: Final = (
     (
         "I have a grader and a GPU bill",
         "engineer",
-        "audit the grader, plan the budget, watch the run",
+        "audit the grader, plan the budget, put a gate on it",
     ),
     ("I have logged runs", "researcher", "from logs to a verdict, a report and a forecast"),
     ("I do not believe it", "scientist", "the theory, its checks, and how to break it"),

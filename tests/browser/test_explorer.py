@@ -116,6 +116,12 @@ def test_its_state_is_in_the_url(page: Page, made: tuple[Path, Any], chromium: B
     other.goto(page.url)
     for name in ("worth", "accuracy", "lost", "error", "price"):
         assert said(other, name) == said(page, name)
+    # A link within the page takes its place in the address, and it comes back, so that a reload keeps it.
+    worth = said(page, "worth")
+    page.locator("nav a[href='#made']").click()
+    page.wait_for_function("location.hash.includes('fpr=0.2')")
+    page.reload()
+    assert said(page, "worth") == worth
     # What an address asks for beyond the tables is cut to them, and what is no number ignored.
     other.goto(f"{made[0].as_uri()}#fpr=7&fnr=x&rollouts=3&optimiser=none")
     assert "Infinity" not in other.locator("#explorer").inner_text()

@@ -186,6 +186,23 @@ def test_of_many_curves_the_one_in_hand_has_its_band(opened: Open, tmp_path: Pat
     assert page.evaluate(BAND) > alone + 1000
 
 
+def test_who_reads_at_the_end_reads_at_the_end_of_another_setting(
+    opened: Open, tmp_path: Path
+) -> None:
+    large = matched_runs(seeds=2, evaluations=4)
+    small = large.assign(group_size=4, rollouts=large["rollouts"] / 2)
+    small["run_id"] += "-4"
+    done = vg.report(pd.concat([large, small], ignore_index=True), law="exponential")
+    page = opened(path=done.write(tmp_path / "report.html"))
+    chosen = page.locator(".tools select").first
+    ends = []
+    for at in (0, 1, 0):
+        chosen.select_option(str(at))
+        ends.append(float(page.locator(".at").first.inner_text().split()[-1].replace(",", "")))
+    assert ends[0] == ends[2]
+    assert sorted(ends[:2]) == [small["rollouts"].max(), large["rollouts"].max()]
+
+
 def test_the_axis_and_what_is_shown_are_chosen(opened: Open, made: tuple[Path, Any]) -> None:
     page = opened()
     linear = shot(page)

@@ -116,6 +116,21 @@ def test_a_table_in_markdown_reads_as_in_the_page() -> None:
     assert "| arm | gap |\n| :-- | --: |\n| a\\|b | +0.1 \\[+0.0, +0.2\\] |" in told
 
 
+def test_markdown_says_nothing_of_what_only_a_page_shows() -> None:
+    both = [matched_runs(seeds=3).assign(model=model) for model in ("a b", "c")]
+    runs = pd.concat(both, ignore_index=True)
+    runs["run_id"] += runs["model"]
+    made = vg.report(runs, law="exponential")
+    page, told = html_of(made.page), markdown_of(made.page)
+    for words in ("Lines in the cells", "uPlot"):
+        assert words in page
+        assert words not in told
+    assert "; bands are 95 % over seeds, against" in page  # of the picture, which has them
+    # What is suggested runs: a forecast is calibrated on one model, and is not the numbers above it.
+    assert "To ask for it:" in page
+    assert "--where 'model=a b' --calibrate-on" in unescape(page)
+
+
 def test_equal_figures_give_equal_bytes_and_different_ones_share_no_id() -> None:
     from matplotlib.figure import Figure
 

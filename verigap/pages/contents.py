@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ from empirical.rollouts import rollouts_worth
 from fits.advice import interval_in_words, multiplier_in_words, per_ten_points
 from fits.answers import Answer
 from fits.drawing import BLACK, Stroke, strokes
-from fits.figures import draw_progress, gap_reach, without_setting
+from fits.figures import MOST_BANDS, draw_progress, gap_reach, without_setting
 from fits.gap import setting_in_words, verdict_in_words
 from fits.plain import plain
 from verigap.pages.beside import Document, forecast_section, reach, section_of
@@ -44,7 +45,6 @@ __all__ = ["contents", "hex_of"]
 DASH: Final = "–"
 DASHED: Final = (6.0, 4.0)
 MOST_KINDS: Final = 6  # conditions within one group of a forecast that are told apart
-MOST_BANDS: Final = 6  # as in page/report.js
 FEW_SEEDS: Final = 2  # of which a band says only that they are few
 
 
@@ -81,7 +81,10 @@ def contents(
                 (
                     "None was asked for. Named rows calibrate the simulator, which then forecasts all others:",
                 ),
-                commands=(f"verigap report {words} --calibrate-on {_calibrate_on(gap)}",),
+                commands=(
+                    f"verigap report {words}{_one_model(gap)} --calibrate-on {_calibrate_on(gap)}",
+                ),
+                gives="To ask for it:",
             )
         )
     sections += [section_of(one) for one in beside]
@@ -124,6 +127,14 @@ def _calibrate_on(gap: GapReport) -> str:
     sizes = [one.setting["group_size"] for one in gap.settings if "group_size" in one.setting]
     size = f",group_size={sizes[0]}" if sizes else ""
     return f"fpr=0,fnr=0{size}"
+
+
+def _one_model(gap: GapReport) -> str:
+    """What names one model where there are several, of which a forecast is calibrated on one."""
+    models = dict.fromkeys(
+        str(one.setting["model"]) for one in gap.settings if "model" in one.setting
+    )
+    return f" --where {shlex.quote(f'model={next(iter(models))}')}" if len(models) > 1 else ""
 
 
 def hex_of(stroke: Stroke) -> tuple[str, tuple[float, ...]]:
@@ -206,8 +217,10 @@ def _gaps(gap: GapReport, words: str) -> Section:
     return Section(
         "The gap at the end, and its trend",
         (
-            "The gap is the clean arm's accuracy less the noisy one's after equal compute, within seeds; brackets hold"
-            f" 95 %. Lines in the cells stand at 0 and, dashed, at {gap.delta:g}, the smallest gap of interest.",
+            "The gap is the clean arm's accuracy less the noisy one's after equal compute, within seeds; brackets hold 95 %.",
+        ),
+        seen=(
+            f"Lines in the cells stand at 0 and, dashed, at {gap.delta:g}, the smallest gap of interest.",
         ),
         charts=_progress(gap),
         tables=tuple(tables),
@@ -231,7 +244,11 @@ def _progress(gap: GapReport) -> tuple[Chart, ...]:
         if not drawn:
             continue
         panels.append(_panel(_name(one.setting), drawn, gap.delta))
-        caption = f"Accuracy, and accuracy lost, against {gap.x}: {_name(one.setting)}."
+        few = len(drawn) <= MOST_BANDS and any(
+            p.ci and p.seeds > FEW_SEEDS for arm in drawn for p in arm.curve
+        )
+        banded = "; bands are 95 % over seeds" if few else ""
+        caption = f"Accuracy, and accuracy lost{banded}, against {gap.x}: {_name(one.setting)}."
         pictures.append(picture(draw_progress(drawn, x=gap.x, delta=gap.delta), caption))
     if not panels:
         return ()
@@ -442,7 +459,7 @@ def _frontier(gap: GapReport, words: str) -> list[Section]:
         columns,
         tuple(rows),
         frozenset({"arm"}),
-        note="At the largest budget of both arms; `--json` has every budget.",
+        note="At the largest budget that two group sizes of each arm have reached; --json has every budget.",
         scales={columns[4]: reach(tells, 0.0, gap.delta), columns[5]: reach(gains, 0.0)},
         level=gap.delta,
     )

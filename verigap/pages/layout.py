@@ -188,7 +188,7 @@ def markdown_of(report: Report) -> str:
     for section in report.sections:
         parts += _md_section(section)
     parts.append("## How this was made")
-    parts.append(_md_terms(report.provenance))
+    parts.append(_md_terms({k: v for k, v in report.provenance.items() if k != "figures"}))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

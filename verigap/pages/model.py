@@ -137,7 +137,8 @@ class Fold:
 class Section:
     """A heading and what stands under it, in the order of the fields.
 
-    terms: what is explained, by name. commands: lines to type that give the same.
+    terms: what is explained, by name. commands: lines to type, and what they give. seen: sentences about what only a
+    page shows.
     """
 
     heading: str
@@ -148,6 +149,8 @@ class Section:
     figures: tuple[Picture, ...] = ()
     folded: tuple[Fold, ...] = ()
     commands: tuple[str, ...] = ()
+    gives: str = "The same numbers:"
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,11 @@
     });
   }
   place.querySelector("button").addEventListener("click", () => { state = start(); toUrl(); show(); });
-  addEventListener("hashchange", () => { fromUrl(); show(); });
+  // A link within the page takes the state's place in the URL: it comes back, where there is one.
+  addEventListener("hashchange", (event) => {
+    if (location.hash.includes("=")) { fromUrl(); show(); }
+    else if (new URL(event.oldURL).hash.includes("=")) toUrl();
+  });
   fromUrl();
   show();
   let wide = place.clientWidth;

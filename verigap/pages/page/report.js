@@ -157,7 +157,8 @@
         "Arrow keys read the values along the curves.");
       this.chart = new uPlot(options, columns, this.plot);
       this.list();
-      const read = this.xs.indexOf(this.readAt);
+      // Who read at the end goes on reading at the end, of another setting too.
+      const read = this.atEnd ? -1 : this.xs.indexOf(this.readAt);
       this.tell(read < 0 ? this.xs.length - 1 : read);
     }
 
@@ -223,6 +224,7 @@
     tell(at) {
       if (at === null || at === undefined) return;
       this.read = at;
+      this.atEnd = at === this.xs.length - 1;
       const x = this.readAt = this.xs[at];
       const panel = this.panels[this.panel];
       const place = panel.x.indexOf(x);
