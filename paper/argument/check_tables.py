@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from paper.argument.run_numbers import PRETRAINED, RIVALS, Material, probed_speeds, returns
-from paper.argument.texts import DASH, escaped, interval, number, percent, signed, tabular
+from paper.argument.texts import DASH, Numbers, escaped, interval, number, percent, signed, tabular
 from paper.figures.scores import BASELINES, Scored, first_blind, in_view
 
 __all__ = [
@@ -16,9 +17,47 @@ __all__ = [
     "rival_table",
     "scale_table",
     "score_table",
+    "single_table",
 ]
 
 SHOWN: Final = {"no slowing": "none", "J": "$J$", "φ": r"$\bar\phi$", "noise scales": "law"}
+
+
+# Numbers of the text that stand in no other table: what they are, and their keys.
+SINGLE: Final = (
+    ("grpo below the law, worst of a grid, 8 rollouts", "unequal.grpo-below"),
+    ("worth of a rollout of grpo in a population: pulls alike, apart, apart at 32 rollouts",
+     "population.shared", "population.opposed", "population.opposed-large"),
+    ("$v_0/v_1$ of the campaign's initial policy, over prompts", "probe.v-ratio", "probe.v-ratio-ci"),
+    ("pass rate at which the errors' order turns with it: 4, 32 rollouts", "unequal.turn.4", "unequal.turn.32"),
+    ("best group at fixed rollouts: clean, both errors", "currency.clean", "currency.both"),
+    ("early speeds: rank correlation, share within both errors", "probe.rank", "probe.within"),
+    ("clean of equal group size as the clock: by SGD's projection, by Adam's", "probe.sgd", "probe.adam"),
+    ("effective rollouts, probe over the law: as it is, with $v_0/v_1$", "probe.phi2-error", "probe.norms-error"),
+    ("a rollout's worth over whole runs: error of the law, rank correlation, intervals that hold it, of",
+     "worthruns.phi2-error", "worthruns.rank", "worthruns.inside", "worthruns.with-interval"),
+    ("forecast less the clean clock at $Jt$, campaign", "forecast.campaign.time-scaled-by-J.ci"),
+    ("real groups: expected step noisy over clean at 2, 8 rollouts; change", "groups.ratio.2", "groups.ratio.8",
+     "groups.saturation"),
+    ("public grid: mirrored cells, accuracy", "grid.mirrored"),
+    ("one arm's error of speed: rollouts times, error over, by the root", "labels.check-times", "labels.check-was",
+     "labels.check-said"),
+)  # fmt: skip
+
+
+def single_table(parts: Mapping[str, Numbers]) -> str:
+    """Numbers that stand in no other table, with the function that makes them. parts: numbers by function."""
+    maker = {key: name for name, numbers in parts.items() for key in numbers}
+    value = {key: text for numbers in parts.values() for key, text in numbers.items()}
+    rows = [
+        [
+            words,
+            ", ".join(value[key] for key in keys),
+            rf"\code{{{escaped(maker[keys[0]].removeprefix('paper.argument.'))}}}",
+        ]
+        for words, *keys in SINGLE
+    ]
+    return tabular("L{0.50\\linewidth}L{0.22\\linewidth}l", ["what", "value", "made by"], rows)
 
 
 def rival_table(material: Material) -> str:

@@ -36,7 +36,7 @@ def texts(material: Material) -> dict[str, str]:
     """numbers.tex, the tables and the page for people in a hurry, by their path below paper/generated."""
     parts = theory_numbers() | evidence(material)
     found = {"numbers.tex": numbers_tex(parts), HURRY: document(parts)}
-    return found | {f"tables/{name}.tex": text for name, text in tables(material).items()}
+    return found | {f"tables/{name}.tex": text for name, text in tables(material, parts).items()}
 
 
 def drawings(material: Material) -> dict[str, Callable[[], Drawing]]:
