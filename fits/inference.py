@@ -457,4 +457,5 @@ def wilson(count: int, rows: int) -> Interval:
     from statsmodels.stats.proportion import proportion_confint
 
     interval: Any = proportion_confint(count, rows, alpha=0.05, method="wilson")
-    return float(interval[0]), float(interval[1])
+    # What rounding leaves at an end is no rate: none of `rows` is compatible with 0, all of them with 1.
+    return 0.0 if count == 0 else float(interval[0]), 1.0 if count == rows else float(interval[1])

@@ -38,6 +38,11 @@ class Unit:
     labels: int
 
     @property
+    def paid(self) -> int:
+        """How many of them were paid."""
+        return self.paid_wrong + self.labels - self.wrong - self.unpaid_right
+
+    @property
     def shares(self) -> tuple[float, float, float]:
         """The first three over the fourth."""
         n = self.labels

@@ -175,6 +175,7 @@ class Monitor:
         )
         self._last = -1
         self._labels = self._late = 0
+        self._absent: dict[int, int] = {}
         self._rollouts: int | None = 0
         self._all: list[Step] = []
         self._labelled: list[Step] = []
@@ -213,9 +214,10 @@ class Monitor:
         until = None if labels is None else max(labels, default=-1)
         before = self._last
         if labels is not None:
-            held = sum(
-                unit.labels for step, units in labels.items() if step <= before for unit in units
-            )
+            counts = {step: sum(unit.labels for unit in units) for step, units in labels.items()}
+            logged = {step.step for step in run.steps}
+            self._absent = {step: n for step, n in counts.items() if step not in logged}
+            held = sum(n for step, n in counts.items() if step <= before and step in logged)
             self._late = held - self._labels
         for step in run.steps:
             if until is not None and step.step > until:
@@ -258,10 +260,20 @@ class Monitor:
             notes.append(
                 f"{self._late} labels of steps already passed are left out: evidence takes steps in order"
             )
+        ended = run.done or (total is not None and self._last >= total)
+        # Of a run that goes on, steps after the newest may come.
+        logged_to = run.steps[-1].step if run.steps else -1
+        absent = {step: n for step, n in self._absent.items() if ended or step < logged_to}
+        if absent:
+            ends = " to ".join(str(step) for step in sorted({min(absent), max(absent)}))
+            notes.append(
+                f"{counted(sum(absent.values()), 'label')} left out: of {counted(len(absent), 'step')} that the run's"
+                f" log does not have ({ends})"
+            )
         return Watched(
             run=run.name,
             format=run.format,
-            state="ended" if run.done or (total is not None and self._last >= total) else "running",
+            state="ended" if ended else "running",
             step=max(self._last, 0),
             steps=total,
             rollouts=self._rollouts,

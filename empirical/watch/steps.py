@@ -35,7 +35,7 @@ from fits.readers.trackio import is_trackio_database, trackio_histories
 from fits.readers.wandb_offline import offline_file, offline_history
 from fits.table import ORIGIN
 
-__all__ = ["LOG", "STOP", "Run", "Step", "read_labels", "read_run"]
+__all__ = ["LOG", "STOP", "Run", "Step", "read_labels", "read_run", "refuse_impossible"]
 
 LOG: Final = "_watch.jsonl"  # what the callback writes beside the run
 STOP: Final = "STOP"  # whose presence stops a run of ours, or one with the callback, after its step
@@ -45,6 +45,7 @@ STOP: Final = "STOP"  # whose presence stops a run of ours, or one with the call
 class Step:
     """One optimiser step. All shares in [0, 1], None where the log does not say.
 
+    paid: how many of all rollouts were; None of a trainer's history, whose counts are TRL's means over processes.
     reward: share of rollouts paid. accuracy: share right, by a reference over all rollouts. groups: shares of the
     groups with no, some and all rollouts paid. units: the audited rollouts. seconds: that the step took. signal, noise:
     squared norms of the mean gradient and of its noise.
@@ -52,6 +53,7 @@ class Step:
 
     step: int
     rollouts: int | None = None
+    paid: int | None = None
     reward: float | None = None
     accuracy: float | None = None
     groups: tuple[float, float, float] | None = None
@@ -228,10 +230,12 @@ def _of_ours(row: Mapping[str, Any], labels: int, seed: int) -> Step:
     if isinstance(paid, list) and len(paid) > 1 and (total := sum(paid)) > 0:
         groups = (paid[0] / total, sum(paid[1:-1]) / total, paid[-1] / total)
     n = (counts["wrong"] or 0) + (counts["right"] or 0)
+    reward = _rate(row.get("observed_reward"))
     return Step(
         step=step,
         rollouts=int(n) or None,
-        reward=_rate(row.get("observed_reward")),
+        paid=_share_of(reward, n),
+        reward=reward,
         accuracy=_rate(row.get("true_accuracy")),
         groups=groups,
         zero_advantage=_rate(row.get("zero_advantage_fraction")),
@@ -309,10 +313,12 @@ def _callback(path: Path) -> Run:
 
 def _of_callback(row: Mapping[str, Any]) -> Step:
     groups = row.get("groups")
+    rollouts, reward = _whole(row.get("rollouts")), _rate(row.get("reward"))
     return Step(
         step=int(row["step"]),
-        rollouts=_whole(row.get("rollouts")),
-        reward=_rate(row.get("reward")),
+        rollouts=rollouts,
+        paid=_share_of(reward, rollouts),
+        reward=reward,
         groups=None if groups is None else (groups[0], groups[1], groups[2]),
         zero_advantage=_rate(row.get("zero_advantage")),
         units=tuple(units_of(Label(bool(p), bool(r), prompt) for prompt, p, r in row["labels"])),
@@ -342,6 +348,7 @@ def _completions(found: _Found, reward: str | None, gold: str) -> Run:
         Step(
             step=number,
             rollouts=len(step.paid) or None,
+            paid=sum(step.paid) if step.paid else None,
             reward=sum(step.paid) / len(step.paid) if step.paid else None,
             groups=(groups := groups_paid(step.prompts, step.paid)),
             zero_advantage=None if groups is None else groups[0] + groups[2],
@@ -504,6 +511,28 @@ def read_labels(path: Path) -> tuple[dict[int, tuple[Unit, ...]], tuple[str, ...
     return {step: tuple(units_of(labels)) for step, labels in by_step.items()}, notes
 
 
+def refuse_impossible(labels: Mapping[int, Sequence[Unit]], run: Run, *, source: Path) -> None:
+    """Raise InputError naming the first step of which more is labelled than the run's log counts there.
+
+    More rollouts, or more paid or unpaid ones, are rows pasted twice: evidence would count each.
+    """
+    for step in run.steps:
+        units = labels.get(step.step)
+        if not units or step.rollouts is None or step.paid is None:
+            continue
+        labelled, paid = sum(unit.labels for unit in units), sum(unit.paid for unit in units)
+        for kind, count, most in (
+            ("rollouts", labelled, step.rollouts),
+            ("paid rollouts", paid, step.paid),
+            ("unpaid rollouts", labelled - paid, step.rollouts - step.paid),
+        ):
+            if count > most:
+                raise InputError(
+                    f"{source}: {count:,} {kind} are labelled at step {step.step}, and the run's log has {most:,}: a row"
+                    " a rollout, each once"
+                )
+
+
 def _yes(cell: object, place: str) -> bool:
     spoken = str(cell).strip().lower()
     if spoken in _YES or spoken in _NO:
@@ -521,6 +550,11 @@ def _number(value: object) -> float | None:
 def _rate(value: object) -> float | None:
     number = _number(value)
     return number if number is not None and 0.0 <= number <= 1.0 else None
+
+
+def _share_of(share: float | None, of: float | None) -> int | None:
+    """The count whose share it is."""
+    return None if share is None or not of else round(share * of)
 
 
 def _whole(value: object) -> int | None:

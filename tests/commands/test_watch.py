@@ -101,6 +101,37 @@ def test_a_persons_labels_take_the_place_of_the_logs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("1,1,0\n" * 201, "201 rollouts are labelled at step 1, and the run's log has 64"),
+        ("2,1,0\n" * 33, "33 paid rollouts are labelled at step 2, and the run's log has 32"),
+        ("3,0,0\n" * 33, "33 unpaid rollouts are labelled at step 3, and the run's log has 32"),
+    ],
+)
+def test_more_labels_than_rollouts_are_no_evidence(tmp_path: Path, rows: str, said: str) -> None:
+    folder = ours(tmp_path / "a", steps=9)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("step,paid,right\n" + rows)
+    assert f"{labels}: {said}" in refused("watch", folder, "--once", "--labels", labels)
+    every = "1,1,1\n" * 24 + "1,1,0\n" * 8 + "1,0,0\n" * 32
+    labels.write_text("step,paid,right\n" + every)
+    assert vg.watch(folder, labels=labels).labels == 64
+
+
+def test_labels_of_steps_that_the_run_never_had_are_said(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("step,paid,right\n1,1,0\n9,1,1\n300,1,0\n300,1,0\n")
+    ended = vg.watch(ours(tmp_path / "ended", steps=9, done=True), labels=labels)
+    assert ended.notes == ("2 labels left out: of 1 step that the run's log does not have (300)",)
+    # While it goes on step 300 may come, and what was never logged before its newest step will not.
+    folder = ours(tmp_path / "live", steps=20, total=400)
+    assert vg.watch(folder, labels=labels).notes == ()
+    labels.write_text("step,paid,right\n0,1,0\n1,1,0\n")
+    (said,) = vg.watch(folder, labels=labels).notes
+    assert said == "1 label left out: of 1 step that the run's log does not have (0)"
+
+
 def test_a_torn_last_label_is_said_once_the_run_has_ended(tmp_path: Path) -> None:
     labels = tmp_path / "labels.jsonl"
     labels.write_text('{"step": 1, "paid": 1, "right": 0}\n{"step": 2, "paid": 1, "ri')

@@ -8,7 +8,7 @@ import pytest
 
 from fits import EXPONENTIAL, LOG, POWER, SIGMOID, InputError, find_turn, fit_curve, fit_groups
 from fits.fit import allow_for_laws
-from fits.inference import student_interval
+from fits.inference import student_interval, wilson
 from tests.benchmarks.coverage import COURSES, experiments
 from tests.builders import matched_runs
 
@@ -222,3 +222,9 @@ def test_missing_columns_are_named() -> None:
 def test_what_is_fitted_is_a_fraction(x: str, y: str) -> None:
     with pytest.raises(InputError, match=rf"column {y}: \d+ lies outside \[0, 1\]"):
         fit_groups(matched_runs(seeds=1), x=x, y=y)
+
+
+def test_a_share_of_none_may_be_0_and_of_all_1() -> None:
+    """Rounding leaves 2.8e-17 of 0 of 7, and 1 - 1.1e-16 of 7 of 7."""
+    assert all(wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0 for n in range(1, 60))
+    assert 0.0 < wilson(1, 7)[0] < wilson(6, 7)[1] < 1.0

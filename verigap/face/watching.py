@@ -13,7 +13,7 @@ from empirical.watch.alarms import declared_of
 from empirical.watch.completions import Reference
 from empirical.watch.labels import Unit
 from empirical.watch.monitor import Monitor, Settings, Watched, summary_line
-from empirical.watch.steps import read_labels, read_run
+from empirical.watch.steps import read_labels, read_run, refuse_impossible
 from verigap.errors import UserError
 from verigap.face.base import Shown, as_shown, frame_of, verb
 
@@ -99,6 +99,7 @@ class Watcher:
                     f"{self.labels}: its steps {min(theirs)} to {max(theirs)} are none of the run's,"
                     f" {run.steps[0].step} to {run.steps[-1].step}"
                 )
+            refuse_impossible(theirs, run, source=self.labels)
         if self._reference is not None:
             theirs = self._reference.label(run.saved or self.path)
             said = f"{self.reference}, {self.labels_per_step} a step"

@@ -13,7 +13,7 @@ import pytest
 from empirical.watch.alarms import Declared
 from empirical.watch.labels import Unit
 from empirical.watch.monitor import Monitor, Settings, summary_line
-from empirical.watch.steps import LOG, Run, Step, read_labels, read_run
+from empirical.watch.steps import LOG, Run, Step, read_labels, read_run, refuse_impossible
 from fits.errors import InputError
 from tests.fits.test_logs import offline
 from tests.watched import callback_lines, ours, training_row
@@ -25,7 +25,8 @@ def test_a_run_folder_of_ours(tmp_path: Path) -> None:
     assert run.declared == Declared(0.1, 0.0)
     assert [step.step for step in run.steps] == [1, 2, 3, 4, 5]
     first = run.steps[0]
-    assert (first.rollouts, first.reward, first.zero_advantage) == (64, 0.5, 0.25)
+    assert (first.rollouts, first.paid, first.reward) == (64, 32, 0.5)
+    assert first.zero_advantage == 0.25
     assert first.groups == (0.125, 0.75, 0.125)
     assert sum(unit.labels for unit in first.units) == 4
     assert run.evaluations == ((0, 0.25),)
@@ -62,7 +63,10 @@ def test_the_callbacks_log_begins_anew_with_another_run(tmp_path: Path) -> None:
     log.write_text(callback_lines(4, run="first") + callback_lines(2, run="second"))
     run = read_run(tmp_path)
     assert run.identity == "second"
-    assert [step.step for step in run.steps] == [1, 2]
+    assert [(step.step, step.rollouts, step.paid) for step in run.steps] == [
+        (1, 64, 32),
+        (2, 64, 32),
+    ]
     assert run.notes == ("1 earlier runs in this file are set aside",)
     log.write_text(
         callback_lines(4, run="a") + callback_lines(6, run="a", resumed=True, first=3, end=True)
@@ -116,6 +120,8 @@ def test_an_offline_run_of_wandb(tmp_path: Path) -> None:
     ]
     assert all(len(step.units) == 8 for step in run.steps)
     assert run.evaluations == ((3, 0.4),)
+    # Its counts are means over processes: a person may label more.
+    refuse_impossible({1: (Unit(0, 0, 0, 1),) * 99}, run, source=tmp_path)
 
 
 def trackio(path: Path, **runs: int) -> Path:
