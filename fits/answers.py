@@ -49,10 +49,10 @@ def three_answers(report: GapReport) -> tuple[Answer, Answer, Answer]:
     return _closes(report), _lever(report), _error(report)
 
 
-def no_answers(reason: str) -> tuple[Answer, ...]:
-    """The same where there is no clean arm to hold the others against, with the reason."""
+def no_answers(reason: str, *, lacking: str = "clean") -> tuple[Answer, ...]:
+    """The same where there is no clean arm to hold the others against, or no noisy one to hold, with the reason."""
     return tuple(
-        Answer(one, "No clean arm here.", (f"{reason.strip().rstrip('.')}.",), ())
+        Answer(one, f"No {lacking} arm here.", (f"{reason.strip().rstrip('.')}.",), ())
         for one in QUESTIONS
     )
 

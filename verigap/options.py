@@ -8,7 +8,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +38,7 @@ __all__ = [
     "each_on",
     "reads_runs",
     "save_figure",
+    "say",
     "say_what_was_read",
     "started",
 ]
@@ -200,11 +201,18 @@ def say_what_was_read(table: RunTable) -> None:
     Called once the command has succeeded: a mistake's one line is to stand alone.
     """
     from fits import FORMATS
-    from fits.plain import counted, visible
+    from fits.plain import counted
 
     count = table.frame["run_id"].nunique()
     said = f"{table.source}: {FORMATS[table.format][0]}, {counted(len(table.frame), 'row')} of {counted(count, 'run')}"
-    for line in (said, *table.notes):
+    say((said, *table.notes))
+
+
+def say(lines: Iterable[str]) -> None:
+    """Lines on stderr, whatever they name."""
+    from fits.plain import visible
+
+    for line in lines:
         sys.stderr.write(visible(line) + "\n")
 
 

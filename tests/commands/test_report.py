@@ -63,10 +63,14 @@ def test_results_beside_are_found_and_their_numbers_shown(runs: Path, tmp_path: 
     plan = document("plan", *rates)
     (tmp_path / "what-first.json").write_text(json.dumps(plan))
     (tmp_path / "other.json").write_text('{"not": "ours"}')
+    (tmp_path / "torn.json").write_text('{"fpr":')
     page = tmp_path / "out" / "page.html"
     told = document("report", tmp_path, "--out", page, "--law", "exponential")
     assert [one["kind"] for one in told["beside"]] == ["audit", "plan"]
+    lost = f"{tmp_path / 'torn.json'}: is no JSON (Expecting value): left out"
+    assert [line for line in told["notes"] if ".json" in line] == [lost]
     text = page.read_text(encoding="utf-8")
+    assert lost in text
     assert f"{audited['effective_rollouts']:.3f}" in text
     assert plan["advice"] in text
     for lever in plan["levers"]:
@@ -76,6 +80,8 @@ def test_results_beside_are_found_and_their_numbers_shown(runs: Path, tmp_path: 
     alone = document("report", tmp_path, "--out", page, "--force")
     assert alone["gap"] is None
     assert alone["answers"] == []
+    assert alone["notes"] == [lost]
+    assert lost in page.read_text(encoding="utf-8")
     other = tmp_path / "other.json"
     assert "other.json" in refused("report", runs, "--with", other, "--out", tmp_path / "n.html")
 
@@ -141,6 +147,15 @@ def test_without_a_clean_arm_it_says_so_and_shows_accuracies(tmp_path: Path) -> 
     assert "no clean arm" in line
 
 
+def test_without_a_noisy_arm_that_is_what_it_says(tmp_path: Path) -> None:
+    frame = matched_runs(seeds=3, evaluations=8)
+    table, page = tmp_path / "clean.csv", tmp_path / "page.html"
+    frame[(frame["fpr"] == 0) & (frame["fnr"] == 0)].to_csv(table, index=False)
+    told = document("report", table, "--out", page)
+    assert "no noisy arm to compare" in told["gap_reason"]
+    assert {one["answer"] for one in told["answers"]} == {"No noisy arm here."}
+
+
 def test_the_form_is_that_of_the_option_or_the_suffix(runs: Path, tmp_path: Path) -> None:
     law = ("--law", "exponential")
     by_suffix, by_option = tmp_path / "page.md", tmp_path / "page.text"
@@ -149,10 +164,17 @@ def test_the_form_is_that_of_the_option_or_the_suffix(runs: Path, tmp_path: Path
     assert by_suffix.read_text().splitlines()[:40] == by_option.read_text().splitlines()[:40]
     assert by_suffix.read_text().startswith("# What the verifier costs: grader\n")
     assert "is there already; --force" in refused("report", runs, *law, "--out", by_suffix)
+    for asked, said in (
+        (("--out", "x.docx"), "ending in .html, .htm, .md, .markdown, .pdf, or name its form"),
+        (("--out", "x.html", "--format", "md"), "x.html: ends as --format html does"),
+        (("--out", "x.html", "--format", "xyz"), "none of: html, md, pdf (the page's form), auto,"),
+    ):
+        _, name, *form = asked
+        assert said in refused("report", runs, *law, "--out", tmp_path / name, *form)
+        assert not (tmp_path / name).exists()
     # What RUNS is may still be said.
     done = verigap("report", runs, *law, "--format", "csv", "--out", tmp_path / "page.html")
     assert done.code == 0, done.err
-    assert "nosuch" in refused("report", runs, "--format", "nosuch", "--out", tmp_path / "x.html")
 
 
 def test_a_pdf_needs_chromium_and_says_so_before_the_work(

@@ -253,7 +253,7 @@ COMMAND_ONLY = {
     *("backend", "address", "preset", "runs"),
     *("once", "every", "patience", "stop", "keep_on"),
 }
-PYTHON_ONLY = {"each", "report", "on_ray", "path", "words", "command", "seed"}
+PYTHON_ONLY = {"each", "report", "on_ray", "path", "words", "command", "notes", "seed"}
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verigap.console import Json, emit
-from verigap.options import Clean, Delta, Group, Law, Loss, Reading, reads_runs, say_what_was_read
+from verigap.console import Json, emit, fail
+from verigap.options import (
+    Clean,
+    Delta,
+    Group,
+    Law,
+    Loss,
+    Reading,
+    reads_runs,
+    say,
+    say_what_was_read,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,11 +69,17 @@ def report(
 
     --format html, md or pdf is the form of the page (pdf needs Chromium); any other, what RUNS is.
     """
+    from fits.readers import FORMATS as READABLE
     from verigap.face.reports import format_of
     from verigap.face.reports import report as made_of
     from verigap.pages.beside import documents_beside
     from verigap.pages.layout import FORMATS, refuse_unless_able
 
+    if read.format not in ("auto", *FORMATS, *READABLE):
+        fail(
+            f"format {read.format!r} is none of: {', '.join(FORMATS)} (the page's form), auto, {', '.join(READABLE)} (what"
+            " RUNS is)"
+        )
     said = read.format if read.format in FORMATS else None
     page = out or Path(f"report.{said or 'html'}")
     form = format_of(page, said)
@@ -72,7 +88,7 @@ def report(
     read.check_outputs(None, page)
     refuse_unless_able(form)
     # A folder of results alone is a report too.
-    results = documents_beside(read.runs)
+    results, lost = documents_beside(read.runs)
     alone = bool(results) and read.runs.is_dir() and not _has_runs(read.runs)
     table = None if alone else read.load()
     done = made_of(
@@ -87,6 +103,7 @@ def report(
         warmup_steps=warmup_steps,
         explorer=explorer,
         beside=[*results, *(beside or ())],
+        notes=lost,
         title=title,
         words=_words(read),
         command=shlex.join(["verigap", *sys.argv[1:]]),
@@ -100,8 +117,10 @@ def report(
                 console.print(f"  {line}", highlight=False)
         console.print(f"Report: {page}", soft_wrap=True, highlight=False)
 
-    if table is not None:
-        say_what_was_read(table)
+    if done.table is not None:
+        say_what_was_read(done.table)
+    else:
+        say(done.notes)
     emit({**done.plain(), "report": page}, as_json=json, show=show)
 
 

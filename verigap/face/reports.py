@@ -25,7 +25,7 @@ from verigap.errors import UserError
 from verigap.face.base import RunsLike, Shown, Words, selection_of, table_of, verb
 from verigap.pages.beside import Document, documents_beside, read_document, sha256_of
 from verigap.pages.contents import contents
-from verigap.pages.layout import FORMATS, html_of, write_report
+from verigap.pages.layout import FORMATS, SUFFIXES, html_of, write_report
 from verigap.pages.model import Report
 
 if TYPE_CHECKING:
@@ -72,9 +72,10 @@ class Reported(Shown):
         return html_of(self.page)
 
     def write(self, path: str | Path, *, format: str | None = None) -> Path:
-        """Write the report and return its path. format: "html", "md" or "pdf"; None: by the suffix, else HTML.
+        """Write the report and return its path. format: "html", "md" or "pdf"; None: by the suffix, HTML without one.
 
-        Raises UserError for another format, a path that cannot be written, or a PDF without Chromium.
+        Raises UserError for another format or a suffix of another, a path that cannot be written, or a PDF without
+        Chromium.
         """
         chosen = format_of(Path(path), format)
         try:
@@ -85,15 +86,22 @@ class Reported(Shown):
 
 
 def format_of(path: Path, format: str | None) -> str:
-    """The format of a page: as said, else by the suffix of its path, else HTML. Raises UserError for another."""
-    if format is None:
-        suffix = path.suffix.lower().removeprefix(".")
-        return {"htm": "html", "markdown": "md"}.get(
-            suffix, suffix if suffix in FORMATS else "html"
-        )
-    if format not in FORMATS:
+    """The format of a page: as said, else by the suffix of its path, HTML where it has none.
+
+    Raises UserError for another format, for a suffix of none where none is said, and for one of another than is said.
+    """
+    if format is not None and format not in FORMATS:
         raise UserError(f"format {format!r}: must be {', '.join(FORMATS)}")
-    return format
+    named = SUFFIXES.get(path.suffix.lower())
+    if format is None and named is None and path.suffix:
+        raise UserError(
+            f"{path}: write to a file ending in {', '.join(SUFFIXES)}, or name its form: --format {', '.join(FORMATS)}"
+        )
+    if format is not None and named not in (None, format):
+        raise UserError(
+            f"{path}: ends as --format {named} does, and --format {format} was asked for"
+        )
+    return format or named or "html"
 
 
 @verb
@@ -114,6 +122,7 @@ def report(
     title: str | None = None,
     words: str | None = None,
     command: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Reported:
     """A report of runs: the three answers, gaps and verdicts, prices, worth, forecast, and results beside them.
 
@@ -123,27 +132,29 @@ def report(
     warmup_steps: as for `validate`. explorer: also sliders over forecasts for any verifier, calibrated on those rows
     (the clean arm, where none are named). beside: files that audit, plan, probe or validate printed with --json; those
     in the folder of a path `runs` are found by themselves. where: rows to keep. title: of the page. words: RUNS and its
-    options as the page's commands shall name them; command: what remakes the page.
+    options as the page's commands shall name them; command: what remakes the page. notes: what else it is to say.
     Returns the answers and all results; `html()` is the page, `write(path)` writes HTML, Markdown or PDF.
     Raises UserError naming what is missing or out of range.
     Source: docs/contract.md#verigap-report.
     """
     named = [beside] if isinstance(beside, str | Path | Document) else list(beside or ())
+    by_itself, lost = _found(runs)
     found = [
-        *_found(runs),
+        *by_itself,
         *(one if isinstance(one, Document) else read_document(Path(one)) for one in named),
     ]
     documents = tuple({one.path.resolve(): one for one in found}.values())
-    table = None if runs is None else table_of(runs, where)
+    remarks = (*lost, *notes)
+    table = None if runs is None else table_of(runs, where).noting(*remarks)
     if table is None and not documents:
         raise UserError("a report needs runs, or results of audit, plan, probe or validate")
     gap: GapReport | None = None
-    reason = "no runs were named" if table is None else ""
+    reason, lacking = "no runs were named" if table is None else "", ""
     curves: tuple[MeanCurve, ...] = ()
     axis = "rollouts" if table is None else _axis(table, x)
     if table is not None:
         chosen = selection_of("clean", CLEAN if clean is None else clean)
-        gap, reason = _gap(table, chosen, clean is None, delta, axis, group, law, loss)
+        gap, reason, lacking = _gap(table, chosen, clean is None, delta, axis, group, law, loss)
         if gap is None and axis in table.frame.columns:
             curves = mean_curves(table.frame, axis, group=group, source=table.source)
     validation = None
@@ -169,7 +180,11 @@ def report(
         explored = explorer_of(
             table.frame, calibrate_on=selection_of("calibrate_on", chosen), source=table.source
         )
-    answers = three_answers(gap) if gap is not None else no_answers(reason) if table else ()
+    answers: tuple[Answer, ...] = ()
+    if gap is not None:
+        answers = three_answers(gap)
+    elif table is not None:
+        answers = no_answers(reason, lacking=lacking)
     source = "results" if table is None else table.source
     unsaved = table is not None and table.format == IN_MEMORY
     spoken = words or ("RUNS" if unsaved else shlex.quote(source))
@@ -186,7 +201,7 @@ def report(
         beside=documents,
         group_size=_size(table),
         words=spoken,
-        data={} if table is None else _data(table),
+        data=_data(table, remarks),
         provenance=made,
         explorer=explored,
     )
@@ -197,7 +212,7 @@ def report(
         curves=curves,
         forecast=None if validation is None else plain(validation.report),
         beside=documents,
-        notes=() if table is None else (*table.notes, *(gap.notes if gap else ())),
+        notes=remarks if table is None else (*table.notes, *(gap.notes if gap else ())),
         provenance=made,
         page=page,
         table=table,
@@ -206,12 +221,12 @@ def report(
     )
 
 
-def _found(runs: RunsLike | None) -> tuple[Document, ...]:
-    """The results that lie in the folder of runs that are named by a path."""
+def _found(runs: RunsLike | None) -> tuple[tuple[Document, ...], tuple[str, ...]]:
+    """The results that lie in the folder of runs that are named by a path, and what is to be said of others."""
     if not isinstance(runs, str | Path):
-        return ()
+        return (), ()
     path = Path(runs)
-    return documents_beside(path) if path.exists() else ()
+    return documents_beside(path) if path.exists() else ((), ())
 
 
 def _called(source: Path) -> str:
@@ -239,8 +254,11 @@ def _gap(
     group: str | None,
     law: str,
     loss: str,
-) -> tuple[GapReport | None, str]:
-    """The gap report; or why there is none, where nobody said which arm is clean and none is by its rates."""
+) -> tuple[GapReport | None, str, str]:
+    """The gap report; or why there is none and which arm is lacking, where nobody said which is clean.
+
+    Lacking are the clean one, where none is by its rates, or the noisy ones, where all are.
+    """
     frame = table.frame
     columns = {c.column for conjunction in clean.alternatives for c in conjunction}
     there = columns <= set(frame.columns)
@@ -265,9 +283,9 @@ def _gap(
             and 0.0 < delta < 1.0
             and (is_clean is None or is_clean.all() or not is_clean.any())
         ):
-            return None, str(error)
+            return None, str(error), "noisy" if is_clean is not None and is_clean.all() else "clean"
         raise
-    return report, ""
+    return report, "", ""
 
 
 def _size(table: RunTable | None) -> int | None:
@@ -293,9 +311,11 @@ def _lead(table: RunTable, x: str) -> str:
     return "; ".join(parts) + "."
 
 
-def _data(table: RunTable) -> dict[str, str]:
+def _data(table: RunTable | None, remarks: Sequence[str]) -> dict[str, str]:
     from fits import FORMATS
 
+    if table is None:
+        return {"on reading": "; ".join(remarks)} if remarks else {}
     frame = table.frame
     told = {
         "read as": table.format if table.format == IN_MEMORY else FORMATS[table.format][0],

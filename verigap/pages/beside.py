@@ -15,7 +15,7 @@ from typing import Any, Final
 from fits.errors import InputError
 from fits.files import file_bytes
 from fits.plain import json_text
-from fits.readers.jsonl import parse_json
+from fits.readers.jsonl import TornJsonError, parse_json
 from verigap.pages.model import Section, Span, Table
 
 __all__ = [
@@ -70,13 +70,18 @@ def read_document(path: Path) -> Document:
 
 
 def _read(path: Path) -> Document | None:
+    """None of what is JSON and not ours. Raises InputError: TornJsonError where it is no JSON."""
     try:
         raw = file_bytes(path, most=MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     try:
         content = parse_json(raw.decode("utf-8"), source=str(path))
-    except (UnicodeDecodeError, InputError):
+    except UnicodeDecodeError:
+        raise TornJsonError(f"{path}: is no JSON (no UTF-8)") from None
+    except TornJsonError:
+        raise
+    except InputError:
         return None
     kind = _kind(content)
     return None if kind is None else Document(kind, path, content, sha256_of(raw))
@@ -90,23 +95,30 @@ def document_of(content: Mapping[str, Any], path: Path) -> Document:
     return Document(kind, path, content, sha256_of(json_text(content).encode()))
 
 
-def documents_in(folder: Path) -> tuple[Document, ...]:
-    """The results among the .json files of a folder, by name; the first MOST_LOOKED_AT of them are looked at."""
+def documents_in(folder: Path) -> tuple[tuple[Document, ...], tuple[str, ...]]:
+    """The results among the .json files of a folder, by name, and which files are no JSON, as a torn result is.
+
+    The first MOST_LOOKED_AT files are looked at.
+    """
     found: list[Document] = []
+    lost: list[str] = []
     for path in sorted(folder.glob("*.json"))[:MOST_LOOKED_AT]:
         try:
             one = _read(path) if path.is_file() else None
+        except TornJsonError as error:
+            one = None
+            lost.append(f"{error}: left out")
         except InputError:
             one = None  # too large, or not ours to read
         if one is not None:
             found.append(one)
-    return tuple(found)
+    return tuple(found), tuple(lost)
 
 
-def documents_beside(runs: Path) -> tuple[Document, ...]:
-    """The results in the folder that `runs` is, or lies in; none where there is no such folder."""
+def documents_beside(runs: Path) -> tuple[tuple[Document, ...], tuple[str, ...]]:
+    """`documents_in` the folder that `runs` is, or lies in; nothing where there is no such folder."""
     folder = runs if runs.is_dir() else runs.parent
-    return documents_in(folder) if folder.is_dir() else ()
+    return documents_in(folder) if folder.is_dir() else ((), ())
 
 
 def section_of(one: Document) -> Section:

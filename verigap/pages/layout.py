@@ -11,6 +11,7 @@ import functools
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "SUFFIXES",
     "Format",
     "browser",
     "html_of",
@@ -35,6 +37,13 @@ __all__ = [
 
 Format = Literal["html", "md", "pdf"]
 FORMATS: Final[tuple[str, ...]] = get_args(Format)
+SUFFIXES: Final[Mapping[str, Format]] = {
+    ".html": "html",
+    ".htm": "html",
+    ".md": "md",
+    ".markdown": "md",
+    ".pdf": "pdf",
+}
 # What a headless Chromium is called.
 _BROWSERS: Final = (
     "chromium",
