@@ -64,6 +64,10 @@ class Estimate:
     units: int
     of: str = "seeds"
 
+    def holds(self, value: float) -> bool:
+        """Whether its interval holds a value; one of a single unit holds none."""
+        return self.ci is not None and self.ci[0] <= value <= self.ci[1]
+
 
 @dataclass(frozen=True)
 class Hypothesis:

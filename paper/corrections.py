@@ -21,7 +21,7 @@ from empirical.probe import Probe
 from fits.hypotheses import LEAST_UNITS, Estimate, estimate
 from paper.learnable import SETTLED
 from paper.paces import CLEAN, by_seed, pace
-from paper.probe import law_pace
+from paper.probe import law_pace, rms
 from theory import VerifierChannel, population_phi2
 
 __all__ = ["BASE", "Bought", "Corrections", "Foretold", "Mended", "Versus", "corrections"]
@@ -146,10 +146,8 @@ class Corrections:
         return Foretold(
             of=len(found),
             fast=sum(value > 0.0 for value in missed),
-            outside=sum(
-                pace.ci is not None and not pace.ci[0] <= said <= pace.ci[1] for said, pace in found
-            ),
-            rmse=float(np.sqrt(np.mean(np.square(missed)))) if found else float("nan"),
+            outside=sum(pace.ci is not None and not pace.holds(said) for said, pace in found),
+            rmse=rms(missed) if found else float("nan"),
         )
 
 

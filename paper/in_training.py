@@ -82,6 +82,13 @@ class Noise:
     probed: float
     probed_ci: tuple[float | None, float | None]
 
+    @property
+    def z(self) -> float:
+        """Logged less probed, in standard errors of both."""
+        low, high = (float(end or 0.0) for end in self.probed_ci)
+        error = np.hypot(self.logged.error or 0.0, (high - low) / (2 * 1.96))
+        return (self.logged.value - self.probed) / float(error)
+
 
 @dataclass(frozen=True)
 class InTraining:

@@ -22,7 +22,7 @@ from empirical.errors import StudyError
 from empirical.probe import ArmProbe, Probe
 from empirical.studies import Study
 from fits.hypotheses import Estimate, estimate
-from paper.probe import PROBE, speeds_said
+from paper.probe import PROBE, rms, speeds_said
 from theory.channel import FloatArray
 
 __all__ = [
@@ -108,7 +108,7 @@ class Paces:
     def rmse_of_pace(self) -> dict[str, float]:
         """Of each R that is said, beside the pace of the runs, over arms."""
         return {
-            name: _rms([arm.said[name] - arm.pace.value for arm in self.arms]) for name in self.rmse
+            name: rms([arm.said[name] - arm.pace.value for arm in self.arms]) for name in self.rmse
         }
 
 
@@ -191,7 +191,7 @@ def paces(probe: Probe, runs: pd.DataFrame) -> Paces:
         arms=tuple(arms),
         points=tuple(points),
         rmse={
-            name: _rms([point.accuracy - point.by[name] for point in points])
+            name: rms([point.accuracy - point.by[name] for point in points])
             for name in arms[0].said
         },
         start=float(mean.iloc[0]),
@@ -283,10 +283,6 @@ def _points(
     ]
 
 
-def _rms(values: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
-
-
 def held(forecast: Mapping[str, Any], runs: pd.DataFrame, study: Study, probe: Probe) -> Held:
     """A committed forecast's rows against complete runs, arm by arm and step by step."""
     rows = pd.DataFrame(forecast["forecasts"])
@@ -311,10 +307,10 @@ def held(forecast: Mapping[str, Any], runs: pd.DataFrame, study: Study, probe: P
         planned=len(study.runs()),
         inside=int(inside.sum()),
         rows=len(inside),
-        rmse=_rms((means["accuracy"] - means["accuracy_said"]).tolist()),
+        rmse=rms((means["accuracy"] - means["accuracy_said"]).tolist()),
         gap_inside=int(lost["lost"].between(lost["gap_low90"], lost["gap_high90"]).sum()),
         gap_rows=len(lost),
-        gap_rmse=_rms((lost["lost"] - lost["gap"]).tolist()),
+        gap_rmse=rms((lost["lost"] - lost["gap"]).tolist()),
         worst=(
             f"{furthest[0]} at step {furthest[1]:g}, of which {bad['gap']:.3f} [{bad['gap_low90']:.3f},"
             f" {bad['gap_high90']:.3f}] was said and {bad['lost']:.3f} came"

@@ -38,6 +38,7 @@ __all__ = [
     "climb_by_law",
     "law_pace",
     "law_speed",
+    "rms",
     "speeds_said",
 ]
 
@@ -143,9 +144,9 @@ def check(probe: Probe, runs: pd.DataFrame) -> ProbeCheck:
         checked=_checked(compared),
         by_size={size: _checked([c for c in compared if c.group_size == size]) for size in sizes},
         forms=tuple(_forms(probe, table)),
-        clock_by_arm={str(arm): _rms(part["error"]) for arm, part in clock.groupby("arm")},
+        clock_by_arm={str(arm): rms(part["error"]) for arm, part in clock.groupby("arm")},
         clock_rows=len(clock),
-        clock_rmse=_rms(clock["error"]),
+        clock_rmse=rms(clock["error"]),
         clock_rmse_of_runs=float(np.sqrt(clock["squared"].mean())),
         growth=tuple(_growth(probe, table)),
         worth=tuple(_worth(probe)),
@@ -302,7 +303,8 @@ def _pooled(samples: list[FloatArray]) -> float:
     return squares / max(1, sum(len(x) - 1 for x in samples))
 
 
-def _rms(values: Any) -> float:
+def rms(values: Any) -> float:
+    """Root mean square."""
     return float(np.sqrt(np.mean(np.square(values))))
 
 
@@ -312,11 +314,11 @@ def _checked(rows: list[Compared]) -> Checked:
     ranked: Any = spearmanr(probe, measured)
     return Checked(
         rows=len(rows),
-        rmse=_rms(probe - measured),
+        rmse=rms(probe - measured),
         bias=float((probe - measured).mean()),
         rank_correlation=float(ranked.statistic),
         within=float(np.mean([abs(row.z) < 1.96 for row in rows])),
-        measured_se=_rms(np.array([row.measured_se for row in rows])),
+        measured_se=rms(np.array([row.measured_se for row in rows])),
     )
 
 
@@ -347,7 +349,7 @@ def _forms(probe: Probe, table: pd.DataFrame) -> list[FormScore]:
                     error = _at(clean, speed * steps) - own[steps].to_numpy()
                     errors[form] += list(zip(steps, error, strict=True))
     return [
-        FormScore(form, until, len(kept), _rms(np.array(kept)), float(np.mean(kept)))
+        FormScore(form, until, len(kept), rms(np.array(kept)), float(np.mean(kept)))
         for until in WINDOWS
         for form in FORMS
         if (kept := [error for step, error in errors[form] if step <= until])

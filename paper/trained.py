@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,12 @@ from paper.paces import Held, Paces, held, paces
 
 __all__ = [
     "CAMPAIGN",
+    "PRETRAINED",
     "SIZES",
     "SMOLLM2",
+    "Beside",
     "complete",
+    "read_beside",
     "read_corrections",
     "read_held",
     "read_in_training",
@@ -32,6 +36,41 @@ __all__ = [
 CAMPAIGN: Final = "cpu-campaign"
 SMOLLM2: Final = "smollm2-arithmetic"
 SIZES: Final = "model-sizes"
+PRETRAINED: Final = "SmolLM2-135M-Instruct"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the studies beside the campaign say, each read once.
+
+    pretrained, held: its paces and its committed forecast. reference: the campaign's paces; sizes: of other sizes.
+    """
+
+    pretrained: Paces
+    held: Held
+    reference: Paces
+    sizes: tuple[Paces, ...]
+    corrected: Corrections
+    midway: InTraining
+
+    @property
+    def paced(self) -> dict[str, Paces]:
+        """All paces by model, small ones first."""
+        small = sorted((self.reference, *self.sizes), key=lambda one: one.parameters)
+        return {one.model: one for one in small} | {PRETRAINED: self.pretrained}
+
+
+def read_beside(results: Path, forecasts: Path) -> Beside:
+    """Read it all. Raises StudyError where a probe, or runs that are asked for, are absent."""
+    reference, sizes = read_sizes(results)
+    return Beside(
+        pretrained=read_pretrained(results),
+        held=read_held(results, forecasts),
+        reference=reference,
+        sizes=sizes,
+        corrected=read_corrections(results),
+        midway=read_in_training(results),
+    )
 
 
 def study_of(results: Path, name: str) -> Study:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from paper.argument.run_numbers import PRETRAINED, RIVALS, Material, probed_speeds, returns
+from paper.argument.run_numbers import RIVALS, Material, probed_speeds, returns
 from paper.argument.texts import DASH, Numbers, escaped, interval, number, percent, signed, tabular
 from paper.figures.scores import BASELINES, Scored, first_blind, in_view
+from paper.trained import PRETRAINED
 
 __all__ = [
     "blind_sets",
@@ -21,8 +22,6 @@ __all__ = [
 ]
 
 SHOWN: Final = {"no slowing": "none", "J": "$J$", "φ": r"$\bar\phi$", "noise scales": "law"}
-
-
 # Numbers of the text that stand in no other table: what they are, and their keys.
 SINGLE: Final = (
     ("grpo below the law, worst of a grid, 8 rollouts", "unequal.grpo-below"),
@@ -117,7 +116,7 @@ def score_table(material: Material) -> str:
 
 def blind_sets(material: Material) -> tuple[list[Scored], list[Scored]]:
     """Forecasts that were committed before their answers and have been scored: by an earlier model, by the present."""
-    rmse = material.paced[PRETRAINED].rmse
+    rmse = material.beside.paced[PRETRAINED].rmse
     told = {key: text for one in material.foretold.values() for key, text in one.items()}
     clocks = {"no-gap": "no slowing", "time-scaled-by-J": "J", "phi-clock": "φ"}
     beside = {name: rmse[said] for name, said in clocks.items()}
@@ -136,7 +135,7 @@ def mended_table(material: Material) -> str:
             DASH if one.probe is None else number(one.probe),
             str(one.harm.units),
         ]
-        for one in material.corrected.mended
+        for one in material.beside.corrected.mended
     ]
     return tabular("lrllrr", ["arm", "$G$", "harm", "bought back", "probe", "seeds"], rows)
 
@@ -154,7 +153,7 @@ def law_table(material: Material) -> str:
 
 def midway_table(material: Material) -> str:
     """Growth of accuracy a step, probed and as it came, by arm, group size and step of the probe."""
-    found = material.midway.rows
+    found = material.beside.midway.rows
     steps = sorted({one.step for one in found})
     by = {(one.arm, one.group_size, one.step): one for one in found}
     rows = []

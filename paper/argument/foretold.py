@@ -5,41 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
+
+from empirical.studies import Study
 from fits.hypotheses import Estimate
 from paper.argument.texts import Numbers, count, interval, number, percent, signed
-from paper.corrections import BASE, Bought
+from paper.corrections import BASE, Bought, Corrections
+from paper.in_training import InTraining
 from paper.paces import Paces
 from paper.probe import PROBE
-from paper.trained import (
-    SIZES,
-    SMOLLM2,
-    complete,
-    read_corrections,
-    read_held,
-    read_in_training,
-    read_pretrained,
-    read_sizes,
-    study_of,
-)
+from paper.trained import SIZES, SMOLLM2, Beside, complete, study_of
 
 __all__ = ["foretold_numbers"]
 
 ARMS: Final = {"fpr0.4": "fpr", "fnr0.4": "fnr", "both0.4": "both", "coin": "coin"}
 
 
-def foretold_numbers(root: Path) -> dict[str, Numbers]:
-    """Everything, by the name of the function that made it. Raises StudyError where a study is not there."""
-    return {
-        f"{__name__}.{make.__name__}": make(root) for make in (pretrained, sizes, remedies, midway)
+def foretold_numbers(beside: Beside, results: Path) -> dict[str, Numbers]:
+    """Everything, by the name of the function that made it. results: where the studies' files are found from."""
+    made = {
+        pretrained: pretrained(beside, study_of(results, SMOLLM2)),
+        sizes: sizes(beside, study_of(results, SIZES), complete(results, SIZES)),
+        remedies: remedies(beside.corrected),
+        midway: midway(beside.midway),
     }
+    return {f"{__name__}.{make.__name__}": numbers for make, numbers in made.items()}
 
 
-def pretrained(root: Path) -> Numbers:
+def pretrained(beside: Beside, study: Study) -> Numbers:
     """SmolLM2: paces as probed and as run, and the committed forecast."""
-    found, one = (
-        read_pretrained(_results(root)),
-        read_held(_results(root), root / "paper/forecasts"),
-    )
+    found, one = beside.pretrained, beside.held
     # Of an arm's single run no error is known.
     told = [abs(arm.z) for arm in found.arms if arm.z is not None]
     return _paced(found, "smollm") | {
@@ -53,7 +48,7 @@ def pretrained(root: Path) -> Numbers:
         "smollm.held-law": count(_held(found, "noise scales")),
         "smollm.held": count(_held(found, PROBE)),
         "smollm.weights": f"{found.parameters / 1e6:.0f}\\,M",
-        "smollm.tokens": count(study_of(_results(root), SMOLLM2).training.max_completion_length),
+        "smollm.tokens": count(study.training.max_completion_length),
         "smollm.agree": count(sum(z < 1.96 for z in told)),
         "smollm.told": count(len(told)),
         "smollm.forecast": number(one.rmse, 3),
@@ -66,25 +61,22 @@ def pretrained(root: Path) -> Numbers:
 
 def _held(found: Paces, name: str) -> int:
     """Arms whose trained interval holds what is said by `name`."""
-    return sum(
-        arm.pace.ci is not None and arm.pace.ci[0] <= arm.said[name] <= arm.pace.ci[1]
-        for arm in found.arms
-    )
+    return sum(arm.pace.holds(arm.said[name]) for arm in found.arms)
 
 
-def sizes(root: Path) -> Numbers:
+def sizes(beside: Beside, study: Study, runs: pd.DataFrame) -> Numbers:
     """The campaign's task at other sizes: the probe's clock at each."""
-    reference, found = read_sizes(_results(root))
+    found = beside.sizes
     # How much the probe is too slow for false positives, at every size.
     slow = [
         arm.pace.value - arm.probe
-        for one in (reference, *found)
+        for one in (beside.reference, *found)
         for arm in one.arms
         if arm.arm == "fpr0.4"
     ]
     numbers: Numbers = {
-        "sizes.runs": count(complete(_results(root), SIZES)["run_id"].nunique()),
-        "sizes.planned": count(len(study_of(_results(root), SIZES).runs())),
+        "sizes.runs": count(runs["run_id"].nunique()),
+        "sizes.planned": count(len(study.runs())),
         "sizes.models": count(len(found)),
         "sizes.clock": number(max(one.rmse[PROBE] for one in found), 3),
         "sizes.law": number(max(one.rmse["noise scales"] for one in found), 3),
@@ -98,9 +90,8 @@ def sizes(root: Path) -> Numbers:
     return numbers
 
 
-def remedies(root: Path) -> Numbers:
+def remedies(found: Corrections) -> Numbers:
     """What buys both errors at .4 back, at equal rollouts or verdicts, and what an audit makes of a learned error."""
-    found = read_corrections(_results(root))
     numbers: Numbers = {
         "corrections.runs": count(found.runs),
         "corrections.planned": count(found.runs + found.missing),
@@ -138,9 +129,8 @@ def remedies(root: Path) -> Numbers:
     return numbers
 
 
-def midway(root: Path) -> Numbers:
+def midway(found: InTraining) -> Numbers:
     """Probes made in mid-run beside the growth over the next steps."""
-    found = read_in_training(_results(root))
     numbers: Numbers = {
         "midway.probes": count(len(found.rows)),
         "midway.rank": number(found.rank),
@@ -174,7 +164,3 @@ def _paced(found: Paces, head: str) -> Numbers:
             numbers[f"{key}.probe"] = number(arm.probe)
             numbers[f"{key}.trained"] = _spanned(arm.pace)
     return numbers
-
-
-def _results(root: Path) -> Path:
-    return root / "empirical" / "results"

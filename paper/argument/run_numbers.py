@@ -25,24 +25,13 @@ from paper.argument.practice import ERROR_ARMS, compute_numbers, margin_numbers,
 from paper.argument.texts import Numbers, count, escaped, interval, number, percent, signed
 from paper.claims import EARLY as CLIMB_EARLY
 from paper.claims import LATE, RATES
-from paper.corrections import Corrections
-from paper.in_training import InTraining
 from paper.learnable import EARLY, HARM, Learnable, learnable
 from paper.numbers import Findings, read_findings
-from paper.paces import Paces
-from paper.probe import ProbeCheck, check, climb_by_law, speeds_said
-from paper.trained import (
-    CAMPAIGN,
-    SIZES,
-    SMOLLM2,
-    read_corrections,
-    read_in_training,
-    read_pretrained,
-    read_sizes,
-)
+from paper.probe import ProbeCheck, check, climb_by_law, rms, speeds_said
+from paper.trained import CAMPAIGN, SIZES, SMOLLM2, Beside, read_beside
 from theory import DR_GRPO, VerifierChannel, population_phi2, snr2_weight
 
-__all__ = ["PRETRAINED", "Material", "Record", "coverage", "evidence", "load"]
+__all__ = ["Material", "Record", "coverage", "evidence", "load"]
 
 JUDGED: Final = ("supported", "contradicted", "undetermined")
 # What is said of a speed besides the probe, by its name in keys.
@@ -51,7 +40,6 @@ OF_GROUPS: Final = ("P1", "P6")  # asked of real groups of others, with noise in
 SHOWN_LEVELS: Final = ("over_training", "end")
 LEARNABLE: Final = "learnable-errors"
 RARE: Final = "rare-mode"
-PRETRAINED: Final = "SmolLM2-135M-Instruct"
 RULE: Final = "unfinished"
 
 
@@ -70,10 +58,9 @@ class Record:
 class Material:
     """What the numbers, tables and figures of the manuscript are made of.
 
-    learnable, rare: the studies learnable-errors and rare-mode. probes: of initial weights, by study. paced: paces as
-    probed and as run, by model. corrected: what buys errors back. midway: probes in mid-run. foretold: numbers of the
-    studies that a probe foretold. blind: sets of forecasts committed before their answers; answered: names of those
-    whose runs are there.
+    learnable, rare: the studies learnable-errors and rare-mode. probes: of initial weights, by study. beside: the
+    studies beside the campaign, foretold: their numbers. blind: sets of forecasts committed before their answers;
+    answered: names of those whose runs are there.
     """
 
     findings: Findings
@@ -86,9 +73,7 @@ class Material:
     verdict_tables: dict[str, tuple[Record, ...]]
     studies: tuple[Study, ...]
     probes: dict[str, Probe]
-    paced: dict[str, Paces]
-    corrected: Corrections
-    midway: InTraining
+    beside: Beside
     foretold: dict[str, Numbers]
     blind: tuple[dict[str, Any], ...]
     answered: frozenset[str]
@@ -110,7 +95,7 @@ def load(root: Path) -> Material:
     folder = results / LEARNABLE
     columns = ["run_id", "step", "wrong", "paid_wrong"]
     logs = sorted((folder / "steps").glob("*.parquet"))
-    reference, others = read_sizes(results)
+    beside = read_beside(results, root / "paper" / "forecasts")
     return Material(
         findings=findings,
         runs=runs,
@@ -128,16 +113,8 @@ def load(root: Path) -> Material:
             for pattern in ("*/probe.json", f"{SIZES}/probe-*.json")
             for file in sorted(results.glob(pattern))
         },
-        paced={
-            **{
-                one.model: one
-                for one in sorted((reference, *others), key=lambda one: one.parameters)
-            },
-            PRETRAINED: read_pretrained(results),
-        },
-        corrected=read_corrections(results),
-        midway=read_in_training(results),
-        foretold=foretold_numbers(root),
+        beside=beside,
+        foretold=foretold_numbers(beside, results),
         verdict_tables=coverage(root / "tests" / "benchmarks" / "COVERAGE.md"),
         blind=tuple(
             json.loads(file.read_text(encoding="utf-8"))
@@ -412,7 +389,7 @@ def _baselines(material: Material) -> Numbers:
         said = speeds_said(probe, one.group_size, arms[one.group_size, one.arm])
         for name, own in errors.items():
             own.append(said[name] - one.measured)
-    numbers = {f"probe.base.{RIVALS[name]}": number(_rms(own), 3) for name, own in errors.items()}
+    numbers = {f"probe.base.{RIVALS[name]}": number(rms(own), 3) for name, own in errors.items()}
     numbers["probe.settings"] = count(len({(one.arm, one.group_size) for one in found.compared}))
     numbers["probe.clock.both0.4"] = number(found.clock_by_arm["both0.4"], 3)
     # The same clock at other speeds: clean at eight rollouts, at what is said times clean's speed at this size.
@@ -433,12 +410,8 @@ def _baselines(material: Material) -> Numbers:
             error = np.interp(at, clean.index, clean) - own.to_numpy()
             errors_of += error[steps > 0].tolist()
     return numbers | {
-        f"probe.clock-{RIVALS[name]}": number(_rms(own), 3) for name, own in missed.items()
+        f"probe.clock-{RIVALS[name]}": number(rms(own), 3) for name, own in missed.items()
     }
-
-
-def _rms(values: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _turn(size: int, ratio: float, rate: float = 0.4) -> float:

@@ -294,7 +294,7 @@ def setup_table(material: Material) -> str:
 def pace_table(material: Material) -> str:
     """Every arm's speed over clean's by all that says one, beside its pace; below, the errors of each."""
     rows: list[list[str]] = []
-    for model, found in material.paced.items():
+    for model, found in material.beside.paced.items():
         for place, arm in enumerate(found.arms):
             said = [
                 f"{number(arm.probe)} {interval(arm.probe_ci, 2)}"
@@ -316,13 +316,15 @@ def pace_table(material: Material) -> str:
 def way_table(material: Material) -> str:
     """Ways to spend a step on both errors, beside others that cost as much."""
     rows: list[list[str]] = []
-    for one in material.corrected.bought:
+    for one in material.beside.corrected.bought:
         name = escaped(one.arm) + (r"\ensuremath{^*}" if one.campaign else "")
         row = [name, str(one.prompts), str(one.group_size)]
         row += [str(one.rollouts), str(one.rollouts * one.verdicts)]
         row += [DASH if said is None else number(said) for said in (one.law, one.probe)]
         row += [f"{number(one.pace.value)} {interval(one.pace.ci, 2)}", str(one.pace.units)]
-        beside = [versus for versus in material.corrected.versus if versus.one.name == one.name]
+        beside = [
+            versus for versus in material.beside.corrected.versus if versus.one.name == one.name
+        ]
         if not beside:
             rows.append([*row, DASH, DASH])
         for place, versus in enumerate(beside):

@@ -10,7 +10,7 @@ from typing import Final
 from fits.drawing import Drawing, save, write_figure
 from fits.files import write_text
 from paper.argument.check_tables import blind_sets
-from paper.argument.run_numbers import PRETRAINED, Material, evidence, load
+from paper.argument.run_numbers import Material, evidence, load
 from paper.argument.tables import tables
 from paper.argument.texts import numbers_tex
 from paper.argument.theory_numbers import theory_numbers
@@ -23,6 +23,7 @@ from paper.figures.returns import draw_returns
 from paper.figures.scores import draw_scores
 from paper.figures.speeds import draw_speeds
 from paper.pages.hurry import document
+from paper.trained import PRETRAINED
 
 __all__ = ["FIGURES", "MANUSCRIPT", "drawings", "stamp", "texts", "write_manuscript"]
 
@@ -45,7 +46,9 @@ def drawings(material: Material) -> dict[str, Callable[[], Drawing]]:
         "returns": lambda: draw_returns(material.probe),
         "crossover": lambda: draw_crossover(material.findings, material.probe.probe),
         "rest-points": draw_rest_points,
-        "speeds": lambda: draw_speeds(material.probe, material.runs, material.paced[PRETRAINED]),
+        "speeds": lambda: draw_speeds(
+            material.probe, material.runs, material.beside.paced[PRETRAINED]
+        ),
         "lost": lambda: draw_lost(material.findings),
         "one-law": lambda: draw_one_law(material.verdict_tables["truth"]),
         "scores": lambda: draw_scores(material.findings, *blind_sets(material)),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from paper.pages.tables import said, table
 
 if TYPE_CHECKING:
@@ -147,11 +145,7 @@ def _noise(found: InTraining) -> list[str]:
 
 def _same(found: InTraining) -> str:
     """Whether log and probe say the same, within both errors."""
-    agree = 0
-    for one in found.noise:
-        low, high = (float(end or 0.0) for end in one.probed_ci)
-        error = np.hypot(one.logged.error or 0.0, (high - low) / (2 * 1.96))
-        agree += abs(one.logged.value - one.probed) < 1.96 * error
+    agree = sum(abs(one.z) < 1.96 for one in found.noise)
     return (
         f"{agree} of {len(found.noise)} agree within both errors; a window lasts, in which the ratio falls, and a probe looks at"
         " one step."
